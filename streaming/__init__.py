@@ -1,0 +1,1 @@
+"""Run long tasks and stream everything that happens to them."""
