@@ -1,0 +1,211 @@
+"""What a handler holds while it works.
+
+Owns:   the handler's way to tell (emit, progress, log), its deadline, and its protected sections.
+Uses:   a `Teller`, the runner's side of the conversation.
+Never:  decides whether a task goes on (``engine.runner``), or knows of stores and readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from streaming.errors import Stopped
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Teller(Protocol):
+    """The runner, as far as its handler may touch it."""
+
+    def tell(self, type: str, data: object) -> int:
+        """Append an event of the handler's own and return its seq."""
+
+    def tell_progress(self, percent: float, message: str | None) -> int:
+        """Append a progress event."""
+
+    def tell_log(self, level: Level, message: str, fields: dict[str, Any]) -> int:
+        """Append a log event."""
+
+    async def room(self) -> None:
+        """Wait while too much of this task is not committed yet."""
+
+    def enter(self, reason: str, at_most_s: float) -> object:
+        """Begin a protected section."""
+
+    async def leave(self, section: object) -> None:
+        """End it; a cancel that was held back is delivered now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What `TaskContext.log` returns: await it to feel the backpressure, or leave it."""
+
+    seq: int
+    _room: Callable[[], Any]
+
+    def __await__(self) -> Generator[Any, None, int]:
+        yield from self._room().__await__()
+        return self.seq
+
+
+class Deadline:
+    """When a task's time is over; it may be moved while the task runs.
+
+    Args:
+        remaining_s: says how many seconds are left.
+    """
+
+    __slots__ = ("_remaining_s",)
+
+    def __init__(self, remaining_s: Callable[[], float]) -> None:
+        self._remaining_s = remaining_s
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left; negative once the time is over."""
+        return self._remaining_s()
+
+
+class TaskContext:
+    """A handler's link to its task.
+
+    Attributes:
+        task_id: id of the task.
+        attempt: 1 for the first run, one more for each restart after an interruption.
+        params: the validated parameters.
+        deadline: how much time is left.
+    """
+
+    __slots__ = ("_teller", "attempt", "deadline", "params", "task_id")
+
+    def __init__(
+        self, task_id: str, attempt: int, params: dict[str, Any], deadline: Deadline, teller: Teller
+    ) -> None:
+        self.task_id = task_id
+        self.attempt = attempt
+        self.params = params
+        self.deadline = deadline
+        self._teller = teller
+
+    async def emit(self, type: str, data: object = None) -> int:
+        """Append an event of your own to the task's log.
+
+        Waits only while too much of this task is not committed yet, or while the store is away.
+
+        Args:
+            type: letters, digits, ``_``, ``-`` and ``.``, at most 64; no status and no built-in type.
+            data: anything with a JSON form; None becomes an empty object.
+
+        Returns:
+            The seq of the event.
+
+        Raises:
+            InvalidEvent: the type or the data cannot be an event.
+            EventTooLarge: the data has more bytes than an event may have.
+            TaskEnded: the task has ended.
+        """
+        await self._teller.room()
+        return self._teller.tell(type, {} if data is None else data)
+
+    async def progress(self, percent: float, message: str | None = None) -> int:
+        """Report how far the task is; the record shows the last report.
+
+        Args:
+            percent: from 0 to 100.
+            message: for people, at most 1,000 characters.
+
+        Returns:
+            The seq of the event.
+
+        Raises:
+            InvalidEvent: ``percent`` is no number from 0 to 100, or the message is too long.
+            TaskEnded: the task has ended.
+        """
+        await self._teller.room()
+        return self._teller.tell_progress(percent, message)
+
+    def log(self, message: str, *, level: Level = "info", **fields: Any) -> Told:
+        """Append a ``log`` event.
+
+        Args:
+            message: for people.
+            level: debug, info, warning or error.
+            fields: more, with a JSON form.
+
+        Returns:
+            Something to await where many lines are written, so that the handler waits for the store.
+
+        Raises:
+            InvalidEvent: a field has no JSON form, or more lines than fit wait for their commit without an await.
+            TaskEnded: the task has ended.
+        """
+        return Told(self._teller.tell_log(level, message, fields), self._teller.room)
+
+    @asynccontextmanager
+    async def protected(self, reason: str, *, at_most_s: float = 5.0) -> AsyncIterator[None]:
+        """Hold back a cancel, a timeout or a shutdown while a section runs that must not be torn.
+
+        Readers are told that the stop waits, and for what. A section that runs longer than ``at_most_s`` is
+        reported in the log and loses its protection.
+
+        Args:
+            reason: shown to readers.
+            at_most_s: seconds.
+        """
+        section = self._teller.enter(reason, at_most_s)
+        try:
+            yield
+        finally:
+            await self._teller.leave(section)
+
+
+class ThreadContext:
+    """What a handler with ``run_in="thread"`` holds: the same verbs, called from its thread.
+
+    Attributes:
+        task_id: id of the task.
+        attempt: 1 for the first run, one more for each restart after an interruption.
+        params: the validated parameters.
+        deadline: how much time is left.
+    """
+
+    __slots__ = ("_call", "_context", "_stopping", "attempt", "deadline", "params", "task_id")
+
+    def __init__(self, context: TaskContext, call: Callable[..., Any], stopping: Callable[[], bool]) -> None:
+        self._context = context
+        self._call = call
+        self._stopping = stopping
+        self.task_id = context.task_id
+        self.attempt = context.attempt
+        self.params = context.params
+        self.deadline = context.deadline
+
+    def emit(self, type: str, data: object = None) -> int:
+        """See `TaskContext.emit`; blocks the thread instead of waiting."""
+        return int(self._call(self._context.emit, type, data))
+
+    def progress(self, percent: float, message: str | None = None) -> int:
+        """See `TaskContext.progress`; blocks the thread instead of waiting."""
+        return int(self._call(self._context.progress, percent, message))
+
+    def log(self, message: str, *, level: Level = "info", **fields: Any) -> int:
+        """See `TaskContext.log`; blocks the thread instead of waiting."""
+
+        async def line() -> int:
+            return await self._context.log(message, level=level, **fields)
+
+        return int(self._call(line))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the task was cancelled, timed out or is shutting down: finish, and return or raise."""
+        return self._stopping()
+
+    def check(self) -> None:
+        """Call between blocks of work: raises `Stopped` once the task is to stop."""
+        if self._stopping():
+            raise Stopped
+

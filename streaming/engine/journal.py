@@ -1,0 +1,137 @@
+"""What the engine asks of a store.
+
+Owns:   the `Journal` protocol: commit, read back, recover.
+Never:  implements it (``store``), or decides what is written (``engine.coordinator``).
+
+The contract, which one test suite checks against every store:
+
+- `Journal.commit` is atomic: all of it, or nothing. When it raises, nothing is stored, or all of it is and only the
+  answer was lost; `Journal.outcome` tells which.
+- Positions of the feed grow with every commit, in the order of ``Commit.events``.
+- A record whose status in the store is terminal, or that is gone, is *lost* to us: its updates and events are left
+  out, the rest of the commit is stored, and `Committed.lost` names it.
+- Anything that goes wrong outside our control is raised as `errors.StoreUnavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from streaming.events import Event
+from streaming.records import IdempotencyKey, Record, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction writes.
+
+    Attributes:
+        events: in feed order; of one task, in the order of seq.
+        created: new records; their first event is in ``events``.
+        updated: records as they are to be now, at most one a task; none of them is in ``created``.
+        keys: idempotency keys of created records.
+    """
+
+    events: Sequence[Event]
+    created: Sequence[Record] = ()
+    updated: Sequence[Record] = ()
+    keys: Sequence[IdempotencyKey] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of a commit.
+
+    Attributes:
+        positions: the feed positions of the stored events, in their order, growing.
+        lost: ids of tasks whose events and updates were left out.
+    """
+
+    positions: Sequence[int]
+    lost: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class FeedItem:
+    """One event in the feed, with what a reader of the feed may filter by."""
+
+    position: int
+    event: Event
+    task_type: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuery:
+    """Which records, newest first (``created_at`` descending, then ``id`` descending).
+
+    Attributes:
+        statuses: any of these; empty means all.
+        types: any of these; empty means all.
+        tag: has this tag.
+        after: (created_at, id) of the last record of the page before.
+        limit: at most so many.
+    """
+
+    statuses: frozenset[TaskStatus] = frozenset()
+    types: frozenset[str] = frozenset()
+    tag: str | None = None
+    after: tuple[str, str] | None = None
+    limit: int = 50
+
+
+class Journal(Protocol):
+    """A store, seen from the engine."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is committed outlives the process."""
+
+    async def open(self) -> None:
+        """Make ready for use: connect, upgrade the schema, take the lock of this store.
+
+        Raises:
+            StoreUnavailable: it cannot be used; the message says why and what would help.
+        """
+
+    async def close(self) -> None:
+        """Release everything. Closing twice is allowed."""
+
+    async def commit(self, commit: Commit) -> Committed:
+        """Store all of ``commit`` in one transaction.
+
+        Raises:
+            StoreUnavailable: nothing was stored, or nobody knows; ask `outcome`.
+        """
+
+    async def outcome(self, commit: Commit) -> Committed | None:
+        """What became of a commit that raised: None if it did not take place and may be repeated."""
+
+    async def record(self, task_id: str) -> Record | None:
+        """The stored record; ``last_seq`` counts all stored events."""
+
+    async def records(self, query: RecordQuery) -> list[Record]:
+        """One page of records."""
+
+    async def unfinished(self) -> list[Record]:
+        """All records that are not terminal, oldest first."""
+
+    async def events_after(self, task_id: str, seq: int, *, last_seq: int, limit: int) -> list[Event]:
+        """Events with ``seq`` < event.seq <= ``last_seq``, ascending, at most ``limit``."""
+
+    async def feed_after(self, position: int, *, last_position: int, limit: int) -> list[FeedItem]:
+        """Feed items with ``position`` < item.position <= ``last_position``, ascending, at most ``limit``."""
+
+    async def last_position(self) -> int:
+        """The highest feed position that was ever given, 0 in a new store."""
+
+    async def key(self, principal: str, key: str, *, created_after: str) -> IdempotencyKey | None:
+        """The idempotency key, unless it was created at or before ``created_after`` (RFC 3339)."""
+
+    async def forget_keys(self, *, created_before: str) -> int:
+        """Remove idempotency keys created before that time, and say how many."""
+
+    async def delete(self, task_id: str) -> bool:
+        """Remove a terminal record with its log and its key; False if there is none or it is not terminal."""

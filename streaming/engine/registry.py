@@ -1,0 +1,300 @@
+"""Task types: which handlers exist, and what parameters they take.
+
+Owns:   the `task` decorator, the `TaskType` and the `Registry` of one server.
+Never:  runs a handler (``engine.runner``), or keeps a registry of its own: a decorated function carries its type.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, TypeVar, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+
+from streaming.engine.context import TaskContext, ThreadContext
+from streaming.errors import FieldError, InvalidParams, InvalidTaskType, UnknownType
+
+RunIn = Literal["loop", "thread", "process"]
+OnInterrupt = Literal["report", "restart"]
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_MARK = "__streaming_task_type__"
+_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskType:
+    """A handler, and how it is run.
+
+    Attributes:
+        name: what clients say to start it.
+        handler: the decorated function.
+        run_in: the event loop (a coroutine function), a thread, or a process (plain functions).
+        context_name: the handler's parameter that takes the context; None if it takes none.
+        model: pydantic model of the other parameters.
+        timeout_s: seconds it may run when its start names no timeout; None means the server's default.
+        on_interrupt: whether a run that a shutdown or a crash ended is reported, or started again.
+        attempts_max: runs in all, restarts included.
+        description: the first paragraph of the handler's docstring.
+    """
+
+    name: str
+    handler: Callable[..., Any]
+    run_in: RunIn
+    context_name: str | None
+    model: type[BaseModel]
+    timeout_s: float | None
+    on_interrupt: OnInterrupt
+    attempts_max: int
+    description: str
+
+    def validate(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Check parameters, and fill in defaults.
+
+        Args:
+            params: as the client sent them.
+
+        Returns:
+            A JSON object with every parameter.
+
+        Raises:
+            InvalidParams: one entry in ``errors`` for each wrong, missing or unknown parameter.
+        """
+        return self._parse(params).model_dump(mode="json")
+
+    def arguments(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The handler's keyword arguments, typed as its annotations say."""
+        parsed = self._parse(params)
+        return {name: getattr(parsed, name) for name in type(parsed).model_fields}
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the parameters."""
+        return self.model.model_json_schema()
+
+    def _parse(self, params: dict[str, Any]) -> BaseModel:
+        try:
+            return self.model.model_validate(params)
+        except ValidationError as error:
+            wrong = [_field_error(item["loc"], item["msg"], item["type"], self) for item in error.errors()]
+            raise InvalidParams(f"The parameters of {self.name} are wrong.", errors=wrong) from None
+
+
+def _field_error(location: tuple[int | str, ...], message: str, kind: str, task_type: TaskType) -> FieldError:
+    field = ".".join(["params", *map(str, location)])
+    if kind == "extra_forbidden":
+        message = f"There is no such parameter; possible: {', '.join(task_type.model.model_fields) or 'none'}."
+    return FieldError(field[:200], message)
+
+
+@overload
+def task(name: Handler, /) -> Handler: ...
+
+
+@overload
+def task(
+    name: str | None = None,
+    /,
+    *,
+    run_in: RunIn = "loop",
+    timeout_s: float | None = None,
+    on_interrupt: OnInterrupt = "report",
+    attempts_max: int = 3,
+) -> Callable[[Handler], Handler]: ...
+
+
+def task(
+    name: Any = None,
+    /,
+    *,
+    run_in: RunIn = "loop",
+    timeout_s: float | None = None,
+    on_interrupt: OnInterrupt = "report",
+    attempts_max: int = 3,
+) -> Any:
+    """Make a function a task handler.
+
+    The function stays what it is, and can be called in tests. A parameter annotated `TaskContext` (in a thread:
+    `ThreadContext`) receives the context; every other parameter is one of the task's, validated from its annotation
+    by pydantic. What the function returns is the task's result, and must have a JSON form.
+
+    Example:
+        >>> @task
+        ... async def greet(ctx: TaskContext, name: str = "world") -> str:
+        ...     await ctx.emit("hello", {"name": name})
+        ...     return f"Hello, {name}"
+
+    Args:
+        name: name of the task type; without one, the function's.
+        run_in: ``loop`` for a coroutine function; ``thread`` for a plain function that blocks; ``process`` for a
+            plain function that computes (it takes no context, and is killed by a cancel).
+        timeout_s: seconds a run may take when its start names no timeout.
+        on_interrupt: ``report`` ends a task as interrupted when the server stops under it; ``restart`` runs it again.
+        attempts_max: runs in all, restarts included.
+
+    Returns:
+        The function itself.
+
+    Raises:
+        InvalidTaskType: the function, its annotations or an argument do not fit.
+    """
+
+    def mark(handler: Handler) -> Handler:
+        chosen = name if isinstance(name, str) else getattr(handler, "__name__", "")
+        built = _task_type(handler, chosen, run_in, timeout_s, on_interrupt, attempts_max)
+        setattr(handler, _MARK, built)
+        return handler
+
+    return mark(name) if callable(name) else mark
+
+
+def _task_type(
+    handler: Callable[..., Any],
+    name: str,
+    run_in: RunIn,
+    timeout_s: float | None,
+    on_interrupt: OnInterrupt,
+    attempts_max: int,
+) -> TaskType:
+    if not _NAME.match(name):
+        raise InvalidTaskType(
+            f"{name!r} is no name for a task type: lower-case letters, digits, '_', '-' and '.', at most 64, "
+            "a letter first."
+        )
+    if run_in == "loop" and not inspect.iscoroutinefunction(handler):
+        raise InvalidTaskType(f"{name} is a plain function: make it 'async def', or say run_in='thread' or 'process'.")
+    if run_in != "loop" and inspect.iscoroutinefunction(handler):
+        raise InvalidTaskType(f"{name} is a coroutine function: it runs in the loop, not in a {run_in}.")
+    if timeout_s is not None and not 0 < timeout_s < float("inf"):
+        raise InvalidTaskType(f"timeout_s of {name} must be a positive number of seconds.")
+    if attempts_max < 1:
+        raise InvalidTaskType(f"attempts_max of {name} must be at least 1.")
+    context_name, model = _parameters(handler, name, run_in)
+    description = (inspect.getdoc(handler) or "").split("\n\n")[0].replace("\n", " ")
+    return TaskType(
+        name, handler, run_in, context_name, model, timeout_s, on_interrupt, attempts_max, description
+    )
+
+
+def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[str | None, type[BaseModel]]:
+    """Split a signature into the context's parameter and a model of the others."""
+    try:
+        hints = get_type_hints(handler, include_extras=True)
+    except NameError as error:
+        raise InvalidTaskType(f"An annotation of {name} cannot be resolved: {error}.") from None
+    wanted = {"loop": TaskContext, "thread": ThreadContext, "process": None}[run_in]
+    context_name: str | None = None
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(handler).parameters.values():
+        hint = hints.get(parameter.name, Any)
+        if hint in (TaskContext, ThreadContext):
+            if hint is not wanted or context_name is not None:
+                expected = f"one {wanted.__name__}" if wanted else "no context"
+                raise InvalidTaskType(f"{name} runs in a {run_in} and takes {expected}.")
+            context_name = parameter.name
+        elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise InvalidTaskType(f"Parameter {parameter.name!r} of {name} has no name to be given by.")
+        else:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (hint, default)
+    try:
+        model = create_model(f"{name}_params", __config__=_STRICT, **fields)
+        model.model_json_schema()
+    except (PydanticUserError, NameError, TypeError) as error:
+        raise InvalidTaskType(f"The parameters of {name} cannot be validated: {str(error).splitlines()[0]}") from None
+    return context_name, model
+
+
+class Registry:
+    """The task types of one server.
+
+    Args:
+        handlers: decorated functions to begin with.
+
+    Raises:
+        InvalidTaskType: a function is not decorated, or a name is given twice.
+    """
+
+    def __init__(self, handlers: Iterable[Callable[..., Any]] = ()) -> None:
+        self._types: dict[str, TaskType] = {}
+        for handler in handlers:
+            self.add(handler)
+
+    def add(self, handler: Callable[..., Any]) -> TaskType:
+        """Register one decorated function.
+
+        Raises:
+            InvalidTaskType: it is not decorated, or its name belongs to another one.
+        """
+        task_type: TaskType | None = getattr(handler, _MARK, None)
+        if task_type is None:
+            raise InvalidTaskType(f"{getattr(handler, '__name__', handler)!r} is not decorated with @task.")
+        other = self._types.get(task_type.name)
+        if other is not None and other.handler is not task_type.handler:
+            raise InvalidTaskType(
+                f"Two handlers are named {task_type.name!r}: {_place(other.handler)} and {_place(task_type.handler)}."
+            )
+        self._types[task_type.name] = task_type
+        return task_type
+
+    def add_module(self, module: ModuleType) -> list[TaskType]:
+        """Register every decorated function among a module's names.
+
+        Raises:
+            InvalidTaskType: the module has none, or a name is taken.
+        """
+        found = [value for value in vars(module).values() if isinstance(getattr(value, _MARK, None), TaskType)]
+        if not found:
+            raise InvalidTaskType(f"Module {module.__name__!r} has no function decorated with @task.")
+        return [self.add(handler) for handler in found]
+
+    def load(self, module_name: str) -> list[TaskType]:
+        """Import a module, also from the current directory, and register its handlers.
+
+        Raises:
+            InvalidTaskType: it does not import, or has no handlers; one line says why.
+        """
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        try:
+            module = importlib.import_module(module_name)
+        except InvalidTaskType:
+            raise
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            reason = str(error).splitlines()[0] if str(error) else "no message"
+            raise InvalidTaskType(
+                f"Module {module_name!r} cannot be imported: {type(error).__name__}: {reason}"
+            ) from error
+        return self.add_module(module)
+
+    def get(self, name: str) -> TaskType:
+        """The type of this name.
+
+        Raises:
+            UnknownType: there is none; the message names those that exist.
+        """
+        try:
+            return self._types[name]
+        except KeyError:
+            known = ", ".join(sorted(self._types)) or "none"
+            raise UnknownType(f"There is no task type {name[:64]!r}; possible: {known}.") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types
+
+    def __iter__(self) -> Iterator[TaskType]:
+        return iter(sorted(self._types.values(), key=lambda task_type: task_type.name))
+
+
+def _place(handler: Callable[..., Any]) -> str:
+    code = getattr(handler, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(handler)

@@ -1,0 +1,73 @@
+"""One immutable fact of a task, and the moment it happened.
+
+Owns:   the event, its payload text, and the one time format of the product.
+Never:  orders events (``rules.log``), frames them for a wire (``rules.sse``), or reads a clock.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+#: Types that the server itself writes; no handler may emit them. Every status is one of them as well.
+BUILT_IN_TYPES = frozenset({"progress", "log", "cancel_requested", "cancel_ignored", "deadline_warning", "gap"})
+
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of one task.
+
+    Attributes:
+        task_id: the task.
+        seq: its place in the task's log, from 1, without holes.
+        type: what happened.
+        time: when, RFC 3339 in UTC with microseconds.
+        payload: the data as JSON text; it is stored and sent as it is, so that every reader sees the same bytes.
+    """
+
+    task_id: str
+    seq: int
+    type: str
+    time: str
+    payload: str
+
+    @property
+    def data(self) -> Any:
+        """The payload as a new Python value."""
+        return json.loads(self.payload)
+
+
+def encode_payload(data: object) -> str:
+    """Make JSON text of ``data``.
+
+    Args:
+        data: anything that RFC 8259 can express.
+
+    Returns:
+        Compact JSON, not escaped to ASCII, without line breaks.
+
+    Raises:
+        TypeError: a value has no JSON form.
+        ValueError: NaN, an infinity, a reference to itself, or a lone surrogate that UTF-8 cannot carry.
+        RecursionError: nested too deeply.
+    """
+    text = _to_json(data)
+    if not text.isascii():
+        text.encode()  # UnicodeEncodeError, a ValueError, for lone surrogates
+    return text
+
+
+def rfc3339(wall_s: float) -> str:
+    """Write a time as RFC 3339 in UTC, in one fixed width, so that texts sort like times.
+
+    Args:
+        wall_s: seconds since 1970-01-01T00:00:00Z.
+
+    Returns:
+        For example ``2026-11-01T12:00:00.000000Z``.
+    """
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
