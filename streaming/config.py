@@ -51,15 +51,13 @@ class Settings(BaseSettings):
     )
 
     # -- time ------------------------------------------------------------------------------------------------------
-    grace_s: float = Field(
-        10.0, ge=0, le=86400, allow_inf_nan=False, description="Seconds from SIGTERM to the exit."
-    )
+    grace_s: float = Field(10.0, ge=0, le=86400, allow_inf_nan=False, description="Seconds from SIGTERM to the exit.")
     timeout_default_s: Seconds = Field(3600.0, description="Seconds a task may run if its start names no timeout.")
     timeout_max_s: Seconds = Field(86400.0, description="The longest timeout that a start may ask for, in seconds.")
     cancel_grace_s: Seconds = Field(
         5.0, description="Seconds a cancelled handler has to clean up before it is cancelled again."
     )
-    keepalive_s: Seconds = Field(15.0, description="A silent stream gets a comment line at least this often, in seconds.")
+    keepalive_s: Seconds = Field(15.0, description="A silent stream gets a comment at least this often, in seconds.")
     send_timeout_s: Seconds = Field(30.0, description="Seconds after which a reader that takes no bytes is dropped.")
     wait_max_s: Seconds = Field(60.0, description="The longest wait_s that a request may ask for, in seconds.")
     body_timeout_s: Seconds = Field(15.0, description="Seconds within which a request body must have arrived.")
@@ -153,6 +151,4 @@ def load_settings(**overrides: Any) -> Settings:
         wrong = [
             FieldError(f"STREAMING_{'.'.join(map(str, item['loc'])).upper()}", item["msg"]) for item in error.errors()
         ]
-        raise InvalidSettings(
-            "; ".join(f"{field.field}: {field.message}" for field in wrong), errors=wrong
-        ) from None
+        raise InvalidSettings("; ".join(f"{field.field}: {field.message}" for field in wrong), errors=wrong) from None

@@ -35,16 +35,14 @@ class StreamingError(Exception):
     code: ClassVar[str] = "internal"
     retry_after_default_s: ClassVar[float | None] = None
 
-    def __init__(
-        self, detail: str, *, errors: Sequence[FieldError] = (), retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = (), retry_after_s: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after_s = self.retry_after_default_s if retry_after_s is None else retry_after_s
 
 
-# -- the request is wrong ------------------------------------------------------------------------------------------
+# -- the request is wrong ---------------------------------------------------
 
 
 class BadRequest(StreamingError):
@@ -137,7 +135,7 @@ class IdempotencyMismatch(StreamingError):
     code = "idempotency_mismatch"
 
 
-# -- the task is not in the right status -----------------------------------------------------------------------------
+# -- the task is not in the right status ---------------------------------------------------
 
 
 class TaskTerminal(StreamingError):
@@ -200,7 +198,7 @@ class StoreUnavailable(StreamingError):
     retry_after_default_s = 2.0
 
 
-# -- a handler's mistakes -------------------------------------------------------------------------------------------------
+# -- a handler's mistakes ---------------------------------------------------
 
 
 class InvalidEvent(StreamingError):
@@ -250,7 +248,7 @@ class Stopped(BaseException):
     """Leaves a thread's handler once its task is to stop; like CancelledError, not an Exception."""
 
 
-# -- how a task ended, for those who wait for its result --------------------------------------------------------------------
+# -- how a task ended, for those who wait for its result ---------------------------------------------------
 
 
 class TaskUnsuccessful(StreamingError):

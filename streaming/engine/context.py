@@ -81,9 +81,7 @@ class TaskContext:
 
     __slots__ = ("_teller", "attempt", "deadline", "params", "task_id")
 
-    def __init__(
-        self, task_id: str, attempt: int, params: dict[str, Any], deadline: Deadline, teller: Teller
-    ) -> None:
+    def __init__(self, task_id: str, attempt: int, params: dict[str, Any], deadline: Deadline, teller: Teller) -> None:
         self.task_id = task_id
         self.attempt = attempt
         self.params = params
@@ -208,4 +206,3 @@ class ThreadContext:
         """Call between blocks of work: raises `Stopped` once the task is to stop."""
         if self._stopping():
             raise Stopped
-

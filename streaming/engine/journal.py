@@ -21,6 +21,9 @@ from typing import Protocol
 
 from streaming.events import Event
 from streaming.records import IdempotencyKey, Record, TaskStatus
+from streaming.rules.feed import FeedItem
+
+__all__ = ["Commit", "Committed", "FeedItem", "Journal", "RecordQuery"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +54,6 @@ class Committed:
 
     positions: Sequence[int]
     lost: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class FeedItem:
-    """One event in the feed, with what a reader of the feed may filter by."""
-
-    position: int
-    event: Event
-    task_type: str
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

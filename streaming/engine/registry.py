@@ -178,9 +178,7 @@ def _task_type(
         raise InvalidTaskType(f"attempts_max of {name} must be at least 1.")
     context_name, model = _parameters(handler, name, run_in)
     description = (inspect.getdoc(handler) or "").split("\n\n")[0].replace("\n", " ")
-    return TaskType(
-        name, handler, run_in, context_name, model, timeout_s, on_interrupt, attempts_max, description
-    )
+    return TaskType(name, handler, run_in, context_name, model, timeout_s, on_interrupt, attempts_max, description)
 
 
 def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[str | None, type[BaseModel]]:

@@ -1,0 +1,44 @@
+"""How a grace period is spent.
+
+Owns:   the split of the grace into finishing, stopping and flushing.
+Never:  looks at a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STOP_SHARE = 0.4
+FLUSH_SHARE = 0.15
+FLUSH_MAX_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DrainPlan:
+    """The phases of a drain, one after the other, in seconds.
+
+    Attributes:
+        finish_s: running handlers may come to their own end.
+        stop_s: they have been cancelled, and clean up.
+        flush_s: what is left for the store and the readers.
+    """
+
+    finish_s: float
+    stop_s: float
+    flush_s: float
+
+
+def plan_drain(grace_s: float, cancel_grace_s: float) -> DrainPlan:
+    """Split a grace period.
+
+    Args:
+        grace_s: seconds from the signal to the exit.
+        cancel_grace_s: seconds that a cancelled handler has to clean up in ordinary times; in a drain it gets them
+            too if they are not over two fifths of the grace.
+
+    Returns:
+        The plan; its phases add up to ``grace_s``.
+    """
+    flush_s = min(FLUSH_MAX_S, FLUSH_SHARE * grace_s)
+    stop_s = min(cancel_grace_s, STOP_SHARE * grace_s)
+    return DrainPlan(grace_s - stop_s - flush_s, stop_s, flush_s)

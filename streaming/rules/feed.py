@@ -1,0 +1,112 @@
+"""The window of the feed: the newest events of all tasks, in commit order.
+
+Owns:   the feed item, what a reader of the feed may filter by, append and after(cursor).
+Never:  waits, or reads a store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import dropwhile
+
+from streaming.errors import BadCursor
+from streaming.events import Event
+from streaming.rules.log import BATCH_BYTES_MAX, Batch, Reading
+from streaming.rules.sse import feed_frame
+
+
+@dataclass(frozen=True, slots=True)
+class FeedItem:
+    """One event in the feed, with what a reader of the feed may filter by."""
+
+    position: int
+    event: Event
+    task_type: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFilter:
+    """Which items a reader wants; what is empty does not restrict.
+
+    Attributes:
+        types: event types, any of these.
+        task_types: task types, any of these.
+        tag: the task has this tag.
+    """
+
+    types: frozenset[str] = frozenset()
+    task_types: frozenset[str] = frozenset()
+    tag: str | None = None
+
+    def wants(self, item: FeedItem) -> bool:
+        """Whether this item is for the reader."""
+        return (
+            (not self.types or item.event.type in self.types)
+            and (not self.task_types or item.task_type in self.task_types)
+            and (self.tag is None or self.tag in item.tags)
+        )
+
+
+def feed_batch(items: Iterable[FeedItem], wanted: FeedFilter, cursor: int) -> Batch:
+    """Take from ``items`` what one write may carry.
+
+    Args:
+        items: ascending, all behind ``cursor``.
+        wanted: the reader's filter.
+        cursor: where the reader stands.
+
+    Returns:
+        The wanted events; ``last`` is behind everything that was looked at, wanted or not.
+    """
+    events: list[Event] = []
+    frames: list[bytes] = []
+    size = 0
+    for item in items:
+        if wanted.wants(item):
+            framed = feed_frame(item.event, item.position)
+            size += len(framed)
+            if frames and size > BATCH_BYTES_MAX:
+                break
+            events.append(item.event)
+            frames.append(framed)
+        cursor = item.position
+    return Batch(tuple(events), cursor, b"".join(frames))
+
+
+class FeedWindow:
+    """The newest items of the feed.
+
+    Args:
+        last: the last position that the store has given.
+    """
+
+    __slots__ = ("_items", "last", "lowest")
+
+    def __init__(self, last: int = 0) -> None:
+        self.last = last
+        self.lowest = last
+        self._items: deque[FeedItem] = deque()
+
+    def append(self, item: FeedItem, *, items_max: int) -> None:
+        """Add the next committed item, and forget the oldest ones over ``items_max``."""
+        self._items.append(item)
+        self.last = item.position
+        while len(self._items) > items_max:
+            self.lowest = self._items.popleft().position
+
+    def after(self, cursor: int, wanted: FeedFilter) -> Batch | Reading:
+        """What a reader at ``cursor`` finds: a batch (maybe of nothing it wants), WAIT, or BELOW (ask the store).
+
+        Raises:
+            BadCursor: the feed has not got so far.
+        """
+        if not 0 <= cursor <= self.last:
+            raise BadCursor(f"{cursor} is no position of the feed: it stands at {self.last}.")
+        if cursor == self.last:
+            return Reading.WAIT
+        if cursor < self.lowest:
+            return Reading.BELOW
+        return feed_batch(dropwhile(lambda item: item.position <= cursor, self._items), wanted, cursor)

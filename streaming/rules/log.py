@@ -1,0 +1,181 @@
+"""The window of one log: the part of a task's events that is kept in memory.
+
+Rules of this file:
+
+- seq is 1, 2, 3, ... without holes; the terminal event is the last one.
+- What is not committed is not visible. The committed mark only grows.
+- The window may forget its oldest committed events, never others; readers below it go to the store.
+
+Owns:   append, commit up to, after(cursor), trim; the bytes of a batch, joined once for all readers at one cursor.
+Never:  waits, wakes anybody, or reads a store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import islice
+
+from streaming.errors import BadCursor, TaskEnded
+from streaming.events import Event, encode_payload
+from streaming.rules.sse import frame
+
+#: One write to a reader has at most about this many bytes (one event may be larger), so that slow readers stay small.
+BATCH_BYTES_MAX = 65_536
+
+#: Joined batches kept for other readers at the same cursor; most readers stand at the head, so few are enough.
+BATCHES_KEPT = 8
+
+
+class Reading(Enum):
+    """What a cursor finds where there is no batch."""
+
+    WAIT = auto()
+    END = auto()
+    BELOW = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events that one reader gets at once.
+
+    Attributes:
+        events: in order; empty when the reader was only nudged.
+        last: the cursor behind them.
+        sse: their frames, joined.
+    """
+
+    events: tuple[Event, ...]
+    last: int
+    sse: bytes
+
+
+def batch_of(events: list[Event]) -> Batch:
+    """Make a batch of events that come from a store."""
+    return Batch(tuple(events), events[-1].seq, b"".join(map(frame, events)))
+
+
+def gap_event(task_id: str, first_seq: int, last_seq: int, reason: str, time: str) -> Event:
+    """The in-band notice that events are gone; it carries the id of the last missing one."""
+    payload = encode_payload({"from": first_seq, "to": last_seq, "reason": reason})
+    return Event(task_id, last_seq, "gap", time, payload)
+
+
+def with_gap(events: list[Event], *, task_id: str, after: int, upto: int, time: str) -> list[Event]:
+    """Put a gap in front of stored events that do not begin behind the cursor.
+
+    Args:
+        events: what the store has of ``after`` < seq <= ``upto``, ascending; may be empty.
+        task_id: whose events.
+        after: the reader's cursor.
+        upto: the last seq that is known to have been committed.
+        time: of the notice, RFC 3339.
+
+    Returns:
+        The events, with one ``gap`` event in front if the first one is not ``after + 1``.
+    """
+    first = events[0].seq if events else upto + 1
+    if first == after + 1:
+        return events
+    return [gap_event(task_id, after + 1, first - 1, "retention", time), *events]
+
+
+class LogWindow:
+    """One task's log, as far as it is in memory.
+
+    Args:
+        task_id: the task.
+        last_seq: the last committed seq of a log that goes on from a store; 0 for a new one.
+        ended: whether that event was the terminal one.
+    """
+
+    __slots__ = ("_batches", "_bytes", "_entries", "committed", "ended", "first", "last", "task_id")
+
+    def __init__(self, task_id: str, *, last_seq: int = 0, ended: bool = False) -> None:
+        self.task_id = task_id
+        self.first = last_seq + 1
+        self.last = last_seq
+        self.committed = last_seq
+        self.ended = ended
+        self._entries: deque[tuple[Event, bytes]] = deque()
+        self._bytes = 0
+        self._batches: dict[int, Batch] = {}
+
+    def append(self, event: Event, *, terminal: bool = False) -> int:
+        """Add the next event; it is not visible yet.
+
+        Args:
+            event: its seq is ``last + 1``.
+            terminal: whether it ends the log.
+
+        Returns:
+            The bytes of its frame.
+
+        Raises:
+            TaskEnded: the log has its terminal event.
+        """
+        if self.ended:
+            raise TaskEnded(f"Task {self.task_id} has ended: nothing follows its terminal event.")
+        if event.seq != self.last + 1:
+            raise ValueError(f"seq {event.seq} cannot follow {self.last}")
+        framed = frame(event)
+        self._entries.append((event, framed))
+        self._bytes += len(framed)
+        self.last = event.seq
+        self.ended = terminal
+        return len(framed)
+
+    def commit(self, seq: int) -> None:
+        """Make everything up to ``seq`` visible."""
+        if not self.committed <= seq <= self.last:
+            raise ValueError(f"cannot commit {seq} of {self.committed}..{self.last}")
+        self.committed = seq
+        self._batches.clear()
+
+    def trim(self, *, events_max: int, bytes_max: int) -> None:
+        """Forget the oldest committed events until the rest fits."""
+        while self.first <= self.committed and (len(self._entries) > events_max or self._bytes > bytes_max):
+            _, framed = self._entries.popleft()
+            self._bytes -= len(framed)
+            self.first += 1
+        self._batches.clear()
+
+    def after(self, cursor: int) -> Batch | Reading:
+        """What a reader at ``cursor`` finds.
+
+        Args:
+            cursor: seq of the last event it has seen, 0 for none.
+
+        Returns:
+            A batch; or WAIT (nothing new yet), END (it has seen the terminal event), BELOW (ask the store).
+
+        Raises:
+            BadCursor: no event with this seq is visible.
+        """
+        if not 0 <= cursor <= self.committed:
+            raise BadCursor(
+                f"Event {cursor} is no position of the log of task {self.task_id}: it ends at {self.committed}."
+            )
+        if cursor == self.committed:
+            return Reading.END if self.ended and self.committed == self.last else Reading.WAIT
+        if cursor + 1 < self.first:
+            return Reading.BELOW
+        batch = self._batches.get(cursor)
+        if batch is None:
+            if len(self._batches) >= BATCHES_KEPT:
+                self._batches.clear()
+            batch = self._batches[cursor] = self._join(cursor)
+        return batch
+
+    def _join(self, cursor: int) -> Batch:
+        events: list[Event] = []
+        frames: list[bytes] = []
+        size = 0
+        for event, framed in islice(self._entries, cursor + 1 - self.first, self.committed + 1 - self.first):
+            size += len(framed)
+            if frames and size > BATCH_BYTES_MAX:
+                break
+            events.append(event)
+            frames.append(framed)
+        return Batch(tuple(events), events[-1].seq, b"".join(frames))
