@@ -33,12 +33,12 @@ import urllib.parse
 import urllib.request
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NoReturn
 
 POETRY = ("poetry==2.5.1", "poetry-plugin-pypi-mirror==0.6.5")
-PIP = "pip==26.0"  # beside Poetry, to be asked for its settings
+PIP = "pip>=23"  # beside Poetry, only to be asked for its settings
 PIP_WHEEL = "pip-26.0-py3-none-any.whl"
 PIP_SHA256 = "98436feffb9e31bc9339cf369fd55d3331b1580b6a6f1173bacacddcf9c34754"
 PIP_OLDEST = (22, 3)  # the first with --python
@@ -194,7 +194,8 @@ class Workshop:
         own = {"VIRTUAL_ENV": str(self.venv), "POETRY_VIRTUALENVS_PATH": str(self.home)}
         kept = {name: value for name, value in given.items() if name not in unwanted}
         network = network_environment(given, self.poetry_python) if with_network else {}
-        return {**network, **kept, **own}
+        cache = {} if can_keep_caches(given) else {"POETRY_CACHE_DIR": str(self.home / "cache")}
+        return {**cache, **network, **kept, **own}
 
     def is_ready(self, needs_dependencies: bool) -> bool:
         """Reads a few small files: this is all that happens on a second call."""
@@ -336,7 +337,7 @@ class Steps:
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], lock: IO[str]) -> Iterator[subprocess.Popen[str]]:
-    """A program that ends with us: a signal that ends dev.py is passed on, then dev.py ends by that same signal."""
+    """A program that ends with us, with all that it started: also when a signal ends dev.py."""
     process = subprocess.Popen(
         command,
         env=dict(environment),
@@ -346,25 +347,31 @@ def running(command: Sequence[str], environment: Mapping[str, str], lock: IO[str
         text=True,
         errors="replace",
         pass_fds=(lock.fileno(),),
+        start_new_session=True,  # a process group that can be ended as a whole
     )
 
     def end(number: int, _frame: object) -> None:
-        process.terminate()
-        process.wait()
+        end_group(process)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        with process:
-            yield process
-    except BaseException:
-        process.terminate()
+        yield process
         process.wait()
+    except BaseException:
+        end_group(process)
         raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """Kill at once: what was half done is thrown away anyway."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def advice_for(output: str) -> str:
@@ -569,6 +576,14 @@ def network_environment(environment: Mapping[str, str], python: Path) -> dict[st
         if user:
             found |= {"POETRY_HTTP_BASIC_PYPI_USERNAME": user, "POETRY_HTTP_BASIC_PYPI_PASSWORD": password}
     return found
+
+
+def can_keep_caches(environment: Mapping[str, str]) -> bool:
+    """Accounts that run services often have a home that is not there."""
+    home = Path(environment.get("HOME") or Path.home())
+    cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
+    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    return os.access(existing, os.W_OK)
 
 
 def system_certificates() -> str | None:
