@@ -1,0 +1,13 @@
+"""The Python client: start tasks, follow them through any disturbance, cancel them, and get what became of them.
+
+Example:
+    >>> async with Client("http://127.0.0.1:8000") as client:
+    ...     task = await client.start("countdown", {"count": 5})
+    ...     async for event in client.watch(task.id):
+    ...         print(event.seq, event.type, event.data)
+"""
+
+from streaming.client.client import Client
+from streaming.client.patience import Patience
+
+__all__ = ["Client", "Patience"]

@@ -1,0 +1,363 @@
+"""The client: one method for each thing that can be asked of a server.
+
+Owns:   requests, their repetition when an answer was lost, and the pages of a list.
+Uses:   client.watching (streams), client.answers (what an answer means), client.patience (when to try again).
+Never:  starts a task twice: every start carries an Idempotency-Key.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from streaming.client.answers import (
+    LOST,
+    PASSING,
+    bad_answer,
+    document_from,
+    problem,
+    record_from,
+    successful,
+    unreachable,
+)
+from streaming.client.patience import Attempts, Patience
+from streaming.client.watching import CONNECT_S, LogReader, OnGap
+from streaming.errors import NotFound, ServerError, StreamingError, TaskActive, TaskNotFound, TaskTerminal
+from streaming.events import Event
+from streaming.records import Record
+from streaming.rules.lifecycle import TERMINAL
+
+#: Seconds that one request waits for a task at most; longer waits are several requests, as proxies like it.
+WAIT_ONCE_S = 30.0
+
+#: Seconds that an answer may take which waits for nothing.
+ANSWER_S = 20.0
+
+PAGE = 100
+
+_DIRECT = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+
+
+class Client:
+    """A client of one server, to be used as ``async with Client(url) as client``.
+
+    Every method may raise, besides what it names itself: `ServerUnreachable` when no answer came,
+    `StoreUnavailable`, `Draining` or `ServerError` when the server did not recover in time, `Forbidden` when
+    this caller may not do it, and `ServerError` with code ``bad_answer`` when something else answers at this address.
+
+    Args:
+        url: of the server, with the prefix it is mounted under, for example ``http://127.0.0.1:8000``.
+        headers: sent with every request.
+        patience: how long to wait, and how often to try.
+
+    Raises:
+        ValueError: ``url`` is no http or https address.
+    """
+
+    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
+        self._http = httpx.AsyncClient(
+            base_url=_checked(url),
+            headers=headers,
+            timeout=CONNECT_S,
+            limits=httpx.Limits(max_connections=None),
+            # Whatever proxy the environment names is not for this machine.
+            mounts=dict.fromkeys(_DIRECT),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    # -- one task ------------------------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        type: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        tags: Sequence[str] = (),
+        idempotency_key: str | None = None,
+    ) -> Record:
+        """Start a task.
+
+        Args:
+            type: name of the task type.
+            params: its parameters, a JSON object.
+            timeout_s: seconds it may run; None leaves that to the task type and the server.
+            tags: words to find it by.
+            idempotency_key: the same key and task again give the task that was started first. Without one, a key is
+                made up, so that a repeated request within this call cannot start two tasks.
+
+        Returns:
+            The record; the task is stored, and will run.
+
+        Raises:
+            UnknownType: the server has no such task type.
+            InvalidParams: ``errors`` names each wrong parameter.
+            IdempotencyMismatch: the key was used for something else.
+            TooManyTasks: the queue is full.
+        """
+        body: dict[str, Any] = {"type": type, "params": dict(params or {})}
+        if timeout_s is not None:
+            body["timeout_s"] = timeout_s
+        if tags:
+            body["tags"] = [*tags]
+        key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return record_from(document_from(await self._send("POST", "/tasks", json=body, headers=key)))
+
+    async def get(self, task_id: str, *, wait_s: float = 0) -> Record:
+        """Look a task up.
+
+        Args:
+            task_id: which one.
+            wait_s: seconds to wait for its end; infinity is possible.
+
+        Returns:
+            The record.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+
+        async def ask(part_s: float) -> Record:
+            return await self._task("GET", task_id, wait_s=part_s)
+
+        return await _in_parts(wait_s, ask)
+
+    async def watch(self, task_id: str, *, after: int = 0, on_gap: OnGap = "raise") -> AsyncGenerator[Event, None]:
+        """Follow a task's log to its end, through lost connections and restarts of the server.
+
+        Leaving does not touch the task. Who leaves before the end closes the iterator:
+        ``async with contextlib.aclosing(client.watch(...)) as events``.
+
+        Args:
+            task_id: whose log.
+            after: seq of the last event that is known already; 0 begins with the first.
+            on_gap: ``raise``, or ``yield`` the ``gap`` event and go on behind it.
+
+        Yields:
+            Every event once, in order, the terminal one last.
+
+        Raises:
+            TaskNotFound: there is no such task, or not any more.
+            BadCursor: the log has no event ``after``.
+            LogGap: retention has removed events that were not read yet.
+            ServerUnreachable: no contact for `Patience.give_up_s`.
+        """
+        reader = LogReader(
+            self._http, f"{_path(task_id)}/events", task_id, after=after, on_gap=on_gap, patience=self._patience
+        )
+        async with aclosing(reader.events()) as events:
+            async for event in events:
+                yield event
+
+    async def run(
+        self,
+        type: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        tags: Sequence[str] = (),
+    ) -> Record:
+        """Start a task and wait for its end.
+
+        Args:
+            type: and the others, see `start`.
+            params: its parameters.
+            timeout_s: seconds it may run.
+            tags: words to find it by.
+
+        Returns:
+            The record of the completed task, with its result.
+
+        Raises:
+            TaskFailed: the handler raised.
+            TaskCancelled: somebody cancelled the task.
+            TaskTimedOut: it took too long.
+            TaskInterrupted: the server stopped under it.
+        """
+        record = await self.start(type, params, timeout_s=timeout_s, tags=tags)
+        async with aclosing(self.watch(record.id, on_gap="yield")) as events:
+            async for _ in events:
+                pass
+        return successful(await self.get(record.id))
+
+    async def cancel(self, task_id: str, *, reason: str = "", wait_s: float = 0) -> Record:
+        """Ask a task to stop.
+
+        Args:
+            task_id: which one.
+            reason: shown to every reader.
+            wait_s: seconds to wait for the stop; infinity is possible.
+
+        Returns:
+            The record; its ``cancel`` is the receipt. Cancelling again gives the same one.
+
+        Raises:
+            TaskNotFound: there is none.
+            TaskTerminal: it ended in another way before.
+        """
+        body = {"reason": reason} if reason else None
+
+        async def ask(part_s: float) -> Record:
+            return await self._task("POST", task_id, "/cancel", wait_s=part_s, json=body)
+
+        try:
+            return await _in_parts(wait_s, ask)
+        except ServerError as error:
+            if error.code != TaskTerminal.code:
+                raise
+            raise TaskTerminal(task_id, (await self.get(task_id)).status) from error
+
+    async def delete(self, task_id: str) -> None:
+        """Remove the record and the log of a terminal task.
+
+        Raises:
+            TaskNotFound: there is none, or not any more.
+            TaskActive: it has not ended.
+        """
+        try:
+            await self._send("DELETE", _path(task_id), task_id=task_id)
+        except ServerError as error:
+            if error.code != TaskActive.code:
+                raise
+            raise TaskActive(task_id, (await self.get(task_id)).status) from error
+
+    # -- all tasks -----------------------------------------------------------------------------------------------
+
+    async def list(
+        self,
+        *,
+        status: Sequence[str] = (),
+        type: Sequence[str] = (),
+        tag: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Record, None]:
+        """Go through the tasks, newest first, page by page.
+
+        Args:
+            status: any of these; empty means all.
+            type: any of these; empty means all.
+            tag: with this tag.
+            limit: stop after so many; None goes through all.
+
+        Yields:
+            Records.
+
+        Raises:
+            BadFilter: a value is not known to the server.
+        """
+        query: dict[str, str] = {"status": ",".join(status), "type": ",".join(type), "tag": tag or ""}
+        query = {name: value for name, value in query.items() if value}
+        left = limit
+        while left is None or left > 0:
+            page = PAGE if left is None else min(left, PAGE)
+            document = document_from(await self._send("GET", "/tasks", query={**query, "limit": page}))
+            records = [record_from(item) for item in _items(document, "tasks")]
+            for record in records:
+                yield record
+            cursor = document.get("next_cursor")
+            if cursor is None:
+                return
+            query["cursor"] = str(cursor)
+            left = None if left is None else left - len(records)
+
+    async def types(self) -> Sequence[dict[str, Any]]:
+        """The registered task types, as ``GET /types`` describes them: name, parameters as JSON Schema, and more."""
+        return _items(document_from(await self._send("GET", "/types")), "types")
+
+    # -- the wire ------------------------------------------------------------------------------------------------
+
+    async def _task(self, method: str, task_id: str, below: str = "", *, wait_s: float, json: object = None) -> Record:
+        query = {"wait_s": wait_s} if wait_s else {}
+        response = await self._send(
+            method, _path(task_id) + below, query=query, json=json, task_id=task_id, wait_s=wait_s
+        )
+        return record_from(document_from(response))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+        task_id: str | None = None,
+        wait_s: float = 0,
+    ) -> httpx.Response:
+        """Send a request, again if need be, and return its successful answer.
+
+        All our requests may be repeated: reading changes nothing, a start has its key, cancel and delete end in the
+        same place.
+        """
+        attempts = Attempts(self._patience, self._patience.retry_s)
+        timeout = httpx.Timeout(CONNECT_S, read=ANSWER_S + wait_s)
+        while True:
+            trouble: StreamingError
+            try:
+                response = await self._http.request(
+                    method, path, params=query, json=json, headers=headers, timeout=timeout
+                )
+            except LOST as error:
+                trouble = unreachable(self._http.base_url, error)
+            else:
+                if response.is_success:
+                    return response
+                trouble = problem(response)
+                if task_id is not None and isinstance(trouble, NotFound):
+                    raise TaskNotFound(task_id) from trouble
+                if response.status_code not in PASSING:
+                    raise trouble
+            await attempts.pause(trouble)
+
+
+async def _in_parts(wait_s: float, ask: Callable[[float], Awaitable[Record]]) -> Record:
+    """Ask until the task is terminal or the time is over, in parts that a server and a proxy allow."""
+    left_s = wait_s
+    while True:
+        part_s = min(left_s, WAIT_ONCE_S)
+        record = await ask(part_s)
+        left_s -= part_s
+        if record.status in TERMINAL or left_s <= 0:
+            return record
+
+
+def _path(task_id: str) -> str:
+    return f"/tasks/{quote(task_id, safe='')}"
+
+
+def _items(document: dict[str, Any], name: str) -> Sequence[dict[str, Any]]:
+    items = document.get(name)
+    if not isinstance(items, list):
+        raise bad_answer(f"A JSON object with a list {name!r} was expected.")
+    return items
+
+
+def _checked(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is no address of a server: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"{url!r} is no address of a server: http://host:port was expected.")
+    return parsed
