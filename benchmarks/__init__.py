@@ -1,0 +1,1 @@
+"""Measure what the product promises, against the real server process."""

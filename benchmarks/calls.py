@@ -1,0 +1,149 @@
+"""Plain requests over kept-alive connections, with as little work as possible between them.
+
+Owns:   request bytes, a `Connection` that carries one request at a time, and `call_all` over several of them.
+Never:  reads an event stream (``benchmarks.reader``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from benchmarks.figure import Flaw
+
+ANSWER_S = 30.0
+SSE = "text/event-stream"
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, body, and the seconds from the last byte out to the last byte in."""
+
+    status: int
+    body: bytes
+    seconds: float
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def get(path: str, *, accept: str = "application/json") -> bytes:
+    """A GET request."""
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\n\r\n".encode()
+
+
+def post_task(type: str, *, accept: str = "application/json", **params: object) -> bytes:
+    """The request that starts a task; with ``accept=SSE`` the answer is its stream."""
+    body = json.dumps({"type": type, "params": params})
+    head = f"POST /tasks HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+class Connection(asyncio.Protocol):
+    """One kept-alive connection."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._waiting: asyncio.Future[Answer] | None = None
+        self._received = b""
+        self._sent_at = 0.0
+
+    def call(self, request: bytes) -> asyncio.Future[Answer]:
+        """Send a request, and return what becomes its answer."""
+        assert self._transport is not None
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._sent_at = time.perf_counter()
+        self._transport.write(request)
+        return self._waiting
+
+    def close(self) -> None:
+        assert self._transport is not None
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data
+        head_end = received.find(b"\r\n\r\n")
+        length = _LENGTH.search(received, 0, head_end) if head_end >= 0 else None
+        size = int(length[1]) if length else 0
+        if head_end < 0 or len(received) < head_end + 4 + size:
+            self._received = received
+            return
+        self._received = b""
+        answer = Answer(int(received[9:12]), received[head_end + 4 :], time.perf_counter() - self._sent_at)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(answer)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(Flaw(f"the server closed a connection without an answer ({error})"))
+
+
+async def connect(address: Address) -> Connection:
+    """Open one connection."""
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, address.host, address.port)
+    return connection
+
+
+async def call_all(address: Address, requests: Sequence[bytes], *, status: int, connections: int = 32) -> list[Answer]:
+    """Send all requests, one at a time on each connection.
+
+    Args:
+        address: of the server.
+        requests: in any number.
+        status: the status that every answer must have.
+        connections: how many at the same time.
+
+    Returns:
+        The answers, in the order of the requests.
+
+    Raises:
+        Flaw: an answer has another status, or none came.
+    """
+    answers: list[Answer | None] = [None] * len(requests)
+    numbered = iter(enumerate(requests))
+    opened = await asyncio.gather(*(connect(address) for _ in range(min(connections, len(requests)))))
+    try:
+        await asyncio.gather(*(_work(connection, numbered, answers) for connection in opened))
+    finally:
+        for connection in opened:
+            connection.close()
+    return [_checked(answer, status) for answer in answers]
+
+
+async def start_tasks(address: Address, requests: Sequence[bytes]) -> list[str]:
+    """Start tasks, and return their ids in the order of the requests."""
+    return [str(answer.json()["id"]) for answer in await call_all(address, requests, status=201)]
+
+
+async def _work(connection: Connection, numbered: Iterator[tuple[int, bytes]], answers: list[Answer | None]) -> None:
+    for number, request in numbered:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                answers[number] = await connection.call(request)
+        except TimeoutError:
+            raise Flaw(f"no answer within {ANSWER_S:g} s to {request[:80]!r}") from None
+
+
+def _checked(answer: Answer | None, status: int) -> Answer:
+    if answer is None or answer.status != status:
+        got = f"{answer.status} {answer.body[:300]!r}" if answer else "nothing"
+        raise Flaw(f"an answer should have been {status}, and was {got}")
+    return answer

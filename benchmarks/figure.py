@@ -1,0 +1,77 @@
+"""What is measured, and what counts as reached.
+
+Owns:   `Figure`, `Metric`, `Goal`, the size of a run, and the error for a promise that did not hold.
+Never:  measures anything (``benchmarks.figures``), or knows how a result is printed (``benchmarks.report``).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Values = Mapping[str, float]
+
+_COMPARE = MappingProxyType({">=": operator.ge, "<=": operator.le, "<": operator.lt})
+
+
+class Flaw(Exception):
+    """An event was lost, repeated or out of order, or an answer was not what the contract says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The limit that a median has to keep."""
+
+    sign: Literal[">=", "<=", "<"]
+    limit: float
+
+    def met(self, value: float) -> bool:
+        return bool(_COMPARE[self.sign](value, self.limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number of a figure; one without a goal explains the others."""
+
+    key: str
+    title: str
+    unit: str
+    goal: Goal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large a run is; a quick one is shorter, with the same number of tasks, readers and connections."""
+
+    duration_s: float = 10.0
+    burst_events: int = 60_000
+    starts: int = 3_000
+    readers: int = 1_000
+    tasks: int = 1_000
+    streams: int = 200
+    connections: int = 32
+
+
+FULL = Scale()
+QUICK = Scale(duration_s=3.0, burst_events=20_000, starts=1_500)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measurement: its metrics, and the function that takes their values once."""
+
+    name: str
+    title: str
+    metrics: Sequence[Metric]
+    measure: Callable[[Scale], Awaitable[Values]]
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The nearest-rank percentile: a value that was really measured."""
+    if not values:
+        raise Flaw("nothing was measured")
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]

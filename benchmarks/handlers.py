@@ -1,0 +1,45 @@
+"""Task types that put load on a server: ``streaming serve benchmarks.handlers``.
+
+Owns:   the four ways a benchmark task spends its time.
+Never:  measures; a reader compares ``at``, the wall time just before the emit, with its own clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from streaming.engine.context import TaskContext
+from streaming.engine.registry import task
+
+
+@task
+async def bench_noop() -> None:
+    """Return at once."""
+
+
+@task
+async def bench_wait() -> None:
+    """Wait until somebody stops it."""
+    await asyncio.get_running_loop().create_future()
+
+
+@task
+async def bench_burst(ctx: TaskContext, events: int, pad_bytes: int = 0, start_at: float = 0.0) -> int:
+    """Emit as fast as the log takes it, from ``start_at`` (seconds since 1970) on."""
+    await asyncio.sleep(max(0.0, start_at - time.time()))
+    pad = "x" * pad_bytes
+    for n in range(events):
+        await ctx.emit("tick", {"n": n, "pad": pad} if pad else {"n": n})
+    return events
+
+
+@task
+async def bench_ticker(ctx: TaskContext, rate: float, events: int, start_at: float = 0.0) -> int:
+    """Emit at a steady rate, from ``start_at`` (seconds since 1970) on; a late tick does not delay the next."""
+    loop = asyncio.get_running_loop()
+    begin = loop.time() + max(0.0, start_at - time.time())
+    for n in range(events):
+        await asyncio.sleep(max(0.0, begin + n / rate - loop.time()))
+        await ctx.emit("tick", {"n": n, "at": time.time()})
+    return events
