@@ -5,6 +5,7 @@ This is the whole public surface for those who write handlers or embed the coord
 """
 
 from streaming.engine.context import Deadline, TaskContext, ThreadContext
+from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.registry import Registry, TaskType, task
 from streaming.errors import HandlerError, StreamingError
 from streaming.events import Event
@@ -19,6 +20,7 @@ __all__ = [
     "Registry",
     "StreamingError",
     "TaskContext",
+    "TaskCoordinator",
     "TaskStatus",
     "TaskType",
     "ThreadContext",

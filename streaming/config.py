@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     backlog_bytes_max: Bytes = Field(
         1_048_576, description="Bytes of one task that wait for their commit; above it the handler waits at emit."
     )
+    backlog_total_bytes_max: Bytes = Field(
+        67_108_864, description="Bytes of all tasks that wait for their commit; above it every handler waits at emit."
+    )
+    commit_events_max: Count = Field(1000, description="Events in one transaction at most.")
     window_events_max: Count = Field(1024, description="Committed events of a watched task kept in memory.")
     window_bytes_max: Bytes = Field(524_288, description="Bytes of committed events of a watched task kept in memory.")
     page_max: Count = Field(1000, description="Records or events on one page at most.")

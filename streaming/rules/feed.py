@@ -97,6 +97,11 @@ class FeedWindow:
         while len(self._items) > items_max:
             self.lowest = self._items.popleft().position
 
+    def advance(self, position: int) -> None:
+        """Note that the feed stands at ``position`` without keeping items: nobody follows it."""
+        self._items.clear()
+        self.last = self.lowest = position
+
     def after(self, cursor: int, wanted: FeedFilter) -> Batch | Reading:
         """What a reader at ``cursor`` finds: a batch (maybe of nothing it wants), WAIT, or BELOW (ask the store).
 

@@ -13,6 +13,7 @@ Never:  waits, wakes anybody, or reads a store.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
@@ -51,9 +52,18 @@ class Batch:
     sse: bytes
 
 
-def batch_of(events: list[Event]) -> Batch:
-    """Make a batch of events that come from a store."""
-    return Batch(tuple(events), events[-1].seq, b"".join(map(frame, events)))
+def batch_of(framed: Iterable[tuple[Event, bytes]]) -> Batch:
+    """Take as many events as one write may carry, at least one."""
+    events: list[Event] = []
+    frames: list[bytes] = []
+    size = 0
+    for event, block in framed:
+        size += len(block)
+        if frames and size > BATCH_BYTES_MAX:
+            break
+        events.append(event)
+        frames.append(block)
+    return Batch(tuple(events), events[-1].seq, b"".join(frames))
 
 
 def gap_event(task_id: str, first_seq: int, last_seq: int, reason: str, time: str) -> Event:
@@ -102,15 +112,12 @@ class LogWindow:
         self._bytes = 0
         self._batches: dict[int, Batch] = {}
 
-    def append(self, event: Event, *, terminal: bool = False) -> int:
+    def append(self, event: Event, *, terminal: bool = False) -> None:
         """Add the next event; it is not visible yet.
 
         Args:
             event: its seq is ``last + 1``.
             terminal: whether it ends the log.
-
-        Returns:
-            The bytes of its frame.
 
         Raises:
             TaskEnded: the log has its terminal event.
@@ -124,7 +131,6 @@ class LogWindow:
         self._bytes += len(framed)
         self.last = event.seq
         self.ended = terminal
-        return len(framed)
 
     def commit(self, seq: int) -> None:
         """Make everything up to ``seq`` visible."""
@@ -165,17 +171,6 @@ class LogWindow:
         if batch is None:
             if len(self._batches) >= BATCHES_KEPT:
                 self._batches.clear()
-            batch = self._batches[cursor] = self._join(cursor)
+            behind = islice(self._entries, cursor + 1 - self.first, self.committed + 1 - self.first)
+            batch = self._batches[cursor] = batch_of(behind)
         return batch
-
-    def _join(self, cursor: int) -> Batch:
-        events: list[Event] = []
-        frames: list[bytes] = []
-        size = 0
-        for event, framed in islice(self._entries, cursor + 1 - self.first, self.committed + 1 - self.first):
-            size += len(framed)
-            if frames and size > BATCH_BYTES_MAX:
-                break
-            events.append(event)
-            frames.append(framed)
-        return Batch(tuple(events), events[-1].seq, b"".join(frames))

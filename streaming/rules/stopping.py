@@ -4,8 +4,9 @@ Rules of this file:
 
 - The first cause wins: what a run is stopped for does not change once it is written down.
 - A stop is delivered only after its cause was written down, and not into a protected section in its time.
-- A handler that is still there ``cancel_grace_s`` after a delivery has either taken it back (``uncancel``: it is
-  left alone) or not obeyed it: it is cancelled again, after twice the time, and so on.
+- A handler that is still there ``cancel_grace_s`` after a delivery has either taken a cancel back (``uncancel``: it
+  is left alone; a timeout or a shutdown cannot be taken back) or not obeyed: it is cancelled again, and again after
+  twice the time.
 
 All times are seconds on the loop's clock.
 
@@ -96,6 +97,6 @@ def next_step(
         return (Step.WAIT, late) if held else (Step.DELIVER, now)
     if stop.insist_at > now:
         return Step.WAIT, min(stop.insist_at, late)
-    if uncancelled:
+    if uncancelled and stop.cause is Cause.CANCEL:
         return Step.DECLINED, now
     return (Step.WAIT, late) if late < math.inf else (Step.INSIST, now)

@@ -1,0 +1,108 @@
+"""How a handler is called: on the loop, in a thread, or in a process.
+
+Owns:   the three ways, and what a cancel means in each of them.
+Never:  decides about the task (``engine.runner``): a call returns, raises, or is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.to_process
+import anyio.to_thread
+
+from streaming.engine.context import TaskContext, ThreadContext
+from streaming.engine.registry import TaskType
+from streaming.engine.stack import where, where_thread
+from streaming.errors import HandlerError, Stopped
+
+
+class Call:
+    """One call of a handler.
+
+    Args:
+        task_type: which handler, and where it runs.
+        context: what it holds.
+        threads: limits how many threads run at once.
+        processes: limits how many processes run at once.
+    """
+
+    __slots__ = ("_context", "_processes", "_task_type", "_thread", "_threads")
+
+    def __init__(
+        self,
+        task_type: TaskType,
+        context: TaskContext,
+        threads: anyio.CapacityLimiter,
+        processes: anyio.CapacityLimiter,
+    ) -> None:
+        self._task_type = task_type
+        self._context = context
+        self._threads = threads
+        self._processes = processes
+        self._thread: int | None = None
+
+    async def run(self) -> Any:
+        """Call the handler, and return what it returns.
+
+        Raises:
+            HandlerError: it tried to end the whole process.
+            BaseException: whatever it raises.
+        """
+        way = {"loop": self._in_loop, "thread": self._in_thread, "process": self._in_process}[self._task_type.run_in]
+        try:
+            return await way(self._task_type.arguments(self._context.params))
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise HandlerError("handler_exit", f"The handler raised {type(error).__name__}.") from error
+
+    def where(self, task: asyncio.Task[Any]) -> str:
+        """The line on which the handler stands; ``task`` runs this call."""
+        return where(task) if self._thread is None else where_thread(self._thread)
+
+    async def _in_loop(self, arguments: dict[str, Any]) -> Any:
+        return await self._task_type.handler(**self._with(self._context, arguments))
+
+    async def _in_thread(self, arguments: dict[str, Any]) -> Any:
+        """A thread cannot be cancelled: it is told, and waited for."""
+        stopping = threading.Event()
+        context = ThreadContext(self._context, anyio.from_thread.run, stopping.is_set)
+        handler = functools.partial(self._task_type.handler, **self._with(context, arguments))
+        thread = asyncio.create_task(
+            anyio.to_thread.run_sync(self._enter_thread, handler, stopping, limiter=self._threads),
+            name="streaming-thread",
+        )
+        while not thread.done():
+            try:
+                await asyncio.wait({thread})
+            except asyncio.CancelledError:
+                stopping.set()
+                if self._thread is None:
+                    thread.cancel()  # it waits for its turn; should it begin just now, it sees that it is to stop
+        try:
+            return thread.result()
+        except Stopped:
+            raise asyncio.CancelledError from None
+
+    async def _in_process(self, arguments: dict[str, Any]) -> Any:
+        """A cancel kills the process."""
+        function = functools.partial(self._task_type.handler, **arguments)
+        return await anyio.to_process.run_sync(function, cancellable=True, limiter=self._processes)
+
+    def _enter_thread(self, handler: Callable[[], Any], stopping: threading.Event) -> Any:
+        self._thread = threading.get_ident()
+        try:
+            if stopping.is_set():
+                raise Stopped
+            return handler()
+        finally:
+            self._thread = None
+
+    def _with(self, context: object, arguments: dict[str, Any]) -> dict[str, Any]:
+        name = self._task_type.context_name
+        return arguments if name is None else {**arguments, name: context}

@@ -1,0 +1,235 @@
+"""Group commit: everything that was submitted while one commit ran goes into the next one.
+
+Owns:   the backlog, the order of the feed, the retry of a commit that failed, who waits for a commit.
+Uses:   engine.journal.Journal.
+Never:  makes anything visible before the journal has it, forgets an event, or stores one twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from streaming.engine.alarm import Alarm
+from streaming.engine.journal import Commit, Committed, Journal
+from streaming.errors import StoreUnavailable
+from streaming.events import Event
+from streaming.records import IdempotencyKey, Record
+
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+#: Told what was written: the events, the records as they are now, and what became of them.
+OnCommitted = Callable[[Sequence[Event], Sequence[Record], Committed], None]
+
+#: Told once whether a new record was stored (None) or why not.
+OnCreated = Callable[[StoreUnavailable | None], None]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What the next transaction will hold, in the order of submission."""
+
+    events: list[Event] = field(default_factory=list)
+    created: dict[str, tuple[Record, IdempotencyKey | None, OnCreated]] = field(default_factory=dict)
+    updated: dict[str, Record] = field(default_factory=dict)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def records(self) -> list[Record]:
+        """Each record as it is to be."""
+        return [*(record for record, _, _ in self.created.values()), *self.updated.values()]
+
+    def as_commit(self) -> Commit:
+        """The transaction."""
+        return Commit(
+            events=self.events,
+            created=[record for record, _, _ in self.created.values()],
+            updated=list(self.updated.values()),
+            keys=[key for _, key, _ in self.created.values() if key is not None],
+        )
+
+    def withdraw_created(self) -> list[OnCreated]:
+        """Take out the new records: their callers are told that nothing was started."""
+        told = [on_created for _, _, on_created in self.created.values()]
+        self.events = [event for event in self.events if event.task_id not in self.created]
+        self.created = {}
+        return told
+
+
+class Committer:
+    """The one writer of a journal.
+
+    Args:
+        journal: where to write.
+        on_committed: called after each commit, before any waiter is woken.
+        events_max: events in one transaction, at most.
+    """
+
+    def __init__(self, journal: Journal, on_committed: OnCommitted, *, events_max: int) -> None:
+        self.available = True
+        self._journal = journal
+        self._on_committed = on_committed
+        self._events_max = events_max
+        self._batches: deque[Batch] = deque()
+        self._alarm = Alarm()
+        self._closing = False
+        self._writer: asyncio.Task[None] | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    # -- submitting ------------------------------------------------------------------------------------------------
+
+    def submit(self, event: Event | None, record: Record | None = None) -> None:
+        """Put one event, and the record as it is to be with it, into the next transaction."""
+        batch = self._open_batch()
+        if event is not None:
+            batch.events.append(event)
+        if record is not None:
+            batch.updated[record.id] = record
+        self._alarm.ring()
+
+    def create(self, event: Event, record: Record, key: IdempotencyKey | None, on_created: OnCreated) -> None:
+        """Put a new record with its first event into the next transaction.
+
+        It is not repeated when the store fails: ``on_created`` hears of it, and nothing is left.
+        """
+        batch = self._open_batch()
+        batch.events.append(event)
+        batch.created[record.id] = (record, key, on_created)
+        self._alarm.ring()
+
+    async def committed(self) -> None:
+        """Wait until all that was submitted before is stored.
+
+        Raises:
+            StoreUnavailable: the committer was closed before that.
+        """
+        waiter = asyncio.get_running_loop().create_future()
+        self._open_batch().waiters.append(waiter)
+        self._alarm.ring()
+        await waiter
+
+    def when_committed(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once all that was submitted before is stored, or the committer is closed."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(waiter: asyncio.Future[None]) -> None:
+            waiter.exception()  # seen; to be closed is as good as to be stored here
+            callback()
+
+        waiter.add_done_callback(done)
+        self._open_batch().waiters.append(waiter)
+        self._alarm.ring()
+
+    def on_availability(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever `available` changes."""
+        self._listeners.append(listener)
+
+    def _open_batch(self) -> Batch:
+        if not self._batches or len(self._batches[-1].events) >= self._events_max:
+            self._batches.append(Batch())
+        return self._batches[-1]
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Begin to write."""
+        self._writer = asyncio.get_running_loop().create_task(self._write(), name="streaming-committer")
+
+    async def close(self, until: float) -> int:
+        """Write what is left, until ``until`` on the loop's clock at the latest.
+
+        Returns:
+            How many events could not be stored; a log line has said so.
+        """
+        self._closing = True
+        self._alarm.ring()
+        if self._writer is not None:
+            await asyncio.wait({self._writer}, timeout=max(0.0, until - asyncio.get_running_loop().time()))
+            self._writer.cancel()
+            await asyncio.wait({self._writer})
+        left, self._batches = self._batches, deque()
+        for batch in left:
+            _fail(batch, StoreUnavailable("The server has stopped before this was stored."))
+        return sum(len(batch.events) for batch in left)
+
+    async def _write(self) -> None:
+        while True:
+            await self._alarm.wait()
+            while self._batches:
+                await self._write_batch(self._batches.popleft())
+            if self._closing:
+                return
+
+    async def _write_batch(self, batch: Batch) -> None:
+        delay_s = RETRY_FIRST_S
+        while True:
+            done = await self._attempt(batch)
+            if done is not None:
+                break
+            await asyncio.sleep(delay_s)
+            delay_s = min(RETRY_MAX_S, delay_s * 2)
+        self._set_available(True)
+        self._on_committed(batch.events, batch.records(), done)
+        for _, _, on_created in batch.created.values():
+            on_created(None)
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _attempt(self, batch: Batch) -> Committed | None:
+        """Commit once; None means nothing of it was stored."""
+        commit = batch.as_commit()
+        try:
+            return await self._journal.commit(commit)
+        except asyncio.CancelledError:
+            self._batches.appendleft(batch)
+            raise
+        except Exception as error:
+            _log.warning(
+                "the store cannot be written", reason=str(error), events=len(batch.events), exc_info=_bug(error)
+            )
+            problem = error if isinstance(error, StoreUnavailable) else StoreUnavailable("The store failed.")
+        self._set_available(False)
+        return await self._find_out(batch, commit, problem)
+
+    async def _find_out(self, batch: Batch, commit: Commit, problem: StoreUnavailable) -> Committed | None:
+        """Whether a commit that raised took place; if not, its creations are withdrawn."""
+        try:
+            done = await self._journal.outcome(commit)
+        except asyncio.CancelledError:
+            self._batches.appendleft(batch)
+            raise
+        except Exception as error:
+            _log.warning("the store cannot be read", reason=str(error), exc_info=_bug(error))
+            done = None
+        if done is None:
+            for on_created in batch.withdraw_created():
+                on_created(problem)
+        return done
+
+    def _set_available(self, available: bool) -> None:
+        if self.available is not available:
+            self.available = available
+            _log.info("the store is back" if available else "the store is away: tasks wait at their next event")
+            for listener in self._listeners:
+                listener()
+
+
+def _fail(batch: Batch, error: StoreUnavailable) -> None:
+    for on_created in batch.withdraw_created():
+        on_created(error)
+    for waiter in batch.waiters:
+        if not waiter.done():
+            waiter.set_exception(error)
+
+
+def _bug(error: Exception) -> Any:
+    """The traceback of what no store should raise."""
+    return None if isinstance(error, StoreUnavailable) else error

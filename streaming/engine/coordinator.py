@@ -1,0 +1,424 @@
+"""The coordinator: which tasks there are, whose turn it is, and how all of it ends.
+
+Owns:   start, cancel, look up, wait, delete; the queue; recovery after a crash; the drain.
+Uses:   engine.runner (one task), engine.hub (who hears of it), engine.journal (what is remembered).
+Never:  writes bytes or rows; reads the wall clock; waits for a reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import structlog
+
+from streaming.config import Settings
+from streaming.engine.drain import Drain
+from streaming.engine.hub import Hub
+from streaming.engine.journal import Journal
+from streaming.engine.lookup import Lookup
+from streaming.engine.once import Once
+from streaming.engine.registry import Registry, TaskType
+from streaming.engine.runner import Runner, Workshop, may_restart
+from streaming.engine.transitions import end, requeue
+from streaming.errors import (
+    Draining,
+    FieldError,
+    InvalidParams,
+    StoreUnavailable,
+    TaskActive,
+    TaskNotFound,
+    TaskTerminal,
+    TooManyTasks,
+)
+from streaming.records import CancelReceipt, IdempotencyKey, Record, TaskError, TaskStatus
+from streaming.rules.lifecycle import TERMINAL, Cause, Transition, recovery
+from streaming.rules.outcome import Outcome
+
+REASON_MAX = 1000
+
+_log = structlog.get_logger(__name__)
+
+
+class TaskCoordinator(Lookup):
+    """Runs tasks in a TaskGroup, and fans their events out.
+
+    Use it as ``async with TaskCoordinator(...) as coordinator``: entering recovers what a crash left behind, leaving
+    drains. The journal must be open before, and is closed by whoever opened it.
+
+    Args:
+        registry: the task types.
+        journal: the store.
+        settings: the limits.
+        wall: seconds since 1970-01-01, for the times of events and records.
+        new_id: makes the id of a new task.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        journal: Journal,
+        settings: Settings,
+        *,
+        wall: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        super().__init__(journal, Hub(journal, settings, wall))
+        self.registry = registry
+        self.settings = settings
+        self.stuck: list[Runner] = []
+        self._new_id = new_id
+        self._workshop = Workshop(
+            self._hub,
+            settings,
+            anyio.CapacityLimiter(settings.max_threads),
+            anyio.CapacityLimiter(settings.max_processes),
+        )
+        self._group = asyncio.TaskGroup()
+        self._queue: deque[Runner] = deque()
+        self._running: set[Runner] = set()
+        self._starting = 0
+        self._once = Once(journal)
+        self._drain = Drain(self._hub, settings.cancel_grace_s)
+        self._hub.on_availability(self._release_cancels)
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        await self._hub.open()
+        await self._recover()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.shutdown()
+        await self._group.__aexit__(kind, error, trace)
+
+    # -- starting -------------------------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        type: str,
+        params: dict[str, Any],
+        *,
+        timeout_s: float | None = None,
+        tags: Sequence[str] = (),
+        created_by: str = "anonymous",
+        key: str | None = None,
+        fingerprint: str = "",
+    ) -> tuple[Record, bool]:
+        """Start a task; it is stored before this returns.
+
+        Args:
+            type: name of the task type.
+            params: its parameters.
+            timeout_s: seconds the handler may run; None takes the type's, else the server's default.
+            tags: words to find the task by.
+            created_by: the principal.
+            key: Idempotency-Key: a second start with the same key gives the same task.
+            fingerprint: hash of the request that the key stands for.
+
+        Returns:
+            The record, and whether it is new.
+
+        Raises:
+            UnknownType: no such task type.
+            InvalidParams: parameters or timeout are wrong.
+            IdempotencyMismatch: the key stands for another request.
+            TooManyTasks: the queue is full.
+            Draining: the server is shutting down.
+            StoreUnavailable: it could not be stored, and nothing was started.
+        """
+        task_type = self.registry.get(type)
+        validated = task_type.validate(params)
+        seconds = self._timeout_s(task_type, timeout_s)
+
+        async def create(remember: IdempotencyKey | None) -> Record:
+            return await self._create(task_type, validated, seconds, tuple(tags), created_by, remember)
+
+        if key is None:
+            return await create(None), True
+        wanted = IdempotencyKey(key, created_by, fingerprint, "", self._hub.now())
+        task_id, created = await self._once.start(wanted, create)
+        return await self.get(task_id), created
+
+    def _timeout_s(self, task_type: TaskType, wanted_s: float | None) -> float:
+        longest_s = self.settings.timeout_max_s
+        if wanted_s is None:
+            return min(task_type.timeout_s or self.settings.timeout_default_s, longest_s)
+        if not 0 < wanted_s <= longest_s:
+            message = f"A number of seconds over 0, at most {longest_s:g}."
+            raise InvalidParams("timeout_s is wrong.", errors=[FieldError("timeout_s", message)])
+        return float(wanted_s)
+
+    async def _create(
+        self,
+        task_type: TaskType,
+        params: dict[str, Any],
+        timeout_s: float,
+        tags: tuple[str, ...],
+        created_by: str,
+        key: IdempotencyKey | None,
+    ) -> Record:
+        self._admit()
+        now = self._hub.now()
+        record = Record(
+            id=self._new_id(),
+            type=task_type.name,
+            status=TaskStatus.PENDING,
+            params=params,
+            timeout_s=timeout_s,
+            created_at=now,
+            updated_at=now,
+            created_by=created_by,
+            tags=tags,
+        )
+        stored = asyncio.get_running_loop().create_future()
+
+        def on_created(problem: StoreUnavailable | None) -> None:
+            # Also when nobody waits any more: what is stored is going to run.
+            self._starting -= 1
+            if problem is None:
+                self._enqueue(Runner(task_type, log, self._workshop))
+            if not stored.done():
+                stored.set_result(problem)
+
+        self._starting += 1
+        remembered = None if key is None else dataclasses.replace(key, task_id=record.id)
+        log = self._hub.create(record, {}, remembered, on_created)
+        problem: StoreUnavailable | None = await stored
+        if problem is not None:
+            raise problem
+        return log.snapshot()
+
+    def _admit(self) -> None:
+        """Refuse a start that cannot be taken now."""
+        if self.draining:
+            raise Draining
+        if not self._hub.available:
+            raise StoreUnavailable("The store is away; nothing was started.")
+        free = self.settings.max_running - len(self._running)
+        if len(self._queue) + self._starting >= self.settings.max_pending + max(0, free):
+            raise TooManyTasks(
+                f"{self.settings.max_running} tasks are running and {self.settings.max_pending} are waiting; "
+                "no more can be taken."
+            )
+
+    def _enqueue(self, runner: Runner) -> None:
+        self._tasks[runner.id] = runner
+        self._queue.append(runner)
+        if self.draining:
+            self._close_queue()
+        else:
+            self._fill()
+
+    def _fill(self) -> None:
+        """Give waiting tasks their turn."""
+        while self._queue and len(self._running) < self.settings.max_running and not self.draining:
+            runner = self._queue.popleft()
+            self._running.add(runner)
+            self._group.create_task(self._run(runner), name=f"streaming-runner-{runner.id}")
+
+    async def _run(self, runner: Runner) -> None:
+        await runner.run()
+        self._running.discard(runner)
+        if runner.stuck:
+            self.stuck.append(runner)
+        self._forget(runner)
+        self._drain.check()
+        self._fill()
+
+    def _forget(self, runner: Runner) -> None:
+        """The task needs no runner any more; the store knows the rest."""
+        self._tasks.pop(runner.id, None)
+        self._hub.drop(runner.log)
+
+    def running(self) -> Sequence[Record]:
+        """The tasks whose handlers run in this process."""
+        return [runner.log.snapshot() for runner in self._running]
+
+    # -- stopping ---------------------------------------------------------------------------------------------------
+
+    async def cancel_task(
+        self, task_id: str, *, reason: str = "", by: str = "anonymous", wait_s: float = 0.0
+    ) -> CancelReceipt:
+        """Ask a task to stop.
+
+        The wish is written down before the handler is cancelled. Asking again changes nothing and gives the same
+        receipt.
+
+        Args:
+            task_id: the task.
+            reason: shown to every reader, at most 1,000 characters.
+            by: the principal.
+            wait_s: seconds to wait for the stop; 0 returns once the cancel is delivered, or is held back by a
+                protected section.
+
+        Returns:
+            The receipt; its outcome is ``requested`` while the handler is still cleaning up.
+
+        Raises:
+            TaskNotFound: no such task.
+            TaskTerminal: it has ended in another way before.
+            InvalidParams: the reason is too long.
+            StoreUnavailable: the wish could not be stored; the handler is cancelled all the same.
+        """
+        if len(reason) > REASON_MAX:
+            message = f"At most {REASON_MAX} characters."
+            raise InvalidParams("The reason is too long.", errors=[FieldError("reason", message)])
+        runner = self._tasks.get(task_id)
+        if runner is None or runner.log.lost or runner.log.window.ended:
+            return await self._receipt_of_ended(task_id, runner)
+        if runner in self._queue:
+            self._cancel_queued(runner, by, reason)
+        else:
+            runner.cancel(by, reason)
+        await self._stored()
+        await self._settle(runner, wait_s)
+        receipt = (await self.get(task_id)).cancel
+        assert receipt is not None  # noqa: S101  # it was stored above, and a receipt is never taken away
+        return receipt
+
+    async def _receipt_of_ended(self, task_id: str, runner: Runner | None) -> CancelReceipt:
+        if runner is not None and not runner.log.lost:
+            await self._stored()
+        record = await self.get(task_id)
+        if record.status is TaskStatus.CANCELLED and record.cancel is not None:
+            return record.cancel
+        raise TaskTerminal(task_id, record.status)
+
+    def _cancel_queued(self, runner: Runner, by: str, reason: str) -> None:
+        self._queue.remove(runner)
+        runner.cancel(by, reason)
+        self._end_queued(runner, Outcome(Transition.CANCEL, TaskError("cancelled", runner.reason(Cause.CANCEL))))
+
+    def _end_queued(self, runner: Runner, outcome: Outcome) -> None:
+        end(self._hub, runner.log, outcome)
+        runner.settled.set()
+        self._hub.when_committed(lambda: self._forget(runner))
+
+    async def _settle(self, runner: Runner, wait_s: float) -> None:
+        """Wait until a cancel is delivered, and then up to ``wait_s`` for the stop."""
+        if not runner.held:
+            await runner.settled.wait()
+        if wait_s > 0:
+            await self.wait(runner.id, wait_s)
+
+    async def _stored(self) -> None:
+        """Wait until all that was written is stored, but not for ever.
+
+        Raises:
+            StoreUnavailable: it was not, within ``store_wait_s``.
+        """
+        try:
+            async with asyncio.timeout(self.settings.store_wait_s):
+                await self._hub.committed()
+        except TimeoutError:
+            raise StoreUnavailable("The store does not answer; what was asked for is done as soon as it can.") from None
+
+    def _release_cancels(self) -> None:
+        """The store has gone away or come back: cancels no longer wait for it."""
+        for runner in self._running:
+            runner.release()
+
+    async def move_deadline(self, task_id: str, timeout_s: float) -> Record:
+        """Give a running task more time, or less.
+
+        Args:
+            task_id: the task.
+            timeout_s: seconds it may run, counted from its start.
+
+        Raises:
+            TaskNotFound: no such task.
+            TaskTerminal: it has ended.
+            InvalidParams: no positive number, or over the maximum.
+            StoreUnavailable: the change could not be stored; it holds all the same.
+        """
+        runner = self._tasks.get(task_id)
+        if runner is None or runner.log.lost or runner.log.window.ended:
+            raise TaskTerminal(task_id, (await self.get(task_id)).status)
+        runner.move_deadline(self._timeout_s(runner.task_type, timeout_s))
+        await self._stored()
+        return await self.get(task_id)
+
+    async def delete(self, task_id: str) -> None:
+        """Forget a terminal task with its log.
+
+        Raises:
+            TaskNotFound: no such task.
+            TaskActive: it has not ended.
+            StoreUnavailable: the store cannot be written.
+        """
+        record = await self.get(task_id)
+        if record.status not in TERMINAL or task_id in self._tasks:
+            raise TaskActive(task_id, record.status)
+        if not await self._journal.delete(task_id):
+            raise TaskNotFound(task_id)
+
+    # -- beginning and end of the process -----------------------------------------------------------------------------
+
+    @property
+    def draining(self) -> bool:
+        """Whether the shutdown has begun: nothing new is accepted."""
+        return self._drain.begun
+
+    @property
+    def ready(self) -> bool:
+        """Whether a start would be accepted by the store and the door."""
+        return self._hub.available and not self.draining
+
+    async def shutdown(self, grace_s: float | None = None) -> None:
+        """Drain: accept nothing new, grant the grace, stop the rest, flush.
+
+        Calling it again, also at the same time, waits for the same drain; a shorter grace shortens it.
+
+        Args:
+            grace_s: seconds until all of it is over; None takes the setting.
+        """
+        self._drain.begin(self.settings.grace_s if grace_s is None else grace_s)
+        self._close_queue()
+        await self._drain.run(self._running)
+        self._queue.clear()
+        self._tasks.clear()
+
+    def _close_queue(self) -> None:
+        """Waiting tasks keep their place in a durable store; without one they end."""
+        while self._queue and not self._journal.durable:
+            error = TaskError("shutdown", "The server stopped before the task had its turn.")
+            self._end_queued(self._queue.popleft(), Outcome(Transition.SHUTDOWN, error))
+
+    async def _recover(self) -> None:
+        """Take up what the last process left behind, and store what became of it."""
+        for record in await self._journal.unfinished():
+            log = self._hub.resume(record)
+            known = record.type in self.registry
+            cancelled = record.cancel is not None and not record.cancel.declined
+            restartable = known and may_restart(self.registry.get(record.type), record.attempt)
+            transition = recovery(record.status, cancelled=cancelled, restartable=restartable, known=known)
+            _log.info("recovering a task", task_id=record.id, status=record.status.value, transition=transition)
+            if transition in (None, Transition.REQUEUE):
+                if transition is not None:
+                    requeue(self._hub, log, "crash")
+                self._tasks[record.id] = runner = Runner(self.registry.get(record.type), log, self._workshop)
+                self._queue.append(runner)
+            else:
+                end(self._hub, log, left_behind(transition, record, known=known))
+                self._hub.when_committed(functools.partial(self._hub.drop, log))
+        await self._hub.committed()
+        self._fill()
+
+
+def left_behind(transition: Transition, record: Record, *, known: bool) -> Outcome:
+    """How a task ends that a crash left behind."""
+    if transition is Transition.CANCEL:
+        return Outcome(transition, TaskError("cancelled", "It was cancelled; then the server crashed."))
+    if not known:
+        message = f"The server has restarted, and knows no task type {record.type!r} any more."
+        return Outcome(transition, TaskError("unknown_type", message))
+    return Outcome(transition, TaskError("crash", "The server crashed or was killed while the task was running."))

@@ -1,0 +1,82 @@
+"""The end of a process, told truthfully: finish, stop, flush.
+
+Owns:   the phases of the drain and their times.
+Uses:   rules.drain (how the grace is spent).
+Never:  knows of signals, sockets or exit statuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Collection
+
+import structlog
+
+from streaming.engine.alarm import Alarm
+from streaming.engine.hub import Hub
+from streaming.engine.runner import Runner
+from streaming.rules.drain import plan_drain
+from streaming.rules.lifecycle import Cause
+
+_log = structlog.get_logger(__name__)
+
+
+class Drain:
+    """Runs once; asking again waits for the same one.
+
+    Args:
+        hub: what is flushed at the end.
+        cancel_grace_s: seconds a cancelled handler has to clean up.
+    """
+
+    def __init__(self, hub: Hub, cancel_grace_s: float) -> None:
+        self.begun = False
+        self._hub = hub
+        self._cancel_grace_s = cancel_grace_s
+        self._alarm = Alarm()
+        self._stop_at = self._abandon_at = self._end_at = math.inf
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, grace_s: float) -> None:
+        """Close the doors, or shorten a drain that has begun."""
+        now = asyncio.get_running_loop().time()
+        plan = plan_drain(grace_s, self._cancel_grace_s)
+        self._stop_at = min(self._stop_at, now + plan.finish_s)
+        self._abandon_at = min(self._abandon_at, now + plan.finish_s + plan.stop_s)
+        self._end_at = min(self._end_at, now + grace_s)
+        self.begun = True
+        self._alarm.ring()
+
+    def check(self) -> None:
+        """A task has ended: maybe nothing is left to wait for."""
+        self._alarm.ring()
+
+    async def run(self, running: Collection[Runner]) -> None:
+        """Drain; ``running`` shrinks meanwhile."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(running), name="streaming-drain")
+        await asyncio.shield(self._task)
+
+    async def _run(self, running: Collection[Runner]) -> None:
+        _log.info("draining", running=len(running), grace_s=self._seconds_left())
+        await self._until_empty(running, lambda: self._stop_at)
+        for runner in list(running):
+            _log.info("stopping a task", task_id=runner.id, task_type=runner.task_type.name, where=runner.where())
+            runner.stop(Cause.SHUTDOWN)
+        await self._until_empty(running, lambda: self._abandon_at)
+        for runner in list(running):
+            runner.abandon()
+        lost = await self._hub.close(self._end_at)
+        if lost:
+            _log.error("events could not be stored before the end", events=lost)
+        await self._until_empty(running, lambda: math.inf)
+        _log.info("drained")
+
+    async def _until_empty(self, running: Collection[Runner], until: Callable[[], float]) -> None:
+        loop = asyncio.get_running_loop()
+        while running and loop.time() < until():
+            await self._alarm.wait(until())
+
+    def _seconds_left(self) -> float:
+        return round(self._end_at - asyncio.get_running_loop().time(), 1)

@@ -1,0 +1,315 @@
+"""The logs of all live tasks, the feed, and who reads them.
+
+Owns:   which log is open, the numbering of events, what is visible, waking readers, room for more.
+Uses:   rules.log and rules.feed (what a reader finds), engine.committer (what is stored).
+Never:  decides what happens to a task (``engine.coordinator``), or shows what is not committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from streaming.config import Settings
+from streaming.engine.committer import Committer, OnCreated
+from streaming.engine.journal import Committed, Journal
+from streaming.engine.subscription import FeedSubscription, LogSubscription, Subscription
+from streaming.errors import StoreUnavailable
+from streaming.events import Event, encode_payload, rfc3339
+from streaming.records import IdempotencyKey, Record
+from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow
+from streaming.rules.lifecycle import TERMINAL
+from streaming.rules.log import LogWindow
+
+
+class Log:
+    """The log of one task, while anybody writes or reads it.
+
+    Attributes:
+        window: its newest events.
+        record: the task as it is to be, maybe not committed yet.
+        visible: the task as it was committed last.
+        lost: somebody else has ended or removed the task in the store; nothing more can be written.
+    """
+
+    __slots__ = ("backlog_bytes", "backlog_events", "lost", "on_lost", "readers", "record", "visible", "window")
+
+    def __init__(self, record: Record, window: LogWindow) -> None:
+        self.record = record
+        self.visible = record
+        self.window = window
+        self.readers: set[Subscription] = set()
+        self.lost = False
+        self.on_lost: Callable[[], None] | None = None
+        self.backlog_events = 0
+        self.backlog_bytes = 0
+
+    def snapshot(self) -> Record:
+        """The committed record, as fresh as the last committed event."""
+        return dataclasses.replace(self.visible, last_seq=self.window.committed)
+
+
+class Hub:
+    """All logs of one process.
+
+    Args:
+        journal: the store.
+        settings: limits of backlog and window.
+        wall: seconds since 1970, for the time of events.
+    """
+
+    def __init__(self, journal: Journal, settings: Settings, wall: Callable[[], float]) -> None:
+        self.journal = journal
+        self.closed = False
+        self.feed = FeedWindow()
+        self.feed_readers: set[Subscription] = set()
+        self._settings = settings
+        self._wall = wall
+        self._logs: dict[str, Log] = {}
+        self._backlog_bytes = 0
+        self._room: list[asyncio.Future[None]] = []
+        self._committer = Committer(journal, self._on_committed, events_max=settings.commit_events_max)
+        self._committer.on_availability(self._wake_room)
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Begin to write, where the store left off."""
+        self.feed = FeedWindow(await self.journal.last_position())
+        self._committer.open()
+
+    async def close(self, until: float) -> int:
+        """Store what is left, and end every subscription.
+
+        Args:
+            until: loop time to give up at.
+
+        Returns:
+            How many events could not be stored.
+        """
+        lost = await self._committer.close(until)
+        self.closed = True
+        self._wake_room()
+        for reader in [*self.feed_readers, *(reader for log in self._logs.values() for reader in log.readers)]:
+            reader.wake()
+        return lost
+
+    @property
+    def available(self) -> bool:
+        """Whether the last commit was stored."""
+        return self._committer.available
+
+    def on_availability(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever `available` changes."""
+        self._committer.on_availability(listener)
+
+    def now(self) -> str:
+        """The time, RFC 3339."""
+        return rfc3339(self._wall())
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def create(self, record: Record, data: object, key: IdempotencyKey | None, on_created: OnCreated) -> Log:
+        """Open the log of a new task with the event of its first status.
+
+        The log is live once ``on_created(None)`` was called; if the store refuses, nothing is left of it.
+        """
+        log = Log(record, LogWindow(record.id))
+        event = Event(record.id, 1, record.status.value, record.created_at, encode_payload(data))
+        log.record = log.visible = dataclasses.replace(record, last_seq=1)
+        log.window.append(event)
+        self._count(log, event)
+        self._logs[record.id] = log
+
+        def created(problem: StoreUnavailable | None) -> None:
+            if problem is not None:
+                self.drop(log)
+            on_created(problem)
+
+        self._committer.create(event, log.record, key, created)
+        return log
+
+    def resume(self, record: Record) -> Log:
+        """Open the log of a stored task that is to go on."""
+        log = self._logs[record.id] = Log(record, LogWindow(record.id, last_seq=record.last_seq))
+        return log
+
+    def drop(self, log: Log) -> None:
+        """Forget a log that nothing more is written to; its readers keep what they hold."""
+        self._logs.pop(log.record.id, None)
+        self._backlog_bytes -= log.backlog_bytes
+        log.backlog_bytes = 0
+
+    def append(self, log: Log, type: str, payload: str) -> Event:
+        """Write an event that leaves the record as it is.
+
+        Raises:
+            TaskEnded: the log has its terminal event.
+        """
+        window = log.window
+        event = Event(window.task_id, window.last + 1, type, rfc3339(self._wall()), payload)
+        window.append(event)
+        self._count(log, event)
+        self._committer.submit(event)
+        return event
+
+    def append_with(self, log: Log, type: str, data: object, time: str, **changes: Any) -> Event:
+        """Write an event together with what it changes in the record.
+
+        Args:
+            log: where.
+            type: of the event.
+            data: of the event.
+            time: of the event, RFC 3339.
+            changes: fields of the record.
+
+        Raises:
+            TaskEnded: the log has its terminal event.
+        """
+        event = Event(log.window.task_id, log.window.last + 1, type, time, encode_payload(data))
+        record = dataclasses.replace(log.record, last_seq=event.seq, updated_at=time, **changes)
+        log.window.append(event, terminal=record.status in TERMINAL)
+        self._count(log, event)
+        log.record = record
+        self._committer.submit(event, record)
+        return event
+
+    def amend(self, log: Log, **changes: Any) -> None:
+        """Change the record without an event; readers of the record see it with the next commit."""
+        log.record = dataclasses.replace(log.record, **changes)
+        self._committer.submit(None, log.record)
+
+    async def committed(self) -> None:
+        """Wait until all that was written before is stored.
+
+        Raises:
+            StoreUnavailable: the hub was closed before.
+        """
+        await self._committer.committed()
+
+    def when_committed(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once all that was written before is stored, or the hub is closed."""
+        self._committer.when_committed(callback)
+
+    def full(self, log: Log) -> bool:
+        """Whether a handler has to wait before it writes more."""
+        settings = self._settings
+        return (
+            not log.lost
+            and not self.closed
+            and (
+                log.backlog_events >= settings.backlog_events_max
+                or log.backlog_bytes >= settings.backlog_bytes_max
+                or self._backlog_bytes >= settings.backlog_total_bytes_max
+                or not self._committer.available
+            )
+        )
+
+    async def room(self, log: Log) -> None:
+        """Wait until the handler of a log may write more."""
+        while self.full(log):
+            waiter = asyncio.get_running_loop().create_future()
+            self._room.append(waiter)
+            await waiter
+
+    def _count(self, log: Log, event: Event) -> None:
+        size = _size(event)
+        log.backlog_events += 1
+        log.backlog_bytes += size
+        self._backlog_bytes += size
+
+    def _wake_room(self) -> None:
+        waiters, self._room = self._room, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- what became visible ------------------------------------------------------------------------------------------
+
+    def _on_committed(self, events: Sequence[Event], records: Sequence[Record], done: Committed) -> None:
+        if done.lost:
+            events = [event for event in events if event.task_id not in done.lost]
+            records = [record for record in records if record.id not in done.lost]
+        for record in records:
+            log = self._logs.get(record.id)
+            if log is not None:
+                log.visible = record
+        if self.feed_readers:
+            self._append_to_feed(events, done.positions)
+        elif events:
+            self.feed.advance(done.positions[-1])
+        for log, seq in self._release(events).items():
+            self._show(log, seq)
+        for task_id in done.lost:
+            self._lose(task_id)
+        self._wake_room()
+
+    def _release(self, events: Sequence[Event]) -> dict[Log, int]:
+        """Take committed events off the backlog; the newest seq of each log."""
+        newest: dict[Log, int] = {}
+        for event in events:
+            log = self._logs[event.task_id]
+            size = _size(event)
+            log.backlog_events -= 1
+            log.backlog_bytes -= size
+            self._backlog_bytes -= size
+            newest[log] = event.seq
+        return newest
+
+    def _append_to_feed(self, events: Sequence[Event], positions: Sequence[int]) -> None:
+        for event, position in zip(events, positions, strict=True):
+            record = self._logs[event.task_id].record
+            item = FeedItem(position, event, record.type, record.tags)
+            self.feed.append(item, items_max=self._settings.window_events_max)
+        for reader in self.feed_readers:
+            reader.wake()
+
+    def _show(self, log: Log, seq: int) -> None:
+        """Move the committed mark, keep what readers need, and wake them."""
+        log.window.commit(seq)
+        if log.readers:
+            log.window.trim(events_max=self._settings.window_events_max, bytes_max=self._settings.window_bytes_max)
+            for reader in log.readers:
+                reader.wake()
+        else:
+            log.window.trim(events_max=0, bytes_max=0)
+
+    def _lose(self, task_id: str) -> None:
+        log = self._logs.get(task_id)
+        if log is None:
+            return
+        log.lost = True
+        self.drop(log)
+        for reader in log.readers:
+            reader.wake()
+        if log.on_lost is not None:
+            log.on_lost()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def log(self, task_id: str) -> Log | None:
+        """The log of a live task, also while its creation is not committed."""
+        return self._logs.get(task_id)
+
+    def read(self, log: Log, cursor: int) -> Subscription:
+        """A reader of one log, behind ``cursor``.
+
+        Raises:
+            BadCursor: no such event is visible.
+        """
+        return LogSubscription(self, log, cursor)
+
+    def follow(self, cursor: int, wanted: FeedFilter) -> Subscription:
+        """A reader of the feed, behind ``cursor``.
+
+        Raises:
+            BadCursor: the feed has not got so far.
+        """
+        return FeedSubscription(self, cursor, wanted)
+
+
+def _size(event: Event) -> int:
+    """What an event that waits for its commit takes, about, in bytes."""
+    return len(event.payload) + 256

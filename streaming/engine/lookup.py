@@ -1,0 +1,186 @@
+"""Everything that only looks: records, logs, the feed, results.
+
+Owns:   finding a task, live or remembered.
+Uses:   engine.hub (live tasks), engine.journal (all others).
+Never:  changes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from streaming.engine.hub import Hub, Log
+from streaming.engine.journal import Journal, RecordQuery
+from streaming.engine.runner import Runner
+from streaming.engine.subscription import Subscription
+from streaming.errors import (
+    TaskCancelled,
+    TaskFailed,
+    TaskInterrupted,
+    TaskNotFound,
+    TaskTimedOut,
+    TaskUnsuccessful,
+)
+from streaming.events import Event
+from streaming.records import Record, TaskError, TaskStatus
+from streaming.rules.feed import FeedFilter
+from streaming.rules.lifecycle import TERMINAL
+from streaming.rules.log import LogWindow, with_gap
+
+_UNSUCCESSFUL: dict[TaskStatus, type[TaskUnsuccessful]] = {
+    TaskStatus.FAILED: TaskFailed,
+    TaskStatus.CANCELLED: TaskCancelled,
+    TaskStatus.TIMED_OUT: TaskTimedOut,
+    TaskStatus.INTERRUPTED: TaskInterrupted,
+}
+
+
+class Lookup:
+    """The reading half of the coordinator.
+
+    Args:
+        journal: what is remembered.
+        hub: what is live.
+    """
+
+    def __init__(self, journal: Journal, hub: Hub) -> None:
+        self._journal = journal
+        self._hub = hub
+        self._tasks: dict[str, Runner] = {}
+
+    async def get(self, task_id: str) -> Record:
+        """The record of a task, as it was committed.
+
+        Raises:
+            TaskNotFound: there is none.
+            StoreUnavailable: the store cannot be read.
+        """
+        runner = self._tasks.get(task_id)
+        if runner is not None and not runner.log.lost:
+            return runner.log.snapshot()
+        record = await self._journal.record(task_id)
+        if record is None:
+            raise TaskNotFound(task_id)
+        return record
+
+    async def list(self, query: RecordQuery) -> Sequence[Record]:
+        """One page of records, newest first.
+
+        Raises:
+            StoreUnavailable: the store cannot be read.
+        """
+        return await self._journal.records(query)
+
+    async def wait(self, task_id: str, wait_s: float) -> Record:
+        """Wait for the end of a task.
+
+        Args:
+            task_id: the task.
+            wait_s: seconds to wait at most.
+
+        Returns:
+            The record, terminal or not.
+
+        Raises:
+            TaskNotFound: there is none.
+            StoreUnavailable: the store cannot be read.
+        """
+        record = await self.get(task_id)
+        if wait_s <= 0 or record.status in TERMINAL:
+            return record
+        subscription = await self.watch(task_id, after=record.last_seq)
+        try:
+            async with asyncio.timeout(wait_s):
+                while await subscription.next() is not None:
+                    pass
+        except TimeoutError:
+            pass  # the record says how far it is
+        finally:
+            subscription.close()
+        return await self.get(task_id)
+
+    async def result(self, task_id: str) -> Any:
+        """Wait for the end of a task, however long, and return its result.
+
+        Raises:
+            TaskFailed: the handler raised.
+            TaskCancelled: somebody cancelled it.
+            TaskTimedOut: it was over its timeout, which the message names.
+            TaskInterrupted: a shutdown or a crash ended it.
+            TaskNotFound: there is none.
+            StoreUnavailable: the store cannot be read.
+        """
+        record = await self.wait(task_id, float("inf"))
+        if record.status is TaskStatus.COMPLETED:
+            return record.result
+        error = record.error or TaskError("interrupted", "The server has stopped.")
+        raise _UNSUCCESSFUL.get(record.status, TaskInterrupted)(task_id, error.code, error.message)
+
+    async def watch(self, task_id: str, *, after: int = 0, tail: int | None = None) -> Subscription:
+        """Read the log of a task, from the beginning by default.
+
+        Args:
+            task_id: the task.
+            after: the cursor: the seq of the last event that was seen.
+            tail: begin so many events before the head instead.
+
+        Raises:
+            TaskNotFound: there is none.
+            BadCursor: no event with this seq is visible.
+            StoreUnavailable: the store cannot be read.
+        """
+        log = await self._log_of(task_id)
+        return self._hub.read(log, after if tail is None else max(0, log.window.committed - tail))
+
+    async def follow(
+        self,
+        *,
+        after: int = 0,
+        tail: int | None = None,
+        types: frozenset[str] = frozenset(),
+        task_types: frozenset[str] = frozenset(),
+        tag: str | None = None,
+    ) -> Subscription:
+        """Read the feed: the events of all tasks, in commit order.
+
+        Args:
+            after: the cursor: the last feed position that was seen.
+            tail: begin so many positions before the head instead.
+            types: only events of these types.
+            task_types: only events of tasks of these types.
+            tag: only events of tasks with this tag.
+
+        Raises:
+            BadCursor: the feed has not got so far.
+        """
+        cursor = after if tail is None else max(0, self._hub.feed.last - tail)
+        return self._hub.follow(cursor, FeedFilter(types, task_types, tag))
+
+    async def history(self, task_id: str, *, after: int, limit: int) -> Sequence[Event]:
+        """One page of a task's log.
+
+        Raises:
+            TaskNotFound: there is none.
+            BadCursor: no event with this seq is visible.
+            StoreUnavailable: the store cannot be read.
+        """
+        window = (await self._log_of(task_id)).window
+        window.after(after)  # refuses a cursor that is no position
+        upto = min(window.committed, after + limit)
+        if upto == after:
+            return []
+        events = await self._journal.events_after(task_id, after, last_seq=upto, limit=limit)
+        return with_gap(events, task_id=task_id, after=after, upto=upto, time=self._hub.now())
+
+    async def _log_of(self, task_id: str) -> Log:
+        """The log of a live task, or one that stands for what the store has."""
+        runner = self._tasks.get(task_id)
+        if runner is not None and not runner.log.lost:
+            return runner.log
+        record = await self.get(task_id)
+        runner = self._tasks.get(task_id)
+        if runner is not None and not runner.log.lost:
+            return runner.log
+        return Log(record, LogWindow(task_id, last_seq=record.last_seq, ended=record.status in TERMINAL))

@@ -1,0 +1,78 @@
+"""The same Idempotency-Key starts one task, however many ask and however often.
+
+Source: draft-ietf-httpapi-idempotency-key-header.
+
+Owns:   which keys are being looked up or stored right now.
+Uses:   the journal, which remembers keys for 24 hours.
+Never:  starts anything itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from streaming.engine.journal import Journal
+from streaming.errors import IdempotencyMismatch
+from streaming.events import rfc3339
+from streaming.records import IdempotencyKey, Record
+
+KEPT = timedelta(hours=24)
+
+
+class Once:
+    """Serialises starts that carry the same key.
+
+    Args:
+        journal: where keys are remembered.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._flights: dict[tuple[str, str], asyncio.Task[tuple[str, bool]]] = {}
+
+    async def start(
+        self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[Record]]
+    ) -> tuple[str, bool]:
+        """Start a task unless the key has started one.
+
+        Args:
+            wanted: the key, without a task yet.
+            create: starts the task and stores the key with it.
+
+        Returns:
+            The task's id, and whether it is new.
+
+        Raises:
+            IdempotencyMismatch: the key stands for another request.
+        """
+        name = (wanted.principal, wanted.key)
+        while (other := self._flights.get(name)) is not None:
+            await asyncio.wait({other})
+        # A task of its own: a caller that leaves must not end the lookup that others wait for.
+        flight = asyncio.create_task(self._fly(wanted, create), name="streaming-once")
+        self._flights[name] = flight
+        flight.add_done_callback(lambda done: self._land(name, done))
+        return await asyncio.shield(flight)
+
+    async def _fly(
+        self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[Record]]
+    ) -> tuple[str, bool]:
+        known = await self._journal.key(wanted.principal, wanted.key, created_after=_a_day_before(wanted.created_at))
+        if known is None:
+            return (await create(wanted)).id, True
+        if known.fingerprint != wanted.fingerprint:
+            raise IdempotencyMismatch(
+                f"Idempotency-Key {wanted.key[:64]!r} was used with another body; use a new key for a new task."
+            )
+        return known.task_id, False
+
+    def _land(self, name: tuple[str, str], flight: asyncio.Task[tuple[str, bool]]) -> None:
+        self._flights.pop(name, None)
+        if not flight.cancelled():
+            flight.exception()  # seen, also when its caller has left
+
+
+def _a_day_before(time: str) -> str:
+    return rfc3339((datetime.fromisoformat(time) - KEPT).timestamp())

@@ -1,0 +1,55 @@
+"""Where a handler stands: the line of code it waits on.
+
+Owns:   reading the await chain of a task, or the frame of a thread.
+Never:  keeps a frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from types import CodeType, CoroutineType, FrameType, GeneratorType
+from typing import Any
+
+
+def where(task: asyncio.Task[Any]) -> str:
+    """The innermost line of the coroutines that a task awaits, as ``file.py:12 in function``.
+
+    The chain is followed through coroutines and generators; what is behind (a future, a task) has no line.
+    """
+    place = "before its first line"
+    awaited: Any = task.get_coro()
+    while awaited is not None:
+        if isinstance(awaited, CoroutineType):
+            frame, code, following = awaited.cr_frame, awaited.cr_code, awaited.cr_await
+        elif isinstance(awaited, GeneratorType):
+            frame, code, following = awaited.gi_frame, awaited.gi_code, awaited.gi_yieldfrom
+        else:
+            break
+        if frame is not None and not _is_library(code):
+            place = _line(code, frame.f_lineno)
+        awaited = following
+    return place
+
+
+def where_thread(ident: int) -> str:
+    """The innermost line that a thread is executing outside of libraries, as ``file.py:12 in function``."""
+    frame: FrameType | None = sys._current_frames().get(ident)
+    innermost = frame
+    while frame is not None and _is_library(frame.f_code):
+        frame = frame.f_back
+    found = frame or innermost
+    return "nowhere: its thread is gone" if found is None else _line(found.f_code, found.f_lineno)
+
+
+def _is_library(code: CodeType) -> bool:
+    """Whether code belongs to the standard library or an installed package: the handler's own lines say more."""
+    name = code.co_filename
+    return "site-packages" in name or name.startswith(("<frozen", _STDLIB))
+
+
+def _line(code: CodeType, line: int) -> str:
+    return f"{code.co_filename.rsplit('/', 1)[-1]}:{line} in {code.co_name}"
+
+
+_STDLIB = asyncio.__file__.rsplit("/asyncio/", 1)[0] + "/"

@@ -1,0 +1,177 @@
+"""One reader of a log or of the feed, driven by its cursor.
+
+Replay and live are the same loop, so nothing can fall between them: look behind the cursor in the window; below the
+window, ask the store; where nothing is new, wait.
+
+Owns:   the cursor, the wait, the end.
+Never:  holds events of its own: a slow reader costs its cursor and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import structlog
+
+from streaming.engine.alarm import Alarm
+from streaming.errors import StoreUnavailable
+from streaming.rules.feed import FeedFilter, feed_batch
+from streaming.rules.log import Batch, Reading, batch_of, with_gap
+from streaming.rules.sse import frame
+
+if TYPE_CHECKING:
+    from streaming.engine.hub import Hub, Log
+
+#: Stored events that are read at once.
+PAGE = 500
+
+#: Seconds until a reader asks a store again that could not be read.
+RETRY_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Subscription(ABC):
+    """A reader: call `next` until it returns None, and `close` in the end.
+
+    Args:
+        hub: whose events are read.
+        cursor: where to begin: behind this event, 0 for the first.
+    """
+
+    __slots__ = ("_alarm", "_closed", "_hub", "_nudged", "cursor")
+
+    def __init__(self, hub: Hub, cursor: int) -> None:
+        self.cursor = cursor
+        self._hub = hub
+        self._alarm = Alarm()
+        self._closed = False
+        self._nudged = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will ever come: the reader has seen the terminal event."""
+        return self._look() is Reading.END
+
+    async def next(self) -> Batch | None:
+        """Wait for events behind the cursor, and move it.
+
+        Returns:
+            A batch, empty if somebody nudged; None at the end: after the terminal event, after `close`, or when the
+            server has drained.
+        """
+        while not self._closed:
+            batch = await self._find()
+            if batch is None:
+                self.close()
+            elif batch.last > self.cursor:
+                self.cursor = batch.last
+                if batch.events:
+                    return batch
+            elif self._nudged:
+                self._nudged = False
+                return batch
+            else:
+                await self._alarm.wait()
+        return None
+
+    def wake(self) -> None:
+        """Tell that there is something new."""
+        self._alarm.ring()
+
+    def nudge(self) -> None:
+        """Make `next` return, if only with an empty batch."""
+        self._nudged = True
+        self._alarm.ring()
+
+    def close(self) -> None:
+        """Leave: `next` returns None from now on. Closing twice is allowed."""
+        if not self._closed:
+            self._closed = True
+            self._leave()
+            self._alarm.ring()
+
+    async def _find(self) -> Batch | None:
+        """What is behind the cursor: a batch, an empty one where nothing is new, None at the end."""
+        found = self._look()
+        if isinstance(found, Batch):
+            return found
+        if found is Reading.BELOW:
+            return await self._stored()
+        return None if found is Reading.END or self._hub.closed else Batch((), self.cursor, b"")
+
+    async def _stored(self) -> Batch | None:
+        try:
+            return await self._read_store()
+        except StoreUnavailable as problem:
+            if self._hub.closed:
+                return None
+            _log.warning("a reader waits for the store", reason=problem.detail)
+            await self._alarm.wait(asyncio.get_running_loop().time() + RETRY_S)
+            return Batch((), self.cursor, b"")
+
+    @abstractmethod
+    def _look(self) -> Batch | Reading:
+        """What the window has behind the cursor."""
+
+    @abstractmethod
+    async def _read_store(self) -> Batch:
+        """What the store has behind the cursor, below the window."""
+
+    @abstractmethod
+    def _leave(self) -> None:
+        """Take the reader off the list of those that are woken."""
+
+
+class LogSubscription(Subscription):
+    """A reader of one task's log."""
+
+    __slots__ = ("_task_log",)
+
+    def __init__(self, hub: Hub, log: Log, cursor: int) -> None:
+        super().__init__(hub, cursor)
+        self._task_log = log
+        self._look()  # refuses a cursor that is no position
+        log.readers.add(self)
+
+    def _look(self) -> Batch | Reading:
+        found = self._task_log.window.after(self.cursor)
+        return Reading.END if found is Reading.WAIT and self._task_log.lost else found
+
+    async def _read_store(self) -> Batch:
+        window = self._task_log.window
+        upto = window.committed
+        events = await self._hub.journal.events_after(window.task_id, self.cursor, last_seq=upto, limit=PAGE)
+        whole = with_gap(events, task_id=window.task_id, after=self.cursor, upto=upto, time=self._hub.now())
+        return batch_of((event, frame(event)) for event in whole)
+
+    def _leave(self) -> None:
+        self._task_log.readers.discard(self)
+
+
+class FeedSubscription(Subscription):
+    """A reader of the feed."""
+
+    __slots__ = ("_wanted",)
+
+    def __init__(self, hub: Hub, cursor: int, wanted: FeedFilter) -> None:
+        super().__init__(hub, cursor)
+        self._wanted = wanted
+        self._look()  # refuses a cursor that is no position
+        hub.feed_readers.add(self)
+
+    def _look(self) -> Batch | Reading:
+        return self._hub.feed.after(self.cursor, self._wanted)
+
+    async def _read_store(self) -> Batch:
+        upto = self._hub.feed.last
+        items = await self._hub.journal.feed_after(self.cursor, last_position=upto, limit=PAGE)
+        batch = feed_batch(items, self._wanted, self.cursor)
+        if len(items) < PAGE and batch.last == (items[-1].position if items else self.cursor):
+            return Batch(batch.events, upto, batch.sse)
+        return batch
+
+    def _leave(self) -> None:
+        self._hub.feed_readers.discard(self)

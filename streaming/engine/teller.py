@@ -1,0 +1,123 @@
+"""What a handler says, and what it protects: the other side of its context.
+
+Owns:   the checks of events before they are appended, and the protected sections of one handler.
+Uses:   engine.hub.
+Never:  stops a handler (``engine.runner``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from streaming.config import Settings
+from streaming.engine.context import Level
+from streaming.engine.hub import Hub, Log
+from streaming.errors import EventTooLarge, InvalidEvent
+from streaming.events import encode_payload
+from streaming.records import Progress
+from streaming.rules.sse import check_type
+from streaming.rules.stopping import Section
+
+PROGRESS_MESSAGE_MAX = 1000
+
+#: Log lines written without an await may fill the backlog so many times over.
+UNAWAITED_BACKLOGS = 4
+
+_log = structlog.get_logger(__name__)
+
+
+class LogTeller:
+    """Appends to one log what a handler says.
+
+    Args:
+        hub: where the log is.
+        log: the task's.
+        settings: the limits.
+        on_enter: called when a protected section has begun.
+        on_leave: called when one has ended; says whether the handler was cancelled by that.
+    """
+
+    def __init__(
+        self, hub: Hub, log: Log, settings: Settings, on_enter: Callable[[], None], on_leave: Callable[[], bool]
+    ) -> None:
+        self.sections: list[Section] = []
+        self._hub = hub
+        self._log = log
+        self._settings = settings
+        self._on_enter = on_enter
+        self._on_leave = on_leave
+
+    def tell(self, type: str, data: object) -> int:
+        """Append an event of the handler's own."""
+        check_type(type)
+        return self._hub.append(self._log, type, self._payload(type, data)).seq
+
+    def tell_progress(self, percent: object, message: object) -> int:
+        """Append a progress event, and show it in the record."""
+        if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
+            raise InvalidEvent(f"Progress is a number from 0 to 100, not {percent!r:.64}.")
+        if message is not None and (not isinstance(message, str) or len(message) > PROGRESS_MESSAGE_MAX):
+            raise InvalidEvent(f"A progress message is a text of at most {PROGRESS_MESSAGE_MAX} characters.")
+        progress = Progress(float(percent), message)
+        data = dataclasses.asdict(progress)
+        self._payload("progress", data)
+        return self._hub.append_with(self._log, "progress", data, self._hub.now(), progress=progress).seq
+
+    def tell_log(self, level: Level, message: str, fields: dict[str, Any]) -> int:
+        """Append a log event."""
+        if self._log.backlog_events >= UNAWAITED_BACKLOGS * self._settings.backlog_events_max:
+            raise InvalidEvent("More log lines wait for their commit than fit: await ctx.log(...).")
+        payload = self._payload("log", {**fields, "level": level, "message": message})
+        return self._hub.append(self._log, "log", payload).seq
+
+    async def room(self) -> None:
+        """Wait while too much of the task is not committed yet."""
+        if self._hub.full(self._log):
+            await self._hub.room(self._log)
+
+    def enter(self, reason: str, at_most_s: float) -> Section:
+        """Begin a protected section."""
+        if not 0 < at_most_s < math.inf:
+            raise InvalidEvent(f"at_most_s is a positive number of seconds, not {at_most_s!r:.64}.")
+        section = Section(reason, asyncio.get_running_loop().time() + at_most_s)
+        self.sections.append(section)
+        self._on_enter()
+        return section
+
+    async def leave(self, section: object) -> None:
+        """End a protected section; what it has held back arrives here and now."""
+        self.sections = [other for other in self.sections if other is not section]
+        if self._on_leave():
+            await asyncio.sleep(0)
+
+    def held_by(self) -> str | None:
+        """The reason of a section that holds a stop back."""
+        return next((section.reason for section in self.sections if not section.overrun), None)
+
+    def report_overruns(self, now: float) -> None:
+        """Take the protection from sections that last too long, and say so."""
+        for section in self.sections:
+            if not section.overrun and section.until <= now:
+                section.overrun = True
+                _log.warning("a protected section overran", task_id=self._log.record.id, section=section.reason)
+                if not self._log.lost:
+                    message = f"The protected section {section.reason!r} overran and is protected no more."
+                    self.tell_log("warning", message, {"section": section.reason})
+
+    def _payload(self, type: str, data: object) -> str:
+        try:
+            payload = encode_payload(data)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidEvent(f"The data of event {type!r} has no JSON form: {error}") from None
+        size = len(payload) if payload.isascii() else len(payload.encode())
+        if size > self._settings.event_bytes_max:
+            raise EventTooLarge(
+                f"The data of event {type!r} has {size} bytes; at most {self._settings.event_bytes_max} are possible."
+            )
+        return payload

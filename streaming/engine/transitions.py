@@ -1,0 +1,83 @@
+"""A transition, written down: the event of the new status together with what it changes in the record.
+
+Owns:   `move` and `end`; what a cancel receipt says once its task has ended.
+Uses:   rules.lifecycle (what may follow), engine.hub (where it is written).
+Never:  decides that something happens; it only writes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from streaming.engine.hub import Hub, Log
+from streaming.records import CancelOutcome, CancelReceipt
+from streaming.rules.lifecycle import Transition, after
+from streaming.rules.outcome import Outcome
+
+
+def move(hub: Hub, log: Log, transition: Transition, data: dict[str, Any], now: str, **changes: Any) -> None:
+    """Write one transition.
+
+    Args:
+        hub: the hub of the log.
+        log: of the task.
+        transition: which.
+        data: of the event.
+        now: its time, RFC 3339.
+        changes: fields of the record, besides the status.
+
+    Raises:
+        IllegalTransition: the life cycle has no such row.
+        TaskEnded: the log has its terminal event.
+    """
+    status = after(log.record.status, transition)
+    hub.append_with(log, status.value, data, now, status=status, **changes)
+
+
+def end(hub: Hub, log: Log, outcome: Outcome, *, where: str | None = None) -> None:
+    """Write the terminal event.
+
+    Args:
+        hub: the hub of the log.
+        log: of the task.
+        outcome: how it ended.
+        where: the line on which the handler still runs, if the task ends without it.
+    """
+    now = hub.now()
+    data: dict[str, Any] = {}
+    if outcome.error is not None:
+        data["error"] = dataclasses.asdict(outcome.error)
+    if outcome.error is None or outcome.result is not None:
+        data["result"] = outcome.result
+    move(
+        hub,
+        log,
+        outcome.transition,
+        data,
+        now,
+        result=outcome.result,
+        error=outcome.error,
+        cancel=_final(log.record.cancel, outcome.transition, now, where),
+        finished_at=now,
+    )
+
+
+def requeue(hub: Hub, log: Log, reason: str) -> None:
+    """Send an interrupted task back to the queue."""
+    attempt = log.record.attempt + 1
+    data = {"attempt": attempt, "reason": reason}
+    move(hub, log, Transition.REQUEUE, data, hub.now(), attempt=attempt, started_at=None, progress=None)
+
+
+def _final(receipt: CancelReceipt | None, transition: Transition, now: str, where: str | None) -> CancelReceipt | None:
+    if receipt is None or receipt.declined:
+        return receipt
+    if transition is Transition.CANCEL:
+        delivered_at = receipt.delivered_at or now
+        return dataclasses.replace(
+            receipt, delivered_at=delivered_at, stopped_at=now, outcome=CancelOutcome.STOPPED, where=None
+        )
+    if where is not None:
+        return dataclasses.replace(receipt, outcome=CancelOutcome.IGNORED, where=where)
+    return dataclasses.replace(receipt, stopped_at=now, outcome=CancelOutcome.COMPLETED)

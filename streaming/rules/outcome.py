@@ -1,0 +1,93 @@
+"""What a handler's end means for its task: status, error and result, in words for the client.
+
+Owns:   the outcome of a run, decided in one place without waiting.
+Never:  writes it down (``engine.runner``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from streaming.errors import StreamingError
+from streaming.events import encode_payload
+from streaming.records import TaskError
+from streaming.rules.lifecycle import Cause, Transition, ending
+
+MESSAGE_MAX = 2000
+
+#: The error code of a task that was stopped.
+STOPPED_CODES = {Cause.CANCEL: "cancelled", Cause.TIMEOUT: "timed_out", Cause.SHUTDOWN: "shutdown"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        transition: the row of the life-cycle table.
+        error: why there is no result; None for a completed task.
+        result: what the handler returned; a stopped handler may return what it has.
+    """
+
+    transition: Transition
+    error: TaskError | None = None
+    result: Any = None
+
+
+def outcome(
+    cause: Cause | None, reason: str, *, returned: object = None, raised: BaseException | None, bytes_max: int
+) -> Outcome:
+    """Decide how a run ended.
+
+    Args:
+        cause: what the handler was stopped for, if that was delivered to it.
+        reason: the words for that.
+        returned: what the handler returned.
+        raised: what it raised; a cancellation counts as nothing once there is a cause.
+        bytes_max: bytes of the result's JSON at most.
+
+    Returns:
+        The outcome; a result that cannot be stored makes it a failure, unless there is a cause.
+    """
+    result, unfit = _as_json(returned, bytes_max)
+    if cause is not None:
+        failed = raised if raised is not None and isinstance(raised, Exception | BaseExceptionGroup) else None
+        message = reason if failed is None else f"{reason} Its cleanup raised {describe(failed)}"
+        error = TaskError(STOPPED_CODES[cause], message[:MESSAGE_MAX])
+        return Outcome(ending(cause, raised=raised is not None), error, result)
+    if raised is not None:
+        return Outcome(ending(None, raised=True), error_of(raised))
+    if unfit is not None:
+        return Outcome(ending(None, raised=True), unfit)
+    return Outcome(ending(None, raised=False), None, result)
+
+
+def error_of(raised: BaseException) -> TaskError:
+    """The error of a task whose handler raised without being stopped."""
+    if isinstance(raised, StreamingError):
+        return TaskError(raised.code, raised.detail[:MESSAGE_MAX])
+    if isinstance(raised, Exception | BaseExceptionGroup):
+        return TaskError("handler_error", describe(raised)[:MESSAGE_MAX])
+    return TaskError("handler_cancelled_itself", "The handler ended with a cancellation that nobody had asked for.")
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line; a group with all that it holds."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        return f"{text}: [{'; '.join(map(describe, error.exceptions))}]"
+    return text
+
+
+def _as_json(value: object, bytes_max: int) -> tuple[Any, TaskError | None]:
+    """The value as it comes back from JSON, or why it cannot be stored."""
+    try:
+        text = encode_payload(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        return None, TaskError("invalid_result", f"The result has no JSON form: {describe(error)}"[:MESSAGE_MAX])
+    size = len(text.encode())
+    if size > bytes_max:
+        return None, TaskError("result_too_large", f"The result has {size} bytes; at most {bytes_max} are stored.")
+    return json.loads(text), None
