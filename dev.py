@@ -357,11 +357,12 @@ def running(command: Sequence[str], environment: Mapping[str, str], lock: IO[str
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield process
-        process.wait()
-    except BaseException:
-        end_group(process)
-        raise
+        with process:
+            try:
+                yield process
+            except BaseException:
+                end_group(process)
+                raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -579,11 +580,12 @@ def network_environment(environment: Mapping[str, str], python: Path) -> dict[st
 
 
 def can_keep_caches(environment: Mapping[str, str]) -> bool:
-    """Accounts that run services often have a home that is not there."""
+    """Accounts that run services often have a home that is not there, or not theirs."""
     home = Path(environment.get("HOME") or Path.home())
     cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
-    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    return os.access(existing, os.W_OK)
+    with suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+    return os.access(cache, os.W_OK)
 
 
 def system_certificates() -> str | None:
