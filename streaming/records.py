@@ -75,7 +75,7 @@ class CancelReceipt:
 
     def as_json(self) -> dict[str, Any]:
         """The receipt as it goes over the wire."""
-        fields = dataclasses.asdict(self)
+        fields = dataclasses.asdict(self) | {"outcome": self.outcome.value}
         if self.outcome is not CancelOutcome.IGNORED:
             del fields["where"], fields["declined"]
         return fields

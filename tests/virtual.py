@@ -1,14 +1,13 @@
 """A clock that jumps: an event loop on which an hour takes microseconds, and a hang is an error.
 
 Owns:   `VirtualLoop`: when nothing is ready, time moves to the next timer; without a timer it raises `Deadlock`.
-Never:  changes the order in which asyncio runs callbacks.
+Never:  changes the order in which asyncio runs callbacks, or waits for a thread: what uses threads needs a real loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-import threading
 from typing import Any
 
 from streaming.engine.stack import where
@@ -29,8 +28,6 @@ class _Jumping(selectors.SelectSelector):
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        if _threads_at_work():
-            return super().select(0.01 if timeout is None else min(timeout, 0.01))
         if timeout is None:
             raise Deadlock("\n".join(["every task waits for ever:", *map(_line, asyncio.all_tasks())]))
         self.now += timeout
@@ -49,14 +46,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
 
-def _threads_at_work() -> bool:
-    return any(thread.name.startswith("AnyIO worker") and not _idle(thread) for thread in threading.enumerate())
-
-
-def _idle(thread: Any) -> bool:
-    queue = getattr(thread, "queue", None)
-    return queue is not None and getattr(thread, "idle_since", None) is not None and queue.empty()
-
-
 def _line(task: asyncio.Task[Any]) -> str:
     return f"  {task.get_name()} at {where(task)}"
+
+
+class VirtualPolicy(asyncio.DefaultEventLoopPolicy):
+    """Gives every test a `VirtualLoop`: make it the module's ``event_loop_policy`` fixture."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return VirtualLoop()

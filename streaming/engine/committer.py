@@ -24,6 +24,8 @@ from streaming.records import IdempotencyKey, Record
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 2.0
 
+_TOO_LATE = "The server has stopped before this was stored."
+
 _log = structlog.get_logger(__name__)
 
 #: Told what was written: the events, the records as they are now, and what became of them.
@@ -79,7 +81,10 @@ class Committer:
         self._events_max = events_max
         self._batches: deque[Batch] = deque()
         self._alarm = Alarm()
+        self._writing: Batch | None = None
         self._closing = False
+        self._closed = False
+        self.unstored = 0
         self._writer: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
 
@@ -110,6 +115,10 @@ class Committer:
         Raises:
             StoreUnavailable: the committer was closed before that.
         """
+        if self._closed and not self.unstored:
+            return
+        if self._closed:
+            raise StoreUnavailable(_TOO_LATE)
         waiter = asyncio.get_running_loop().create_future()
         self._open_batch().waiters.append(waiter)
         self._alarm.ring()
@@ -154,18 +163,22 @@ class Committer:
             await asyncio.wait({self._writer}, timeout=max(0.0, until - asyncio.get_running_loop().time()))
             self._writer.cancel()
             await asyncio.wait({self._writer})
-        left, self._batches = self._batches, deque()
+        self._closed = True
+        left = [*([] if self._writing is None else [self._writing]), *self._batches]
+        self.unstored = sum(len(batch.events) for batch in left)
+        self._batches.clear()
         for batch in left:
-            _fail(batch, StoreUnavailable("The server has stopped before this was stored."))
-        return sum(len(batch.events) for batch in left)
+            _fail(batch, StoreUnavailable(_TOO_LATE))
+        return self.unstored
 
     async def _write(self) -> None:
-        while True:
-            await self._alarm.wait()
-            while self._batches:
-                await self._write_batch(self._batches.popleft())
-            if self._closing:
-                return
+        while not self._closing or self._batches:
+            if not self._batches:
+                await self._alarm.wait()
+                continue
+            self._writing = self._batches.popleft()
+            await self._write_batch(self._writing)
+            self._writing = None
 
     async def _write_batch(self, batch: Batch) -> None:
         delay_s = RETRY_FIRST_S
@@ -188,9 +201,6 @@ class Committer:
         commit = batch.as_commit()
         try:
             return await self._journal.commit(commit)
-        except asyncio.CancelledError:
-            self._batches.appendleft(batch)
-            raise
         except Exception as error:
             _log.warning(
                 "the store cannot be written", reason=str(error), events=len(batch.events), exc_info=_bug(error)
@@ -203,9 +213,6 @@ class Committer:
         """Whether a commit that raised took place; if not, its creations are withdrawn."""
         try:
             done = await self._journal.outcome(commit)
-        except asyncio.CancelledError:
-            self._batches.appendleft(batch)
-            raise
         except Exception as error:
             _log.warning("the store cannot be read", reason=str(error), exc_info=_bug(error))
             done = None

@@ -387,6 +387,14 @@ class TaskCoordinator(Lookup):
         self._queue.clear()
         self._tasks.clear()
 
+    def hurry(self, grace_s: float) -> None:
+        """Shorten a drain that has begun."""
+        self._drain.begin(grace_s)
+
+    def places(self) -> Sequence[tuple[str, str]]:
+        """Where each handler stands that has not ended, by task id; callable from any thread."""
+        return [(runner.id, runner.where()) for runner in [*self._running, *self.stuck]]
+
     def _close_queue(self) -> None:
         """Waiting tasks keep their place in a durable store; without one they end."""
         while self._queue and not self._journal.durable:

@@ -43,9 +43,9 @@ def where_thread(ident: int) -> str:
 
 
 def _is_library(code: CodeType) -> bool:
-    """Whether code belongs to the standard library or an installed package: the handler's own lines say more."""
+    """Whether code belongs to the standard library, an installed package or us: the handler's own lines say more."""
     name = code.co_filename
-    return "site-packages" in name or name.startswith(("<frozen", _STDLIB))
+    return "site-packages" in name or name.startswith(("<frozen", _STDLIB, _ENGINE))
 
 
 def _line(code: CodeType, line: int) -> str:
@@ -53,3 +53,4 @@ def _line(code: CodeType, line: int) -> str:
 
 
 _STDLIB = asyncio.__file__.rsplit("/asyncio/", 1)[0] + "/"
+_ENGINE = __file__.rsplit("/", 1)[0] + "/"
