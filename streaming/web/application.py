@@ -1,0 +1,120 @@
+"""The ASGI application: the outermost layer over asgineer.
+
+Rules of this file:
+
+- Nothing that goes wrong below leaves as text of an exception, as a page of the server, or as a clean end that is none.
+- Whoever calls over an address that others can reach is refused before anything is looked at.
+
+Owns:   the error boundary, the refusal of what is not HTTP, HEAD.
+Uses:   web.routes (everything that is not an error).
+Never:  answers lifespan scopes: they belong to whoever plugs the server together.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import asgineer
+import structlog
+
+from streaming.config import Settings
+from streaming.engine.coordinator import TaskCoordinator
+from streaming.errors import StreamingError
+from streaming.web.body import linger
+from streaming.web.heartbeat import Heartbeat
+from streaming.web.loopback import require_loopback
+from streaming.web.problems import INTERNAL, internal_problem, problem, status_of
+from streaming.web.reply import Reply
+from streaming.web.request import Channel, Receive, Request, Scope, Send
+from streaming.web.routes import respond
+from streaming.web.site import Site
+from streaming.web.transport import Torn
+
+_REQUEST = "streaming.request"
+
+_log = structlog.get_logger(__name__)
+
+
+def build(coordinator: TaskCoordinator, settings: Settings) -> Application:
+    """Make the application of one server.
+
+    Args:
+        coordinator: runs the tasks; entered before the first request and left after the last one.
+        settings: the limits.
+    """
+    return Application(coordinator, settings)
+
+
+class Application:
+    """An ASGI application; see `build`.
+
+    Attributes:
+        heartbeat: the open streams.
+    """
+
+    def __init__(self, coordinator: TaskCoordinator, settings: Settings) -> None:
+        self.heartbeat = Heartbeat(
+            streams_max=settings.max_streams,
+            keepalive_s=settings.keepalive_s,
+            send_timeout_s=settings.send_timeout_s,
+        )
+        self._site = Site(coordinator, settings, self.heartbeat)
+        self._asgineer = asgineer.to_asgi(self._answer)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "http":
+            scope[_REQUEST] = Request(scope, receive, send)
+            try:
+                await self._asgineer(scope, receive, send)
+            except Torn:
+                return
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _answer(self, channel: Channel) -> Reply | None:
+        """What asgineer calls: it sends the reply, or finishes the response that was sent in pieces."""
+        request: Request = channel.scope.pop(_REQUEST)
+        request.channel = channel
+        reply = await self._reply(request)
+        _log.debug("request", method=request.method, path=request.path[:200], status=reply.status if reply else 200)
+        if reply is None:
+            return None
+        if request.body_refused:
+            await _refuse(request, reply)
+            return None
+        return _without_body(reply) if request.method == "HEAD" else reply
+
+    async def _reply(self, request: Request) -> Reply | None:
+        try:
+            if not self._site.settings.insecure_public:
+                require_loopback(request.server)
+            return await respond(self._site, request)
+        except asgineer.DisconnectedError:
+            raise
+        except StreamingError as error:
+            return problem(error) if status_of(error) != INTERNAL else _internal(request)
+        except Exception:
+            return _internal(request)
+
+
+def _internal(request: Request) -> Reply:
+    """Report what was raised to the log, and nothing of it to the client."""
+    request_id = secrets.token_hex(8)
+    _log.exception("a request failed", request_id=request_id, method=request.method, path=request.path[:200])
+    return internal_problem(request_id)
+
+
+def _without_body(reply: Reply) -> Reply:
+    """What HEAD gets: the headers that GET would get."""
+    length = {"content-length": str(len(reply.body))} if reply.body else {}
+    return Reply(reply.status, {**reply.headers, **length}, b"")
+
+
+async def _refuse(request: Request, reply: Reply) -> None:
+    """Answer while the body is still coming in, and end the connection after it."""
+    headers = {**reply.headers, "content-length": str(len(reply.body)), "connection": "close"}
+    await request.channel.accept(reply.status, headers)
+    await request.channel.send(reply.body)
+    await linger(request)

@@ -1,0 +1,121 @@
+"""All open streams, and the one timer that they share.
+
+A timer of its own for each stream, or a timeout around each write, would cost more than the writing. So a stream only
+notes the time of its last write, from a clock that the timer moves, and the timer looks at all of them a few times in
+each keepalive period: whoever was silent is nudged, whoever hangs in a write is dropped.
+
+Owns:   which streams are open, how many may be, when one is silent or frozen.
+Never:  writes to a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from streaming.errors import TooManyStreams
+
+#: How often the timer looks, in each of the shorter of the two periods.
+LOOKS = 8
+
+
+class Beating(Protocol):
+    """A stream, as the heartbeat sees it.
+
+    Attributes:
+        wrote_at: the heartbeat's ``now`` when the last write began.
+        sending: whether that write is still going on.
+    """
+
+    wrote_at: float
+    sending: bool
+
+    def nudge(self) -> None:
+        """Write a keepalive if you are silent."""
+
+    def drop(self) -> None:
+        """Cut the connection."""
+
+
+class Heartbeat:
+    """The open streams of one server.
+
+    Args:
+        streams_max: streams at most.
+        keepalive_s: no stream is silent for longer.
+        send_timeout_s: seconds for which a write may hang.
+
+    Attributes:
+        now: loop time at the last look; a stream may read it for nothing.
+    """
+
+    def __init__(self, *, streams_max: int, keepalive_s: float, send_timeout_s: float) -> None:
+        self.now = 0.0
+        self._streams_max = streams_max
+        self._period_s = min(keepalive_s, send_timeout_s) / LOOKS
+        # A write may be up to one period younger than noted, and a look up to one period late.
+        self._silent_s = keepalive_s - 2 * self._period_s
+        self._frozen_s = send_timeout_s + self._period_s
+        self._places = 0
+        self._streams: dict[Beating, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def open(self) -> int:
+        """How many streams are open, or about to be."""
+        return self._places
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place for one stream.
+
+        Raises:
+            TooManyStreams: all are taken.
+        """
+        if self._places >= self._streams_max:
+            raise TooManyStreams(f"{self._streams_max} streams are open; no more can be.")
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
+
+    def add(self, stream: Beating) -> None:
+        """Look after a stream from now on."""
+        if self._timer is None:
+            self._look_later()
+        self._streams[stream] = None
+
+    def discard(self, stream: Beating) -> None:
+        """Forget a stream; the timer stops with the last one."""
+        self._streams.pop(stream, None)
+        if not self._streams and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def silent(self, stream: Beating) -> bool:
+        """Whether a stream should write something soon."""
+        return self.now - stream.wrote_at >= self._silent_s
+
+    def abort_all(self) -> int:
+        """Cut every open stream, for a server that must stop now, and say how many there were."""
+        streams = list(self._streams)
+        for stream in streams:
+            stream.drop()
+        return len(streams)
+
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        self._timer = loop.call_later(self._period_s, self._look)
+
+    def _look(self) -> None:
+        self._look_later()
+        for stream in list(self._streams):
+            if stream.sending:
+                if self.now - stream.wrote_at >= self._frozen_s:
+                    stream.drop()
+            elif self.silent(stream):
+                stream.nudge()

@@ -1,0 +1,144 @@
+"""Errors as the client sees them: RFC 9457 problem bodies of one shape.
+
+Rules of this file:
+
+- Every class of ``errors.py`` stands in `STATUSES`; a test holds this.
+- What is no mistake of the client's, and no passing trouble, is 500 ``internal``: its own words never leave.
+
+Owns:   error class -> HTTP status; the title of a status; the shape of a problem; Retry-After.
+Never:  logs, or decides what is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from streaming import errors
+from streaming.web.reply import Reply, json_reply
+
+CONTENT_TYPE = "application/problem+json"
+
+
+INTERNAL = 500
+
+#: The phrases of RFC 9110, as RFC 9457 asks for with ``about:blank``; Python's own differ from version to version.
+TITLES: Mapping[int, str] = MappingProxyType(
+    {
+        400: "Bad Request",
+        403: "Forbidden",
+        404: "Not Found",
+        405: "Method Not Allowed",
+        406: "Not Acceptable",
+        409: "Conflict",
+        413: "Content Too Large",
+        415: "Unsupported Media Type",
+        422: "Unprocessable Content",
+        429: "Too Many Requests",
+        500: "Internal Server Error",
+        503: "Service Unavailable",
+    }
+)
+
+STATUSES: Mapping[type[errors.StreamingError], int] = MappingProxyType(
+    {
+        errors.StreamingError: INTERNAL,
+        # The request is wrong.
+        errors.BadRequest: 400,
+        errors.BadJson: 400,
+        errors.BadCursor: 400,
+        errors.BadFilter: 400,
+        errors.Forbidden: 403,
+        errors.NotFound: 404,
+        errors.TaskNotFound: 404,
+        errors.MethodNotAllowed: 405,
+        errors.NotAcceptable: 406,
+        errors.BodyTooLarge: 413,
+        errors.UnsupportedMediaType: 415,
+        errors.InvalidParams: 422,
+        errors.UnknownType: 422,
+        errors.IdempotencyMismatch: 422,
+        # The task is not in the right status.
+        errors.TaskTerminal: 409,
+        errors.TaskActive: 409,
+        # Not now.
+        errors.TooManyTasks: 429,
+        errors.TooManyStreams: 429,
+        errors.Draining: 503,
+        errors.StoreUnavailable: 503,
+        # A handler's mistakes, a configuration's, ours: they reach a client in its task, never as an answer.
+        errors.IllegalTransition: INTERNAL,
+        errors.InvalidEvent: INTERNAL,
+        errors.EventTooLarge: INTERNAL,
+        errors.TaskEnded: INTERNAL,
+        errors.InvalidTaskType: INTERNAL,
+        errors.InvalidSettings: INTERNAL,
+        errors.HandlerError: INTERNAL,
+        # The client's side of the wire.
+        errors.TaskUnsuccessful: INTERNAL,
+        errors.TaskFailed: INTERNAL,
+        errors.TaskCancelled: INTERNAL,
+        errors.TaskTimedOut: INTERNAL,
+        errors.TaskInterrupted: INTERNAL,
+        errors.ServerError: INTERNAL,
+        errors.ServerUnreachable: INTERNAL,
+        errors.LogGap: INTERNAL,
+    }
+)
+
+
+def status_of(error: errors.StreamingError) -> int:
+    """The HTTP status; a class of somebody's own counts as the nearest one above it."""
+    return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
+
+
+def problem(error: errors.StreamingError) -> Reply:
+    """Answer with what went wrong. Not for errors whose `status_of` is `INTERNAL`."""
+    return _reply(
+        status_of(error),
+        error.code,
+        error.detail,
+        wrong=[dataclasses.asdict(field) for field in error.errors],
+        headers=_headers(error),
+    )
+
+
+def internal_problem(request_id: str) -> Reply:
+    """Answer that we failed, without saying how.
+
+    Args:
+        request_id: under which the log has the rest.
+    """
+    detail = f"The server failed; this is not your mistake. Its log tells more about request {request_id}."
+    return _reply(INTERNAL, "internal", detail)
+
+
+def _reply(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    wrong: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    body = {
+        "type": "about:blank",
+        "title": TITLES[status],
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "errors": wrong or [],
+    }
+    return json_reply(status, body, content_type=CONTENT_TYPE, headers=headers)
+
+
+def _headers(error: errors.StreamingError) -> dict[str, str]:
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, errors.MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
+    return headers

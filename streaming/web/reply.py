@@ -1,0 +1,51 @@
+"""A reply as a value: status, headers, body.
+
+Owns:   the headers that every reply of ours has.
+Never:  sends anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+JSON = "application/json"
+SSE = "text/event-stream"
+NDJSON = "application/x-ndjson"
+
+
+class Reply(NamedTuple):
+    """What asgineer takes from a handler: status, headers, body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def json_reply(
+    status: int, value: object, *, content_type: str = JSON, headers: Mapping[str, str] | None = None
+) -> Reply:
+    """Answer with JSON, on one line with a line end, so that terminals stay readable.
+
+    Args:
+        status: of the answer.
+        value: anything with a JSON form; a lone surrogate in a text becomes a question mark.
+        content_type: of the answer.
+        headers: more of them.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json_text_reply(status, text, content_type=content_type, headers=headers)
+
+
+def json_text_reply(
+    status: int, text: str, *, content_type: str = JSON, headers: Mapping[str, str] | None = None
+) -> Reply:
+    """Answer with JSON that is text already; see `json_reply`."""
+    body = text.encode("utf-8", "replace") + b"\n"
+    return Reply(status, {"content-type": content_type, "cache-control": "no-store", **(headers or {})}, body)
+
+
+def empty_reply(status: int, headers: Mapping[str, str] | None = None) -> Reply:
+    """Answer without a body."""
+    return Reply(status, {"cache-control": "no-store", **(headers or {})}, b"")

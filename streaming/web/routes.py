@@ -1,0 +1,87 @@
+"""Which request goes where: read from top to bottom.
+
+Owns:   paths, and the methods each of them knows.
+Never:  looks up an id that cannot be one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+from streaming.errors import MethodNotAllowed, NotFound, TaskNotFound
+from streaming.web.events import follow_feed, read_log
+from streaming.web.reply import Reply, empty_reply
+from streaming.web.request import Request
+from streaming.web.site import Site
+from streaming.web.status import list_types, show_health, show_readiness
+from streaming.web.tasks import cancel_task, delete_task, list_tasks, show_task, start_task
+
+Handler = Callable[..., Awaitable[Reply | None]]
+Methods = Mapping[str, Handler]
+
+_ID = re.compile(r"[0-9a-f]{32}\Z", re.ASCII)
+
+
+def find(segments: Sequence[str]) -> tuple[Methods, str | None]:
+    """The methods of a path, and the task id in it.
+
+    Raises:
+        NotFound: there is no such path.
+        TaskNotFound: the path is one of a task, and no task can have this id.
+    """
+    match segments:
+        case ("tasks",):
+            return {"GET": list_tasks, "POST": start_task}, None
+        case ("tasks", task_id):
+            return {"GET": show_task, "DELETE": delete_task}, _checked(task_id)
+        case ("tasks", task_id, "cancel"):
+            return {"POST": cancel_task}, _checked(task_id)
+        case ("tasks", task_id, "events"):
+            return {"GET": read_log}, _checked(task_id)
+        case ("events",):
+            return {"GET": follow_feed}, None
+        case ("types",):
+            return {"GET": list_types}, None
+        case ("healthz",):
+            return {"GET": show_health}, None
+        case ("readyz",):
+            return {"GET": show_readiness}, None
+        case _:
+            raise NotFound("There is nothing here. Begin with /tasks, /events or /types.")
+
+
+async def respond(site: Site, request: Request) -> Reply | None:
+    """Answer a request.
+
+    Returns:
+        The reply; None if the response was sent as a stream.
+
+    Raises:
+        StreamingError: everything that is to become a problem.
+    """
+    methods, task_id = find(request.segments)
+    possible = _possible(methods)
+    if request.method == "OPTIONS":
+        return empty_reply(204, {"allow": ", ".join(possible)})
+    handler = methods.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None:
+        raise MethodNotAllowed(request.method, possible)
+    if task_id is None:
+        return await handler(site, request)
+    # For every log line from here on; the server runs each request in a task, hence a context, of its own.
+    structlog.contextvars.bind_contextvars(task_id=task_id)
+    return await handler(site, request, task_id)
+
+
+def _checked(task_id: str) -> str:
+    if not _ID.match(task_id):
+        raise TaskNotFound(task_id)
+    return task_id
+
+
+def _possible(methods: Methods) -> list[str]:
+    """HEAD goes wherever GET goes, OPTIONS everywhere."""
+    return [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]

@@ -1,0 +1,25 @@
+"""What every route needs.
+
+Owns:   the coordinator, the settings and the open streams, in one value.
+Never:  does anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streaming.config import Settings
+from streaming.engine.coordinator import TaskCoordinator
+from streaming.web.heartbeat import Heartbeat
+
+#: Who calls, as long as there are no credentials.
+PRINCIPAL = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One application."""
+
+    coordinator: TaskCoordinator
+    settings: Settings
+    heartbeat: Heartbeat

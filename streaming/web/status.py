@@ -1,0 +1,59 @@
+"""The routes about the server itself: task types, alive, ready.
+
+Owns:   what is said about this instance.
+Never:  counts anything (that is for metrics).
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from streaming.config import Settings
+from streaming.engine.registry import TaskType
+from streaming.errors import Draining, StoreUnavailable
+from streaming.web.reply import Reply, json_reply
+from streaming.web.request import Request
+from streaming.web.site import Site
+
+VERSION = version("streaming")
+
+
+async def list_types(site: Site, request: Request) -> Reply:
+    """``GET /types``: what can be started, and with which parameters."""
+    types = [_type_json(task_type, site.settings) for task_type in site.coordinator.registry]
+    return json_reply(200, {"types": types})
+
+
+def _type_json(task_type: TaskType, settings: Settings) -> dict[str, Any]:
+    return {
+        "name": task_type.name,
+        "description": task_type.description,
+        "run_in": task_type.run_in,
+        "timeout_s": min(task_type.timeout_s or settings.timeout_default_s, settings.timeout_max_s),
+        "on_interrupt": task_type.on_interrupt,
+        "attempts_max": task_type.attempts_max,
+        "params_schema": task_type.schema(),
+    }
+
+
+async def show_health(site: Site, request: Request) -> Reply:
+    """``GET /healthz``: the process is alive, and what it is."""
+    return json_reply(200, {"status": "ok", "version": VERSION, "store": _store_json(site.settings)})
+
+
+def _store_json(settings: Settings) -> dict[str, Any]:
+    kind = settings.store_url.partition(":")[0]
+    if kind == "memory":
+        return {"kind": kind, "durable": False, "survives": "nothing"}
+    survives = {"normal": "a crash of the process", "full": "a power cut"}[settings.sqlite_synchronous]
+    return {"kind": kind, "durable": True, "survives": survives, "synchronous": settings.sqlite_synchronous}
+
+
+async def show_readiness(site: Site, request: Request) -> Reply:
+    """``GET /readyz``: whether a start would be accepted."""
+    if site.coordinator.draining:
+        raise Draining
+    if not site.coordinator.ready:
+        raise StoreUnavailable("The store cannot be written at the moment; tasks wait for it.")
+    return json_reply(200, {"status": "ready"})

@@ -1,0 +1,126 @@
+"""The routes of tasks: start, look up, list, cancel, delete.
+
+Owns:   which question to the coordinator a request is, and which answer its result.
+Never:  decides about tasks.
+"""
+
+from __future__ import annotations
+
+import re
+
+from streaming.engine.journal import RecordQuery
+from streaming.errors import BadFilter, BadRequest
+from streaming.records import Record, TaskStatus
+from streaming.rules.lifecycle import TERMINAL
+from streaming.web.body import needed, read_object
+from streaming.web.events import accepted, watch_new
+from streaming.web.fields import CancelFields, StartFields, fingerprint, read_fields
+from streaming.web.paging import read_cursor, write_cursor
+from streaming.web.presence import while_present
+from streaming.web.query import Query
+from streaming.web.reply import JSON, SSE, Reply, empty_reply, json_reply
+from streaming.web.request import Request
+from streaming.web.site import PRINCIPAL, Site
+
+PAGE_DEFAULT = 50
+
+_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
+
+
+async def start_task(site: Site, request: Request) -> Reply | None:
+    """``POST /tasks``: start a task; with ``Accept: text/event-stream``, answer with its stream."""
+    form = accepted(request, (JSON, SSE))
+    Query(request.query_string, ())
+    key = _idempotency_key(request)
+    body = needed(await read_object(request, site.settings))
+    if form == JSON:
+        record, created = await _start(site, body, key)
+        headers = {"location": _location(record), "vary": "accept"}
+        return json_reply(201 if created else 200, record.as_json(), headers=headers)
+    with site.heartbeat.place():
+        record, _ = await _start(site, body, key)
+        return await watch_new(site, request, record.id, {"location": _location(record), "vary": "accept"})
+
+
+async def _start(site: Site, body: dict[str, object], key: str | None) -> tuple[Record, bool]:
+    fields = read_fields(StartFields, body)
+    return await site.coordinator.start(
+        fields.type,
+        fields.params,
+        timeout_s=fields.timeout_s,
+        tags=tuple(dict.fromkeys(fields.tags)),
+        created_by=PRINCIPAL,
+        key=key,
+        fingerprint=fingerprint(body) if key is not None else "",
+    )
+
+
+def _location(record: Record) -> str:
+    return f"/tasks/{record.id}"
+
+
+def _idempotency_key(request: Request) -> str | None:
+    given = request.headers("idempotency-key")
+    if not given:
+        return None
+    if len(given) > 1 or not _KEY.match(given[0]):
+        raise BadRequest("The header Idempotency-Key is given once, with 1 to 255 printable ASCII characters.")
+    return given[0]
+
+
+async def list_tasks(site: Site, request: Request) -> Reply:
+    """``GET /tasks``: one page of tasks, newest first."""
+    query = Query(request.query_string, ("status", "type", "tag", "limit", "cursor"))
+    limit = query.whole("limit", least=1, most=site.settings.page_max) or PAGE_DEFAULT
+    cursor = query.text("cursor")
+    wanted = RecordQuery(
+        statuses=_statuses(query),
+        types=query.words("type"),
+        tag=query.word("tag"),
+        after=None if cursor is None else read_cursor(cursor),
+        limit=limit + 1,  # one more tells whether there is a next page
+    )
+    found = await site.coordinator.list(wanted)
+    page = found[:limit]
+    more = write_cursor(page[-1].created_at, page[-1].id) if len(found) > limit else None
+    return json_reply(200, {"tasks": [record.as_json() for record in page], "next_cursor": more})
+
+
+def _statuses(query: Query) -> frozenset[TaskStatus]:
+    words = query.words("status")
+    unknown = sorted(words - set(TaskStatus))
+    if unknown:
+        raise BadFilter(f"There is no status {unknown[0][:64]!r}; possible: {', '.join(TaskStatus)}.")
+    return frozenset(map(TaskStatus, words))
+
+
+async def show_task(site: Site, request: Request, task_id: str) -> Reply:
+    """``GET /tasks/{id}``: the task, at once or when it has ended."""
+    query = Query(request.query_string, ("wait_s",))
+    record = await _wait(site, request, task_id, query.seconds("wait_s", most=site.settings.wait_max_s))
+    return json_reply(200, record.as_json())
+
+
+async def cancel_task(site: Site, request: Request, task_id: str) -> Reply:
+    """``POST /tasks/{id}/cancel``: the task with its receipt; 202 as long as it goes on."""
+    query = Query(request.query_string, ("wait_s",))
+    wait_s = query.seconds("wait_s", most=site.settings.wait_max_s)
+    fields = read_fields(CancelFields, await read_object(request, site.settings) or {})
+    before = await site.coordinator.get(task_id)
+    await site.coordinator.cancel_task(task_id, reason=fields.reason, by=PRINCIPAL)
+    record = await _wait(site, request, task_id, wait_s)
+    stopped = before.status in TERMINAL or (wait_s > 0 and record.status in TERMINAL)
+    return json_reply(200 if stopped else 202, record.as_json())
+
+
+async def _wait(site: Site, request: Request, task_id: str, wait_s: float) -> Record:
+    if wait_s == 0:
+        return await site.coordinator.get(task_id)
+    return await while_present(request, site.coordinator.wait(task_id, wait_s))
+
+
+async def delete_task(site: Site, request: Request, task_id: str) -> Reply:
+    """``DELETE /tasks/{id}``: forget a terminal task."""
+    Query(request.query_string, ())
+    await site.coordinator.delete(task_id)
+    return empty_reply(204)

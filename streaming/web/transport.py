@@ -1,0 +1,32 @@
+"""The one place that reaches below ASGI: cutting a connection.
+
+ASGI has no word for "this reader is gone, let go of its memory at once", nor for "this answer is broken". uvicorn hands
+out ``send`` as a method of an object that knows its transport. A contract test holds this against the installed
+uvicorn; under any other server we fall back to leaving the response unfinished.
+
+Owns:   finding the transport behind a ``send``, and aborting it.
+Never:  writes to it.
+"""
+
+from __future__ import annotations
+
+
+class Torn(BaseException):
+    """Leaves a response unfinished on purpose, through asgineer, which would finish it; not an Exception for that."""
+
+
+def abort(send: object) -> bool:
+    """Cut the connection behind an ASGI ``send``; what is buffered for it is freed.
+
+    Args:
+        send: as the server gave it.
+
+    Returns:
+        Whether the connection was found.
+    """
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    cut = getattr(transport, "abort", None)
+    if not callable(cut):
+        return False
+    cut()
+    return True
