@@ -57,12 +57,20 @@ class Batch:
             keys=[key for _, key, _ in self.created.values() if key is not None],
         )
 
-    def withdraw_created(self) -> list[OnCreated]:
-        """Take out the new records: their callers are told that nothing was started."""
-        told = [on_created for _, _, on_created in self.created.values()]
+    def withdraw_created(self, problem: StoreUnavailable) -> None:
+        """Take out the new records, and tell those who wait for them that nothing was started."""
         self.events = [event for event in self.events if event.task_id not in self.created]
-        self.created = {}
-        return told
+        withdrawn, self.created = self.created, {}
+        for _, _, on_created in withdrawn.values():
+            on_created(problem)
+
+    def settle(self, problem: StoreUnavailable | None) -> None:
+        """Tell everybody who waits that it is stored, or why not."""
+        for _, _, on_created in self.created.values():
+            on_created(problem)
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None) if problem is None else waiter.set_exception(problem)
 
 
 class Committer:
@@ -167,8 +175,9 @@ class Committer:
         left = [*([] if self._writing is None else [self._writing]), *self._batches]
         self.unstored = sum(len(batch.events) for batch in left)
         self._batches.clear()
+        problem = StoreUnavailable(_TOO_LATE) if self.unstored else None
         for batch in left:
-            _fail(batch, StoreUnavailable(_TOO_LATE))
+            batch.settle(problem)
         return self.unstored
 
     async def _write(self) -> None:
@@ -190,11 +199,7 @@ class Committer:
             delay_s = min(RETRY_MAX_S, delay_s * 2)
         self._set_available(True)
         self._on_committed(batch.events, batch.records(), done)
-        for _, _, on_created in batch.created.values():
-            on_created(None)
-        for waiter in batch.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        batch.settle(None)
 
     async def _attempt(self, batch: Batch) -> Committed | None:
         """Commit once; None means nothing of it was stored."""
@@ -217,8 +222,7 @@ class Committer:
             _log.warning("the store cannot be read", reason=str(error), exc_info=_bug(error))
             done = None
         if done is None:
-            for on_created in batch.withdraw_created():
-                on_created(problem)
+            batch.withdraw_created(problem)
         return done
 
     def _set_available(self, available: bool) -> None:
@@ -227,14 +231,6 @@ class Committer:
             _log.info("the store is back" if available else "the store is away: tasks wait at their next event")
             for listener in self._listeners:
                 listener()
-
-
-def _fail(batch: Batch, error: StoreUnavailable) -> None:
-    for on_created in batch.withdraw_created():
-        on_created(error)
-    for waiter in batch.waiters:
-        if not waiter.done():
-            waiter.set_exception(error)
 
 
 def _bug(error: Exception) -> Any:
