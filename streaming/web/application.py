@@ -5,19 +5,21 @@ Rules of this file:
 - Nothing that goes wrong below leaves as text of an exception, as a page of the server, or as a clean end that is none.
 - Whoever calls over an address that others can reach is refused before anything is looked at.
 
-Owns:   the error boundary, the refusal of what is not HTTP, HEAD.
+Owns:   the error boundary, the refusal of what is not HTTP, HEAD, the requests that are being answered.
 Uses:   web.routes (everything that is not an error).
 Never:  answers lifespan scopes: they belong to whoever plugs the server together.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
 import asgineer
 import structlog
 
 from streaming.config import Settings
+from streaming.engine.alarm import Alarm
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.errors import StreamingError
 from streaming.web.body import linger
@@ -28,25 +30,19 @@ from streaming.web.reply import Reply
 from streaming.web.request import Channel, Receive, Request, Scope, Send
 from streaming.web.routes import respond
 from streaming.web.site import Site
-from streaming.web.transport import Torn
+from streaming.web.transport import Torn, abort
 
 _REQUEST = "streaming.request"
 
 _log = structlog.get_logger(__name__)
 
 
-def build(coordinator: TaskCoordinator, settings: Settings) -> Application:
-    """Make the application of one server.
+class Application:
+    """The ASGI application of one server.
 
     Args:
         coordinator: runs the tasks; entered before the first request and left after the last one.
         settings: the limits.
-    """
-    return Application(coordinator, settings)
-
-
-class Application:
-    """An ASGI application; see `build`.
 
     Attributes:
         heartbeat: the open streams.
@@ -60,18 +56,46 @@ class Application:
         )
         self._site = Site(coordinator, settings, self.heartbeat)
         self._asgineer = asgineer.to_asgi(self._answer)
+        self._requests: set[Request] = set()
+        self._all_answered = Alarm()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "http":
-            scope[_REQUEST] = Request(scope, receive, send)
-            try:
-                await self._asgineer(scope, receive, send)
-            except Torn:
-                return
+            await self._serve(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
+
+    async def end(self, within_s: float) -> int:
+        """Wait until every request is answered and every stream has ended, and cut off those that take longer.
+
+        Args:
+            within_s: seconds to wait.
+
+        Returns:
+            How many had to be cut off.
+        """
+        until = asyncio.get_running_loop().time() + within_s
+        while self._requests and asyncio.get_running_loop().time() < until:
+            await self._all_answered.wait(until)
+        late = list(self._requests)
+        self.heartbeat.abort_all()
+        for request in late:
+            abort(request.send)
+        return len(late)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = scope[_REQUEST] = Request(scope, receive, send)
+        self._requests.add(request)
+        try:
+            await self._asgineer(scope, receive, send)
+        except Torn:
+            return
+        finally:
+            self._requests.discard(request)
+            if not self._requests:
+                self._all_answered.ring()
 
     async def _answer(self, channel: Channel) -> Reply | None:
         """What asgineer calls: it sends the reply, or finishes the response that was sent in pieces."""

@@ -1,0 +1,72 @@
+"""Every wrong field is named at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streaming.errors import InvalidParams
+from streaming.web.fields import CancelFields, StartFields, fingerprint, read_fields
+
+
+def wrong(body: dict[str, object], model: type[StartFields | CancelFields] = StartFields) -> dict[str, str]:
+    with pytest.raises(InvalidParams) as caught:
+        read_fields(model, body)
+    return {error.field: error.message for error in caught.value.errors}
+
+
+def test_the_defaults_are_no_parameters_no_timeout_no_tags() -> None:
+    fields = read_fields(StartFields, {"type": "x"})
+
+    assert (fields.params, fields.timeout_s, fields.tags) == ({}, None, [])
+
+
+def test_all_wrong_fields_are_named_at_once() -> None:
+    assert set(wrong({"type": 1, "params": [], "timeout_s": "5", "tags": "x", "more": 1})) == {
+        "type",
+        "params",
+        "timeout_s",
+        "tags",
+        "more",
+    }
+
+
+def test_an_unknown_field_is_told_the_known_ones() -> None:
+    assert "possible: type, params, timeout_s, tags" in wrong({"type": "x", "parms": {}})["parms"]
+
+
+def test_a_missing_type_is_named() -> None:
+    assert "type" in wrong({})
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, -0.5, True, "1", [], float("inf"), float("nan")])
+def test_a_timeout_is_a_positive_number(timeout_s: Any) -> None:
+    assert "timeout_s" in wrong({"type": "x", "timeout_s": timeout_s})
+
+
+@pytest.mark.parametrize("timeout_s", [1, 0.5, None])
+def test_a_timeout_may_be_whole_or_absent(timeout_s: Any) -> None:
+    assert read_fields(StartFields, {"type": "x", "timeout_s": timeout_s}).timeout_s == timeout_s
+
+
+@pytest.mark.parametrize("tag", ["", " x", "x ", "a,b", "a\nb", "\x00", "x" * 65, 1, None])
+def test_a_tag_is_one_printable_word(tag: Any) -> None:
+    assert set(wrong({"type": "x", "tags": ["good", tag]})) == {"tags.1"}
+
+
+def test_tags_are_not_endless() -> None:
+    assert "tags" in wrong({"type": "x", "tags": [str(number) for number in range(33)]})
+    assert len(read_fields(StartFields, {"type": "x", "tags": [str(n) for n in range(32)]}).tags) == 32
+
+
+def test_a_reason_has_at_most_a_thousand_characters() -> None:
+    assert read_fields(CancelFields, {"reason": "é" * 1000}).reason == "é" * 1000
+    assert "reason" in wrong({"reason": "é" * 1001}, CancelFields)
+    assert "reason" in wrong({"reason": None}, CancelFields)
+
+
+def test_a_fingerprint_does_not_depend_on_the_order_of_names() -> None:
+    assert fingerprint({"a": 1, "b": {"c": 2, "d": 3}}) == fingerprint({"b": {"d": 3, "c": 2}, "a": 1})
+    assert fingerprint({"a": [1, 2]}) != fingerprint({"a": [2, 1]})
+    assert fingerprint({"a": "é"}) != fingerprint({"a": "e"})

@@ -1,0 +1,37 @@
+"""Without credentials only this machine is served (P8), whatever the socket listens on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streaming.errors import Forbidden
+from streaming.web.loopback import require_loopback
+
+
+@pytest.mark.parametrize(
+    "server",
+    [("127.0.0.1", 80), ("127.8.8.8", 80), ("::1", 80), ("::ffff:127.0.0.1", 80), ("/run/streaming.sock", None)],
+)
+def test_this_machine_is_served(server: Any) -> None:
+    require_loopback(server)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        None,
+        ("0.0.0.0", 80),  # noqa: S104  # as a client might reach it, nothing is bound here
+        ("192.168.1.2", 80),
+        ("10.0.0.1", 80),
+        ("::", 80),
+        ("fe80::1%eth0", 80),
+        ("::ffff:10.0.0.1", 80),
+        ("localhost", 80),
+        ("", 80),
+    ],
+)
+def test_everybody_else_is_refused_and_told_how_to_open(server: Any) -> None:
+    with pytest.raises(Forbidden, match="STREAMING_INSECURE_PUBLIC=true"):
+        require_loopback(server)
