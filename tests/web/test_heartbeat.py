@@ -1,0 +1,148 @@
+"""One timer serves all streams: none is silent for too long, none hangs for ever. On virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from streaming.errors import TooManyStreams
+from streaming.web.heartbeat import Heartbeat
+from tests.virtual import VirtualLoop
+
+
+class Reader:
+    """A stream that notes what happens to it; a nudge makes it write at once."""
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        self.heartbeat = heartbeat
+        self.sending = False
+        self.wrote_at = 0.0
+        self.nudged_at: list[float] = []
+        self.dropped_at: list[float] = []
+        heartbeat.add(self)
+        self.write()
+
+    def write(self) -> None:
+        self.wrote_at = self.heartbeat.now
+
+    def nudge(self) -> None:
+        self.nudged_at.append(asyncio.get_running_loop().time())
+        self.write()
+
+    def drop(self) -> None:
+        self.dropped_at.append(asyncio.get_running_loop().time())
+        self.heartbeat.discard(self)
+
+
+def made(*, streams_max: int = 10, keepalive_s: float = 15.0, send_timeout_s: float = 30.0) -> Heartbeat:
+    return Heartbeat(streams_max=streams_max, keepalive_s=keepalive_s, send_timeout_s=send_timeout_s)
+
+
+def on_virtual_time(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+
+
+def test_a_silent_stream_is_nudged_well_within_its_time_and_never_much_too_early() -> None:
+    async def main() -> None:
+        reader = Reader(made())
+        await asyncio.sleep(120)
+        silences = [later - sooner for sooner, later in zip([0, *reader.nudged_at], reader.nudged_at, strict=False)]
+        assert len(silences) > 6
+        assert all(7.5 <= silence <= 15 for silence in silences)
+        reader.heartbeat.discard(reader)
+
+    on_virtual_time(main)
+
+
+@pytest.mark.parametrize("pause_s", [0.5, 1.9, 7.0])
+def test_a_stream_that_writes_is_not_nudged(pause_s: float) -> None:
+    async def main() -> None:
+        reader = Reader(made())
+        for _ in range(100):
+            await asyncio.sleep(pause_s)
+            reader.write()
+        assert reader.nudged_at == []
+        reader.heartbeat.discard(reader)
+
+    on_virtual_time(main)
+
+
+@pytest.mark.parametrize("began_s", [0.0, 0.1, 1.8, 3.3])
+def test_a_write_that_hangs_is_cut_after_its_time_and_not_before(began_s: float) -> None:
+    async def main() -> None:
+        reader = Reader(made())
+        await asyncio.sleep(began_s)
+        reader.write()
+        reader.sending = True
+        await asyncio.sleep(100)
+        assert len(reader.dropped_at) == 1
+        assert 30 <= reader.dropped_at[0] - began_s <= 30 + 3 * 15 / 8
+        assert reader.nudged_at == []
+
+    on_virtual_time(main)
+
+
+def test_each_stream_is_judged_by_itself() -> None:
+    async def main() -> None:
+        heartbeat = made()
+        silent, frozen = Reader(heartbeat), Reader(heartbeat)
+        frozen.sending = True
+        await asyncio.sleep(60)
+        assert (silent.dropped_at, frozen.nudged_at) == ([], [])
+        assert silent.nudged_at
+        assert frozen.dropped_at
+        heartbeat.discard(silent)
+
+    on_virtual_time(main)
+
+
+def test_the_timer_stops_with_the_last_stream_and_starts_again_with_the_next() -> None:
+    async def main() -> None:
+        heartbeat = made()
+        first, second = Reader(heartbeat), Reader(heartbeat)
+        heartbeat.discard(first)
+        heartbeat.discard(first)
+        heartbeat.discard(second)
+        await asyncio.sleep(1000)  # a timer left behind would move the clock
+        moved = heartbeat.now
+        third = Reader(heartbeat)
+        assert (moved, heartbeat.now) == (0, 1000)
+        await asyncio.sleep(16)
+        assert len(third.nudged_at) == 1
+        heartbeat.discard(third)
+
+    on_virtual_time(main)
+
+
+def test_all_can_be_cut_at_once() -> None:
+    async def main() -> None:
+        heartbeat = made()
+        readers = [Reader(heartbeat) for _ in range(3)]
+        assert heartbeat.abort_all() == 3
+        assert all(len(reader.dropped_at) == 1 for reader in readers)
+        assert heartbeat.abort_all() == 0
+
+    on_virtual_time(main)
+
+
+def test_one_stream_too_many_is_refused_and_a_place_comes_back() -> None:
+    heartbeat = made(streams_max=2)
+    with heartbeat.place():
+        with heartbeat.place():
+            assert heartbeat.open == 2
+            with pytest.raises(TooManyStreams, match="2 streams"), heartbeat.place():
+                raise AssertionError
+        with heartbeat.place():
+            assert heartbeat.open == 2
+    assert heartbeat.open == 0
+
+
+def test_a_place_comes_back_after_an_error() -> None:
+    heartbeat = made()
+    with pytest.raises(ZeroDivisionError), heartbeat.place():
+        raise ZeroDivisionError
+    assert heartbeat.open == 0
