@@ -1,0 +1,322 @@
+"""The commands: their names, their options, and what their help says.
+
+What a command needs is imported when it runs, so that ``streaming --help`` comes at once.
+
+Owns:   the words of the command line.
+Uses:   client (everything that is asked of a server), server (``serve``), cli.demo.
+Never:  knows what a server does with a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from streaming.cli.exits import Boundary
+from streaming.cli.output import (
+    Output,
+    print_document,
+    print_receipt,
+    print_record,
+    print_table,
+    say,
+)
+
+if TYPE_CHECKING:
+    from streaming.client import Client
+    from streaming.records import Progress
+
+Result = TypeVar("Result")
+
+#: A person waits for the answer: say soon that nobody is there, but survive one lost answer.
+RETRY_S = 1.0
+
+app = typer.Typer(
+    cls=Boundary,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Url = Annotated[str, typer.Option("--url", envvar="STREAMING_URL", help="Address of the server.", show_default=True)]
+Format = Annotated[
+    Output, typer.Option("--output", "-o", help="text for people, json for programs.", show_default=True)
+]
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="Id of the task.", show_default=False)]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app(prog_name="streaming")
+
+
+# -- the server --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def serve(
+    modules: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODULE", help="Modules with task handlers.", show_default=False),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one and logs it.", show_default="8000")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="memory:// or sqlite:///path.", show_default="sqlite:///streaming.db"),
+    ] = None,
+    grace_s: Annotated[float | None, typer.Option(help="Seconds from SIGTERM to the exit.", show_default="10")] = None,
+    insecure_public: Annotated[
+        bool,
+        typer.Option("--insecure-public", help="Serve other addresses than loopback without credentials."),
+    ] = False,
+    log_format: Annotated[str | None, typer.Option(help="console or json.", show_default="console")] = None,
+) -> None:
+    """Run a server until SIGTERM or Ctrl-C.
+
+    Every option is also a setting STREAMING_... in the environment, and the
+    command line wins. All settings: streaming config.
+
+    Examples:
+        streaming serve
+        streaming serve my_tasks --port 9000 --store sqlite:////tmp/tasks.db
+    """
+    from streaming.config import load_settings
+
+    settings = load_settings(
+        tasks=modules or None,
+        host=host,
+        port=port,
+        store_url=store,
+        grace_s=grace_s,
+        insecure_public=insecure_public or None,
+        log_format=log_format,
+    )
+    from streaming.server import run as run_server
+
+    raise typer.Exit(run_server(settings))
+
+
+@app.command()
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the server running until Ctrl-C, to try the curl lines.")
+    ] = False,
+) -> None:
+    """Start a server, run real work on it, cancel some, stop it again.
+
+    Nothing is left behind. The exit status is 0 only if everything went as
+    it should.
+    """
+    from streaming.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(keep=keep))
+
+
+@app.command()
+def config(output: Format = Output.TEXT) -> None:
+    """List all settings: variable, value, default, and what it is for."""
+    from streaming.cli.settings import describe_settings
+
+    rows = describe_settings()
+    if output is Output.JSON:
+        print_document(rows)
+    else:
+        print_table(["variable", "value", "default", "what it is for"], [[*row.values()] for row in rows])
+
+
+# -- tasks -------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    type: Annotated[str, typer.Argument(metavar="TYPE", help="Name of the task type.", show_default=False)],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME=VALUE", help="Parameters; values are JSON or else text.", show_default=False),
+    ] = None,
+    param_json: Annotated[
+        str | None, typer.Option(help="More parameters, as one JSON object.", show_default=False)
+    ] = None,
+    timeout_s: Annotated[float | None, typer.Option(help="Seconds it may run.", show_default=False)] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Word to find it by; may be repeated.", show_default=False)
+    ] = None,
+    url: Url = DEFAULT_URL,
+    output: Format = Output.TEXT,
+) -> None:
+    """Start a task and watch it to its end.
+
+    Ctrl-C cancels the task and waits for the receipt; a second Ctrl-C
+    leaves it to itself.
+
+    Exit status: 0 completed, 1 ended without a result, 2 usage,
+    3 not found, 4 not allowed, 5 no server, 130 Ctrl-C.
+
+    Examples:
+        streaming run countdown count=5 interval=0.5
+        streaming run http_fetch url=https://example.com/ --timeout-s 30
+        streaming run checksum --param-json '{"path": "/srv"}' --tag nightly
+    """
+    from streaming.cli.following import Run
+    from streaming.cli.words import params_from
+
+    params = params_from(words or [], param_json)
+
+    async def work(client: Client) -> int:
+        return await Run(client, output).run(type, params, timeout_s=timeout_s, tags=tag or [])
+
+    raise typer.Exit(_ask(url, work))
+
+
+@app.command()
+def watch(
+    task_id: TaskId,
+    after: Annotated[int, typer.Option(min=0, help="Begin behind this event.")] = 0,
+    url: Url = DEFAULT_URL,
+    output: Format = Output.TEXT,
+) -> None:
+    """Watch a task to its end, also across a restart of the server.
+
+    Ctrl-C leaves; the task goes on. The exit status is that of run.
+
+    Examples:
+        streaming watch 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b
+        streaming watch 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b --after 120 -o json
+    """
+    from streaming.cli.following import follow
+
+    async def work(client: Client) -> int:
+        return await follow(client, task_id, after=after, output=output, title=task_id[:8])
+
+    raise typer.Exit(_ask(url, work))
+
+
+@app.command()
+def cancel(
+    task_id: TaskId,
+    reason: Annotated[str, typer.Option(help="Shown to everybody who watches.", show_default=False)] = "",
+    wait_s: Annotated[float, typer.Option(min=0, help="Seconds to wait for the stop.")] = 0.0,
+    url: Url = DEFAULT_URL,
+    output: Format = Output.TEXT,
+) -> None:
+    """Cancel a task and show the receipt.
+
+    Examples:
+        streaming cancel 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b
+        streaming cancel 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b --wait-s 10
+    """
+
+    async def work(client: Client) -> None:
+        print_receipt(await client.cancel(task_id, reason=reason, wait_s=wait_s), output)
+
+    _ask(url, work)
+
+
+@app.command()
+def show(task_id: TaskId, url: Url = DEFAULT_URL, output: Format = Output.TEXT) -> None:
+    """Show everything that is known of a task.
+
+    Examples:
+        streaming show 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b -o json | jq .result
+    """
+
+    async def work(client: Client) -> None:
+        print_record(await client.get(task_id), output)
+
+    _ask(url, work)
+
+
+@app.command(name="list")
+def list_tasks(
+    status: Annotated[
+        list[str] | None, typer.Option(help="Only with this status; may be repeated.", show_default=False)
+    ] = None,
+    type: Annotated[
+        list[str] | None, typer.Option(help="Only of this type; may be repeated.", show_default=False)
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Only with this tag.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    url: Url = DEFAULT_URL,
+    output: Format = Output.TEXT,
+) -> None:
+    """List tasks, newest first.
+
+    Columns are id, type, status, percent, message and created_at; without a
+    terminal they are separated by tabs.
+
+    Examples:
+        streaming list --status running --status pending
+        streaming list --type http_fetch --limit 1000 -o json | jq '.[].result'
+    """
+
+    async def work(client: Client) -> None:
+        tasks = client.list(status=status or [], type=type or [], tag=tag, limit=limit)
+        records = [record async for record in tasks]
+        if output is Output.JSON:
+            print_document([record.as_json() for record in records])
+            return
+        print_table(
+            ["id", "type", "status", "%", "message", "created"],
+            [[task.id, task.type, task.status.value, *_progress(task.progress), task.created_at] for task in records],
+        )
+
+    _ask(url, work)
+
+
+@app.command()
+def types(url: Url = DEFAULT_URL, output: Format = Output.TEXT) -> None:
+    """List the task types of a server, with their parameters.
+
+    Columns are name, parameters and description; a parameter that may be
+    left out has a question mark.
+
+    Examples:
+        streaming types
+        streaming types -o json | jq '.[].name'
+    """
+    from streaming.cli.types import rows
+
+    async def work(client: Client) -> None:
+        found = await client.types()
+        if output is Output.JSON:
+            print_document(found)
+        else:
+            print_table(["type", "parameters", "what it does"], rows(found))
+
+    _ask(url, work)
+
+
+# -- asking a server ---------------------------------------------------------------------------------------------------
+
+
+def _ask(url: str, work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Result:
+    """Run ``work`` with a client of the server at ``url``."""
+
+    async def connected() -> Result:
+        async with _client(url) as client:
+            return await work(client)
+
+    return asyncio.run(connected())
+
+
+def _client(url: str) -> Client:
+    from streaming.client import Client, Patience
+
+    async def pause(seconds: float) -> None:
+        say(f"{url} does not answer as it should; trying again in {seconds:.1f} s")
+        await asyncio.sleep(seconds)
+
+    try:
+        return Client(url, patience=Patience(retry_s=RETRY_S, sleep=pause))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
+
+
+def _progress(progress: Progress | None) -> tuple[float | None, str | None]:
+    return (None, None) if progress is None else (progress.percent, progress.message)

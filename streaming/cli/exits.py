@@ -1,0 +1,101 @@
+"""How the command line ends: exit statuses, and one clear line instead of a traceback.
+
+Owns:   the table of exit statuses, and the boundary around every command.
+Never:  hides a bug: what is no `StreamingError` keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from streaming.cli.output import say
+from streaming.errors import StreamingError
+
+
+class Exit(IntEnum):
+    """What the exit status says."""
+
+    OK = 0
+    TASK_FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    NOT_ALLOWED = 4
+    UNAVAILABLE = 5
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+#: Exit statuses by error code; a code that is not here is the server's trouble: unavailable.
+_BY_CODE = MappingProxyType(
+    {
+        "bad_request": Exit.USAGE,
+        "bad_json": Exit.USAGE,
+        "bad_cursor": Exit.USAGE,
+        "bad_filter": Exit.USAGE,
+        "body_too_large": Exit.USAGE,
+        "invalid_params": Exit.USAGE,
+        "invalid_settings": Exit.USAGE,
+        "invalid_task_type": Exit.USAGE,
+        "unknown_type": Exit.USAGE,
+        "not_found": Exit.NOT_FOUND,
+        "forbidden": Exit.NOT_ALLOWED,
+        "unauthenticated": Exit.NOT_ALLOWED,
+        "task_active": Exit.NOT_ALLOWED,
+        "task_terminal": Exit.NOT_ALLOWED,
+    }
+)
+
+
+def report(error: StreamingError) -> Exit:
+    """Say on stderr what went wrong, and return the exit status that goes with it."""
+    say(error.detail)
+    for field in error.errors:
+        line = f"{field.field}: {field.message}"
+        if line not in error.detail:
+            say(f"  {line}")
+    return _BY_CODE.get(error.code, Exit.UNAVAILABLE)
+
+
+class Boundary(TyperGroup):
+    """The group of all commands; no error that somebody can do something about leaves it as a traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse words that are not UTF-8: they could not be sent."""
+        for word in args:
+            if not _is_text(word):
+                ctx.fail(f"{word!r} is not UTF-8.")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except StreamingError as error:
+            raise typer.Exit(report(error)) from error
+        except BrokenPipeError:
+            discard_output()
+            raise typer.Exit(Exit.BROKEN_PIPE) from None
+        return result
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def discard_output() -> None:
+    """Nobody reads stdout any more: what is still in its buffer must not fail again when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

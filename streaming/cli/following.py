@@ -1,0 +1,131 @@
+"""Start a task and stay with it: what Ctrl-C means, and which exit status the end has.
+
+Rules of this file:
+
+- Ctrl-C in ``run`` is a wish to cancel the task, and waits for the receipt. The second one leaves the task to itself.
+- In ``watch`` it leaves at once: looking at a task is no reason to end it.
+
+Owns:   `follow`, and `Run`.
+Uses:   client (the events), cli.displays (how they look).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+from streaming.cli.displays import display
+from streaming.cli.exits import Exit, discard_output
+from streaming.cli.output import Output, printable, receipt_words, say
+from streaming.client import Client
+from streaming.errors import StreamingError, TaskTerminal
+from streaming.events import Event
+from streaming.records import TaskStatus
+from streaming.rules.lifecycle import TERMINAL
+
+
+async def follow(client: Client, task_id: str, *, after: int, output: Output, title: str) -> Exit:
+    """Show a task's events until its terminal one.
+
+    Args:
+        client: of the server.
+        task_id: which task.
+        after: seq of the last event that is not wanted any more.
+        output: how.
+        title: stands before a progress bar.
+
+    Returns:
+        The exit status that the end of the task has.
+    """
+    last: Event | None = None
+    with display(output, title) as show:
+        async with aclosing(client.watch(task_id, after=after, on_gap="yield")) as events:
+            async for last in events:
+                show(last)
+    if last is not None and last.type in TERMINAL:
+        return _ended(task_id, last.type, last.data.get("error"))
+    document = (await client.get(task_id)).as_json()
+    return _ended(task_id, document["status"], document["error"])
+
+
+def _ended(task_id: str, status: str, error: dict[str, Any] | None) -> Exit:
+    if status == TaskStatus.COMPLETED:
+        return Exit.OK
+    reason = f": {error['message']}" if error else ""
+    say(f"task {task_id} is {status}{reason}")
+    return Exit.TASK_FAILED
+
+
+class Run:
+    """One task that was started here, with Ctrl-C at hand.
+
+    Args:
+        client: of the server.
+        output: how events are shown.
+    """
+
+    def __init__(self, client: Client, output: Output) -> None:
+        self._client = client
+        self._output = output
+        self._task_id: str | None = None
+        self._interrupts = 0
+        self._cancelling: asyncio.Task[None] | None = None
+        self._main: asyncio.Task[Any] | None = None
+
+    async def run(self, type: str, params: dict[str, Any], *, timeout_s: float | None, tags: Sequence[str]) -> Exit:
+        """Start the task and follow it; see `Client.start` for the arguments."""
+        self._main = asyncio.current_task()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
+        try:
+            record = await self._client.start(type, params, timeout_s=timeout_s, tags=tags)
+            self._started(record.id)
+            ended = await follow(self._client, record.id, after=0, output=self._output, title=type)
+            return ended if self._cancelling is None else await self._receipt(record.id)
+        except asyncio.CancelledError:
+            return self._left()
+        except BrokenPipeError:
+            if self._cancelling is None:
+                self._left()
+                raise
+            discard_output()  # Ctrl-C has ended the reader of a pipe as well; the receipt still counts
+            await self._client.get(str(self._task_id), wait_s=math.inf)
+            return await self._receipt(str(self._task_id))
+
+    def _started(self, task_id: str) -> None:
+        self._task_id = task_id
+        say(f"started task {task_id}")
+        if self._interrupts:
+            self._begin_cancel(task_id)
+
+    def _interrupted(self) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1 and self._main is not None:
+            self._main.cancel()
+        elif self._task_id is not None:
+            self._begin_cancel(self._task_id)
+
+    def _begin_cancel(self, task_id: str) -> None:
+        say(f"cancelling task {task_id}; Ctrl-C again leaves it to itself")
+        self._cancelling = asyncio.create_task(self._cancel(task_id))
+
+    async def _cancel(self, task_id: str) -> None:
+        try:
+            await self._client.cancel(task_id, reason="Ctrl-C")
+        except TaskTerminal:
+            pass  # it was faster; the log says so in a moment
+        except StreamingError as error:
+            say(f"task {task_id} was not cancelled: {error.detail}")
+
+    async def _receipt(self, task_id: str) -> Exit:
+        receipt = (await self._client.get(task_id)).cancel
+        say(receipt_words(receipt) if receipt else f"task {task_id} ended before it could be cancelled")
+        return Exit.INTERRUPTED
+
+    def _left(self) -> Exit:
+        known = f"task {self._task_id} goes on" if self._task_id else "the task may have been started"
+        say(f"{printable(known)}; nobody here watches it any more")
+        return Exit.INTERRUPTED
