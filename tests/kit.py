@@ -35,6 +35,7 @@ class TestedStore(MemoryStore):
 
     def __init__(self, settings: Settings, *, durable: bool = True) -> None:
         super().__init__(settings)
+        self._opened = True  # nothing to wait for in memory
         self.commits: list[Commit] = []
         self.failures: list[tuple[str, Exception]] = []
         self.away = False
