@@ -1,0 +1,136 @@
+"""A SQLite file: its lock, its writer and its readers.
+
+Owns:   connections and their settings, transactions, and whether the file can be used at all.
+Uses:   lock, migrate, faults.
+Never:  knows what is stored, or about the event loop: everything here blocks, and runs in the threads of ``sqlite``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from streaming.errors import StoreUnavailable
+from streaming.store.faults import faults, reason
+from streaming.store.lock import FileLock
+from streaming.store.migrate import check_owner, upgrade
+
+_WRITER = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -16384")
+_READER = ("PRAGMA query_only = ON",)
+
+
+class Database:
+    """One file, one writer, some readers.
+
+    Args:
+        path: the file; it is made if it does not exist.
+        synchronous: ``normal`` or ``full``.
+        busy_s: seconds to wait for a lock of another process.
+        readers: connections that read at the same time, at most.
+    """
+
+    def __init__(self, path: Path, *, synchronous: str, busy_s: float, readers: int) -> None:
+        # A link and its target are one file, and get one lock.
+        self._path = path.resolve()
+        self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
+        url = URL.create("sqlite", database=str(self._path))
+        self._writer = create_engine(url, connect_args={"timeout": busy_s}, pool_size=1, max_overflow=0)
+        self._readers = create_engine(
+            url,
+            connect_args={"timeout": busy_s},
+            isolation_level="AUTOCOMMIT",  # one SELECT is one snapshot
+            pool_size=readers,
+            max_overflow=0,
+            pool_reset_on_return=None,
+        )
+        _on_connect(self._writer, *_WRITER, f"PRAGMA synchronous = {synchronous}")
+        _on_connect(self._readers, *_READER)
+        event.listen(self._writer, "begin", _begin)
+
+    def open(self) -> None:
+        """Take the lock, connect, and upgrade the schema.
+
+        Raises:
+            StoreUnavailable: one line that says which file, why, and what would help.
+        """
+        self._check_place()
+        self._lock.take()
+        try:
+            self._make_ready()
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise StoreUnavailable(f"The database {self._path} cannot be used: {reason(error)}.") from error
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"The database {self._path} cannot be used: {error.detail}.") from error
+
+    def close(self) -> None:
+        """Close every connection and give back the lock; closing twice is allowed."""
+        self._readers.dispose()
+        self._writer.dispose()  # the last one: it folds the write-ahead log into the file
+        self._lock.release()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: committed at the end, rolled back by an exception.
+
+        Raises:
+            StoreUnavailable: it was not committed, or nobody knows.
+        """
+        with faults("written"), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for one query; it sees all that was committed before, and never blocks the writer.
+
+        Raises:
+            StoreUnavailable: it cannot be read.
+        """
+        with faults("read"), self._readers.connect() as connection:
+            yield connection
+
+    def _check_place(self) -> None:
+        directory = self._path.parent
+        if self._path.is_dir():
+            raise StoreUnavailable(f"{self._path} is a directory: store_url must name a file.")
+        if not directory.is_dir():
+            raise StoreUnavailable(f"There is no directory {directory}: create it, or choose another store_url.")
+        if self._path.exists() and not os.access(self._path, os.R_OK | os.W_OK):
+            raise StoreUnavailable(f"The database {self._path} is read-only: this user must be able to write it.")
+
+    def _make_ready(self) -> None:
+        with self._readers.connect() as connection:
+            check_owner(connection)
+        raw = self._writer.raw_connection()
+        try:
+            _keep_write_ahead_log(raw.driver_connection)
+        finally:
+            raw.close()
+        with self._writer.begin() as connection:  # takes the write lock, and so finds out what cannot be written
+            upgrade(connection)
+
+
+def _on_connect(engine: Engine, *pragmas: str) -> None:
+    def connected(connection: sqlite3.Connection, _record: object) -> None:
+        # BEGIN is ours: the driver's legacy mode leaves it out before SELECT and DDL, and cannot say IMMEDIATE.
+        connection.isolation_level = None
+        for pragma in pragmas:
+            connection.execute(pragma)
+
+    event.listen(engine, "connect", connected)
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _keep_write_ahead_log(connection: Any) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreUnavailable("its file system does not support a write-ahead log; choose a local disk")

@@ -1,0 +1,243 @@
+"""The memory store: a journal that lasts as long as its process, and never grows without bound.
+
+Owns:   records, logs, keys, and what is forgotten: the oldest events of a long log, the oldest terminal tasks.
+Uses:   memory_task (one log), memory_feed (the order of all events).
+Never:  waits: every method is one step of the event loop, and so atomic.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from streaming.config import Settings
+from streaming.engine.journal import Commit, Committed, FeedItem, RecordQuery
+from streaming.errors import StoreUnavailable
+from streaming.events import Event
+from streaming.records import IdempotencyKey, Record
+from streaming.rules.lifecycle import LIVE, TERMINAL
+from streaming.store.memory_feed import MemoryFeed
+from streaming.store.memory_task import MemoryTask
+
+
+class MemoryStore:
+    """A journal in memory.
+
+    Args:
+        settings: ``memory_events_max`` (newest events kept of one task; a reader of older ones finds a hole) and
+            ``memory_tasks_max`` (terminal tasks kept; the one that ended first is forgotten first, with its log).
+    """
+
+    durable = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._events_max = settings.memory_events_max
+        self._tasks_max = settings.memory_tasks_max
+        self._forget_all()
+        self._opened = False
+
+    async def open(self) -> None:
+        """Begin, empty."""
+        self._opened = True
+
+    async def close(self) -> None:
+        """Forget everything; closing twice is allowed."""
+        self._opened = False
+        self._forget_all()
+
+    async def commit(self, commit: Commit) -> Committed:
+        """See `Journal.commit`.
+
+        Raises:
+            StoreUnavailable: the store is closed, or the commit contradicts what it holds; nothing was stored.
+        """
+        self._check_open()
+        lost = self._dead(commit)
+        # The repeat of a commit that took place: the tasks that it ended are terminal now.
+        done = self._outcome(commit) if lost else None
+        if done is not None:
+            return done
+        stored = [event for event in commit.events if event.task_id not in lost]
+        self._check_fits(commit, stored)
+        for record in commit.created:
+            self._add(record)
+        positions = [self._append(event) for event in stored]
+        for record in commit.updated:
+            if record.id not in lost:
+                self._update(record)
+        for key in commit.keys:
+            self._add_key(key)
+        self._keep_bounds({event.task_id for event in stored})
+        return Committed(positions, lost)
+
+    async def outcome(self, commit: Commit) -> Committed | None:
+        """See `Journal.outcome`."""
+        self._check_open()
+        return self._outcome(commit)
+
+    async def record(self, task_id: str) -> Record | None:
+        """See `Journal.record`."""
+        self._check_open()
+        task = self._tasks.get(task_id)
+        return None if task is None else task.snapshot()
+
+    async def records(self, query: RecordQuery) -> list[Record]:
+        """See `Journal.records`."""
+        self._check_open()
+        end = len(self._ages) if query.after is None else bisect_left(self._ages, query.after)
+        ids = (self._ages[index][1] for index in range(end - 1, -1, -1))
+        matching = (task_id for task_id in ids if _matches(self._tasks[task_id].record, query))
+        return [self._tasks[task_id].snapshot() for task_id in islice(matching, query.limit)]
+
+    async def unfinished(self) -> list[Record]:
+        """See `Journal.unfinished`."""
+        self._check_open()
+        return [self._tasks[task_id].snapshot() for _, task_id in self._ages if self._is_live(task_id)]
+
+    async def events_after(self, task_id: str, seq: int, *, last_seq: int, limit: int) -> list[Event]:
+        """See `Journal.events_after`."""
+        self._check_open()
+        task = self._tasks.get(task_id)
+        return [] if task is None else task.after(seq, last_seq)[:limit]
+
+    async def feed_after(self, position: int, *, last_position: int, limit: int) -> list[FeedItem]:
+        """See `Journal.feed_after`."""
+        self._check_open()
+        return list(islice(self._items(position, last_position), limit))
+
+    async def last_position(self) -> int:
+        """See `Journal.last_position`."""
+        self._check_open()
+        return self._feed.last_position
+
+    async def key(self, principal: str, key: str, *, created_after: str) -> IdempotencyKey | None:
+        """See `Journal.key`."""
+        self._check_open()
+        found = self._keys.get((principal, key))
+        return found if found is not None and found.created_at > created_after else None
+
+    async def forget_keys(self, *, created_before: str) -> int:
+        """See `Journal.forget_keys`."""
+        self._check_open()
+        old = [name for name, key in self._keys.items() if key.created_at < created_before]
+        for name in old:
+            del self._keys[name]
+        return len(old)
+
+    async def delete(self, task_id: str) -> bool:
+        """See `Journal.delete`."""
+        self._check_open()
+        if task_id not in self._terminal:
+            return False
+        self._forget(task_id)
+        return True
+
+    # -- before a commit -----------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if not self._opened:
+            raise StoreUnavailable("The store is closed.")
+
+    def _is_live(self, task_id: str) -> bool:
+        task = self._tasks.get(task_id)
+        return task is not None and task.record.status in LIVE
+
+    def _dead(self, commit: Commit) -> frozenset[str]:
+        named = {event.task_id for event in commit.events} | {record.id for record in commit.updated}
+        named -= {record.id for record in commit.created}
+        return frozenset(task_id for task_id in named if not self._is_live(task_id))
+
+    def _outcome(self, commit: Commit) -> Committed | None:
+        known = [event for event in commit.events if event.task_id in self._tasks]
+        found = {event: self._tasks[event.task_id].position(event) for event in known}
+        positions = {event: position for event, position in found.items() if position is not None}
+        if not positions:
+            return None
+        written = {event.task_id for event in positions}
+        return Committed(list(positions.values()), self._dead(commit) - written)
+
+    def _check_fits(self, commit: Commit, stored: Sequence[Event]) -> None:
+        """Refuse, before anything is changed, what a database would refuse."""
+        created = {record.id for record in commit.created}
+        fits = (
+            len(created) == len(commit.created)
+            and created.isdisjoint(self._tasks)
+            and all(key.task_id in created or key.task_id in self._tasks for key in commit.keys)
+            and self._logs_fit(stored)
+        )
+        if not fits:
+            raise StoreUnavailable("The store cannot be written: what it was given contradicts what it holds.")
+
+    def _logs_fit(self, stored: Sequence[Event]) -> bool:
+        """Whether seqs grow, and no task ends twice."""
+        ends: dict[str, tuple[int, bool]] = {}
+        for event in stored:
+            task = self._tasks.get(event.task_id)
+            last_seq, ended = ends.get(event.task_id) or ((0, False) if task is None else (task.last_seq, task.ended))
+            ends_task = event.type in TERMINAL
+            if event.seq <= last_seq or (ended and ends_task):
+                return False
+            ends[event.task_id] = (event.seq, ended or ends_task)
+        return True
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _items(self, position: int, last_position: int) -> Iterator[FeedItem]:
+        for place, event in self._feed.after(position, last_position):
+            record = self._tasks[event.task_id].record
+            yield FeedItem(place, event, record.type, record.tags)
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def _add(self, record: Record) -> None:
+        self._tasks[record.id] = MemoryTask(record)
+        insort(self._ages, (record.created_at, record.id))
+
+    def _append(self, event: Event) -> int:
+        position = self._feed.append(event)
+        self._tasks[event.task_id].append(event, position)
+        return position
+
+    def _update(self, record: Record) -> None:
+        self._tasks[record.id].record = record
+        if record.status in TERMINAL:
+            self._terminal[record.id] = None
+
+    def _add_key(self, key: IdempotencyKey) -> None:
+        name = (key.principal, key.key)
+        self._keys[name] = key
+        self._tasks[key.task_id].keys.append(name)
+
+    def _keep_bounds(self, grown: Iterable[str]) -> None:
+        for task_id in grown:
+            for position in self._tasks[task_id].cut(self._events_max):
+                self._feed.remove(position)
+        while len(self._terminal) > self._tasks_max:
+            self._forget(next(iter(self._terminal)))
+
+    def _forget(self, task_id: str) -> None:
+        task = self._tasks.pop(task_id)
+        del self._terminal[task_id]
+        del self._ages[bisect_left(self._ages, (task.record.created_at, task_id))]
+        for position in task.positions:
+            self._feed.remove(position)
+        for name in task.keys:
+            if name in self._keys and self._keys[name].task_id == task_id:
+                del self._keys[name]
+
+    def _forget_all(self) -> None:
+        self._tasks: dict[str, MemoryTask] = {}
+        self._ages: list[tuple[str, str]] = []  # (created_at, id), ascending
+        self._terminal: OrderedDict[str, None] = OrderedDict()  # in the order in which they ended
+        self._keys: dict[tuple[str, str], IdempotencyKey] = {}
+        self._feed = MemoryFeed()
+
+
+def _matches(record: Record, query: RecordQuery) -> bool:
+    return (
+        (not query.statuses or record.status in query.statuses)
+        and (not query.types or record.type in query.types)
+        and (query.tag is None or query.tag in record.tags)
+    )

@@ -1,0 +1,99 @@
+"""What one transaction writes.
+
+Owns:   commit, its outcome, deletes.
+Uses:   statements (how), rows (values), schema.
+Never:  begins or ends a transaction (``database``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, func, select, text, tuple_, update
+
+from streaming.engine.journal import Commit, Committed
+from streaming.events import Event
+from streaming.rules.lifecycle import LIVE, TERMINAL
+from streaming.store.rows import event_row, key_row, task_row, update_row
+from streaming.store.schema import LAST_POSITION, MUTABLE, events, idempotency_keys, tasks
+from streaming.store.statements import RowInsert, sql_text
+
+_insert_tasks = RowInsert(tasks)
+_insert_events = RowInsert(events)
+_insert_keys = RowInsert(idempotency_keys, replace=True)
+
+_UPDATE_TASK = sql_text(
+    update(tasks).where(tasks.c.id == text("?")).ordered_values(*((column, text("?")) for column in MUTABLE))
+)
+
+# One row tells all that a commit must know, and takes a JSON list of ids, so that one text serves any number of them.
+_named = func.json_each(text("?")).table_valued("value")
+_live = select(func.json_group_array(tasks.c.id)).where(
+    tasks.c.id.in_(select(_named.c.value)), tasks.c.status.in_(sorted(LIVE))
+)
+_BEFORE = sql_text(select(LAST_POSITION.scalar_subquery(), _live.scalar_subquery()))
+
+#: (task_id, seq) pairs in one question.
+_PAIRS_MAX = 400
+
+
+def write(connection: Connection, commit: Commit) -> Committed:
+    """Write a commit, without what belongs to tasks that are terminal or gone."""
+    last_position, lost = _before(connection, commit)
+    if lost:
+        # The repeat of a commit that took place: the tasks that it ended are terminal now.
+        done = outcome(connection, commit)
+        if done is not None:
+            return done
+    stored = [event for event in commit.events if event.task_id not in lost]
+    positions = range(last_position + 1, last_position + 1 + len(stored))
+    _insert_tasks.run(connection, [task_row(record) for record in commit.created])
+    _insert_events.run(connection, [event_row(*pair) for pair in zip(positions, stored, strict=True)])
+    updates = [update_row(record) for record in commit.updated if record.id not in lost]
+    if updates:
+        connection.exec_driver_sql(_UPDATE_TASK, updates)
+    _insert_keys.run(connection, [key_row(key) for key in commit.keys])
+    return Committed(positions, lost)
+
+
+def outcome(connection: Connection, commit: Commit) -> Committed | None:
+    """What became of a commit: None if none of its events is stored."""
+    positions = _positions(connection, commit.events)
+    if not positions:
+        return None
+    written = {event.task_id for event in positions}
+    _, dead = _before(connection, commit)
+    return Committed([positions[event] for event in commit.events if event in positions], dead - written)
+
+
+def delete_task(connection: Connection, task_id: str) -> bool:
+    """Delete a terminal task; its events and its key go with it."""
+    gone = connection.execute(delete(tasks).where(tasks.c.id == task_id, tasks.c.status.in_(TERMINAL)))
+    return gone.rowcount > 0
+
+
+def delete_keys(connection: Connection, created_before: str) -> int:
+    """Delete the keys that are older."""
+    old = idempotency_keys.c.created_at < created_before
+    return connection.execute(delete(idempotency_keys).where(old)).rowcount
+
+
+def _before(connection: Connection, commit: Commit) -> tuple[int, frozenset[str]]:
+    """The last position that was given, and which tasks of ``commit`` are terminal or gone."""
+    created = {record.id for record in commit.created}
+    named = {event.task_id for event in commit.events} | {record.id for record in commit.updated}
+    named -= created
+    last_position, live = connection.exec_driver_sql(_BEFORE, (json.dumps(list(named)),)).one()
+    return last_position or 0, frozenset(named.difference(json.loads(live)))
+
+
+def _positions(connection: Connection, wanted: Sequence[Event]) -> dict[Event, int]:
+    """Where those of the events are that are stored exactly so."""
+    place = tuple_(events.c.task_id, events.c.seq)
+    found: dict[Event, int] = {}
+    for start in range(0, len(wanted), _PAIRS_MAX):
+        pairs = [(event.task_id, event.seq) for event in wanted[start : start + _PAIRS_MAX]]
+        rows = connection.execute(select(events).where(place.in_(pairs)))
+        found |= {Event(*values): position for position, *values in rows}
+    return {event: found[event] for event in wanted if event in found}

@@ -1,0 +1,63 @@
+"""Each store, opened; the durable ones with a way to restart them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streaming.config import Settings
+from streaming.engine.journal import Journal
+from streaming.store import open_store
+
+MakeStore = Callable[..., Journal]
+
+
+@pytest.fixture
+def database_path(tmp_path: Path) -> Path:
+    return tmp_path / "streaming.db"
+
+
+@pytest.fixture
+def make_sqlite(database_path: Path) -> MakeStore:
+    """Makes stores of the same file; they find what the one before has left."""
+
+    def make(**settings: Any) -> Journal:
+        return open_store(Settings(**{"store_url": f"sqlite:///{database_path}", "store_wait_s": 5.0, **settings}))
+
+    return make
+
+
+@pytest.fixture
+def make_memory() -> MakeStore:
+    def make(**settings: Any) -> Journal:
+        return open_store(Settings(store_url="memory://", **settings))
+
+    return make
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Journal]:
+    """Every store in turn, new and open."""
+    made: Journal = request.getfixturevalue(f"make_{request.param}")()
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def sqlite(make_sqlite: MakeStore) -> AsyncIterator[Journal]:
+    """A SQLite store, new and open."""
+    made = make_sqlite()
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=["sqlite"])
+def make_durable(request: pytest.FixtureRequest) -> MakeStore:
+    """Every durable store in turn: what it makes finds what was left before."""
+    made: MakeStore = request.getfixturevalue(f"make_{request.param}")
+    return made
