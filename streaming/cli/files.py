@@ -32,9 +32,9 @@ def installed_package(name: str) -> Path:
         ModuleNotFoundError: it is not installed.
     """
     spec = find_spec(name)
-    if spec is None or spec.origin is None:
+    if spec is None or not spec.has_location:
         raise ModuleNotFoundError(f"{name} is not installed as files")
-    return Path(spec.origin).parent
+    return Path(str(spec.origin)).parent
 
 
 def checksum_of(folder: Path, suffix: str) -> tuple[int, str]:
