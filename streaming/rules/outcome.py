@@ -55,7 +55,7 @@ def outcome(
     if cause is not None:
         failed = raised if raised is not None and isinstance(raised, Exception | BaseExceptionGroup) else None
         message = reason if failed is None else f"{reason} Its cleanup raised {describe(failed)}"
-        error = TaskError(STOPPED_CODES[cause], message[:MESSAGE_MAX])
+        error = _error(STOPPED_CODES[cause], message)
         return Outcome(ending(cause, raised=raised is not None), error, result)
     if raised is not None:
         return Outcome(ending(None, raised=True), error_of(raised))
@@ -67,27 +67,43 @@ def outcome(
 def error_of(raised: BaseException) -> TaskError:
     """The error of a task whose handler raised without being stopped."""
     if isinstance(raised, StreamingError):
-        return TaskError(raised.code, raised.detail[:MESSAGE_MAX])
+        return _error(raised.code, raised.detail)
     if isinstance(raised, Exception | BaseExceptionGroup):
-        return TaskError("handler_error", describe(raised)[:MESSAGE_MAX])
+        return _error("handler_error", describe(raised))
     return TaskError("handler_cancelled_itself", "The handler ended with a cancellation that nobody had asked for.")
 
 
-def describe(error: BaseException) -> str:
-    """An exception in one line; a group with all that it holds."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, BaseExceptionGroup):
-        return f"{text}: [{'; '.join(map(describe, error.exceptions))}]"
+def describe(error: BaseException, *, levels_max: int = 10) -> str:
+    """An exception in one line; a group with all that it holds, as deep as anybody would read."""
+    name, said = type(error).__name__, _said(error)
+    text = f"{name}: {said}" if said else name
+    if isinstance(error, BaseExceptionGroup) and levels_max:
+        inner = (describe(each, levels_max=levels_max - 1) for each in error.exceptions)
+        return f"{text}: [{'; '.join(inner)}]"
     return text
+
+
+def _said(error: BaseException) -> str:
+    """The text of an exception; it is a handler's code that makes it, and that may fail as well."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def _error(code: str, message: str) -> TaskError:
+    """An error that can be stored: not too long, and without lone surrogates (as in undecodable file names)."""
+    return TaskError(code, message.encode(errors="backslashreplace").decode()[:MESSAGE_MAX])
 
 
 def _as_json(value: object, bytes_max: int) -> tuple[Any, TaskError | None]:
     """The value as it comes back from JSON, or why it cannot be stored."""
     try:
         text = encode_payload(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        return None, TaskError("invalid_result", f"The result has no JSON form: {describe(error)}"[:MESSAGE_MAX])
+        read_back = json.loads(text)
+    except Exception as error:  # a result may have methods of its own, which may raise anything
+        return None, _error("invalid_result", f"The result has no JSON form: {describe(error)}")
     size = len(text.encode())
     if size > bytes_max:
         return None, TaskError("result_too_large", f"The result has {size} bytes; at most {bytes_max} are stored.")
-    return json.loads(text), None
+    return read_back, None
