@@ -40,13 +40,18 @@ async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
 def test_an_answer_after_the_end_of_the_loop_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     leave = threading.Event()
     threads: list[threading.Thread] = []
-    start = threading.Thread.start
+    begin = threading.Thread.start
     failures: list[object] = []
-    monkeypatch.setattr(threading.Thread, "start", lambda self: (threads.append(self), start(self)))
+
+    def start(thread: threading.Thread) -> None:
+        threads.append(thread)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
     monkeypatch.setattr(threading, "excepthook", failures.append)
 
     async def leave_early() -> None:
-        in_thread(leave.wait)
+        _ = in_thread(leave.wait)
 
     asyncio.run(leave_early())
     leave.set()
