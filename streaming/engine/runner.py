@@ -155,6 +155,8 @@ class Runner:
         attempt = self.log.record.attempt
         move(self._hub, self.log, Transition.START, {"attempt": attempt}, now, started_at=now)
         await self._hub.committed()  # nobody may find a handler at work that the store calls pending
+        if self._stop is not None:
+            await self._hub.committed()  # its cause is stored by now as well: it is stopped before its first step
         if not self._writable():
             return
         loop = asyncio.get_running_loop()
