@@ -7,6 +7,7 @@ Never:  acts on a setting, or reads anything but the environment.
 from __future__ import annotations
 
 import ipaddress
+import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -105,7 +106,7 @@ class Settings(BaseSettings):
     checksum_roots: Annotated[list[Path], NoDecode] = Field(
         default_factory=list, description="Directories whose files checksum may read, by commas."
     )
-    commands: dict[str, str] = Field(
+    commands: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
         description='Command lines that command may run, as JSON: {"name": "program arg ..."}.',
     )
@@ -118,6 +119,11 @@ class Settings(BaseSettings):
     @classmethod
     def _lists(cls, value: object) -> object:
         return _split(value)
+
+    @field_validator("commands", mode="before")
+    @classmethod
+    def _json(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value  # a ValueError names the setting
 
     @field_validator("commands")
     @classmethod
