@@ -1,0 +1,93 @@
+"""An event is one immutable fact; its payload is text that every reader sees alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.events import Event, encode_payload, rfc3339
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(json_values)
+def test_data_comes_back_value_for_value(value: Any) -> None:
+    assert Event("0" * 32, 1, "tick", "", encode_payload(value)).data == value
+
+
+@given(json_values)
+def test_a_payload_is_one_line_of_utf8(value: Any) -> None:
+    payload = encode_payload(value)
+
+    assert "\n" not in payload
+    assert "\r" not in payload
+    assert json.loads(payload.encode()) == value
+
+
+def test_a_payload_is_compact_and_not_escaped() -> None:
+    assert encode_payload({"a": [1, "ä🦊"]}) == '{"a":[1,"ä🦊"]}'
+
+
+def test_data_is_a_new_value_each_time_so_that_no_reader_changes_it_for_another() -> None:
+    event = Event("0" * 32, 1, "tick", "", "[]")
+    event.data.append(1)
+
+    assert event.data == []
+
+
+def test_an_event_cannot_be_changed() -> None:
+    event = Event("0" * 32, 1, "tick", "", "{}")
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.seq = 2  # type: ignore[misc]  # the point
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [math.nan], "\ud800", {"\udfff": 1}])
+def test_what_json_or_utf8_cannot_carry_is_a_value_error(value: object) -> None:
+    with pytest.raises(ValueError):
+        encode_payload(value)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", {("a",): 1}, 1j])
+def test_what_has_no_json_form_is_a_type_error(value: object) -> None:
+    with pytest.raises(TypeError):
+        encode_payload(value)
+
+
+def test_a_value_that_contains_itself_is_refused() -> None:
+    value: list[Any] = []
+    value.append(value)
+
+    with pytest.raises(ValueError, match="Circular"):
+        encode_payload(value)
+
+
+def test_a_value_nested_too_deeply_is_refused_and_does_no_harm() -> None:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+
+    with pytest.raises(RecursionError):
+        encode_payload(value)
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000000Z"),
+        (1_000_000_000.5, "2001-09-09T01:46:40.500000Z"),
+        (1_793_534_400, "2026-11-01T12:00:00.000000Z"),
+    ],
+)
+def test_times_are_rfc3339_in_utc_with_microseconds(wall_s: float, text: str) -> None:
+    assert rfc3339(wall_s) == text
