@@ -42,6 +42,9 @@ STREAMS_END_S = 1.0
 #: Above the keep-alive time of the usual proxies (60 to 75 s), so that it is never us who closes first.
 KEEP_ALIVE_S = 80
 
+#: What the kernel holds for a reader that does not read; the default grows to megabytes.
+SEND_BUFFER_BYTES = 131_072
+
 _log = structlog.get_logger(__name__)
 
 _Scope = dict[str, Any]
@@ -279,6 +282,7 @@ def listen(settings: Settings) -> socket.socket:
 def _bound(family: int, address: Any, settings: Settings) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted sockets inherit it
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: also ends readers that vanished without a word
         timeout_ms = int(settings.send_timeout_s * 1000)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)

@@ -23,6 +23,10 @@ from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.log import LogWindow
 
+#: Committed events of a watched task that are kept at least, and how many commits like the last one are kept.
+WINDOW_EVENTS_MIN = 32
+COMMITS_KEPT = 4
+
 
 class Log:
     """The log of one task, while anybody writes or reads it.
@@ -268,9 +272,13 @@ class Hub:
 
     def _show(self, log: Log, seq: int) -> None:
         """Move the committed mark, keep what readers need, and wake them."""
+        settings = self._settings
+        fresh = seq - log.window.committed
         log.window.commit(seq)
         if log.readers:
-            log.window.trim(events_max=self._settings.window_events_max, bytes_max=self._settings.window_bytes_max)
+            # Enough for a reader that is a few commits behind; one that is further behind reads the store.
+            kept = min(settings.window_events_max, max(WINDOW_EVENTS_MIN, COMMITS_KEPT * fresh))
+            log.window.trim(events_max=kept, bytes_max=settings.window_bytes_max)
             for reader in log.readers:
                 reader.wake()
         else:

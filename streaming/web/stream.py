@@ -44,8 +44,16 @@ class Form(NamedTuple):
     keepalive: bytes
 
 
+#: Characters that JSON leaves as they are, and that line readers of many languages take for line ends.
+_LINE_ENDS = (("\u0085", "\\u0085"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
+
+
 def _lines(batch: Batch) -> bytes:
-    return "".join([f"{envelope(event)}\n" for event in batch.events]).encode()
+    text = "".join([f"{envelope(event)}\n" for event in batch.events])
+    if not text.isascii():
+        for line_end, escape in _LINE_ENDS:
+            text = text.replace(line_end, escape)
+    return text.encode()
 
 
 FORMS = MappingProxyType(
@@ -141,6 +149,7 @@ class Stream:
                 data = self._form.keepalive
             else:
                 continue
+            del batch  # a reader that hangs in the next line holds its bytes, not its events
             self.wrote_at = heartbeat.now
             self.sending = True
             await send(data)
