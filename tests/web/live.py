@@ -259,7 +259,8 @@ async def live(
     async with coordinator:
         app = Application(coordinator, configured)
         asgi = wrap(app)
-        listener = socket.socket()
+        # asyncio turns Nagle off only where the protocol is named.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind((host, 0))
         port = listener.getsockname()[1]
         server = await _serve(asgi, listener)

@@ -1,0 +1,65 @@
+"""The contract with the installed uvicorn: behind its ``send`` is the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvicorn
+import uvloop
+
+from streaming.web.transport import abort
+
+
+async def never_ends(scope: Any, receive: Any, send: Any) -> None:
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
+    assert abort(send)
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def cut_connection(http: Any) -> None:
+    """Serve one request with this protocol and see its connection cut."""
+    config = uvicorn.Config(never_ends, port=0, http=http, ws="none", lifespan="off", log_config=None)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(5):
+            while piece := await reader.read(1000):
+                data += piece
+    assert not data.endswith(b"0\r\n\r\n")
+    async with asyncio.timeout(5):
+        while server.server_state.tasks:  # noqa: ASYNC110  # uvicorn does not tell
+            await asyncio.sleep(0.001)
+    assert not server.server_state.connections
+    writer.close()
+    await server.shutdown()
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_of_uvicorn_is_found_and_cut(
+    http: str, loop_factory: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(cut_connection(http))
+    assert [record.levelname for record in caplog.records if record.levelname != "INFO"] == []
+
+
+@pytest.mark.parametrize(
+    "send", [None, print, [].append, SimpleNamespace(__self__=SimpleNamespace(transport=SimpleNamespace(abort=1)))]
+)
+def test_any_other_send_is_left_alone(send: Any) -> None:
+    assert abort(send) is False
