@@ -1,0 +1,204 @@
+"""Run the tests, often, and write TEST_RESULTS.md from what really happened.
+
+    python -m tests.report              one run with coverage, then 20 in a row
+    python -m tests.report --runs 3     fewer
+
+Owns:   what TEST_RESULTS.md says; nothing in it is written by hand.
+Never:  changes what a test does: it calls the command of the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from rich.console import Console
+from rich.progress import track
+
+from tests.scenarios import ROWS, proofs
+
+ROOT = Path(__file__).parent.parent
+TARGET = ROOT / "TEST_RESULTS.md"
+FIGURES = ROOT / "benchmarks" / "results" / "spine.md"
+PACKAGES = ("uvicorn", "httptools", "asgineer", "anyio", "httpx", "SQLAlchemy", "pydantic", "pytest", "hypothesis")
+SLOWEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the suite."""
+
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+    slowest: list[tuple[str, float]]
+    schedules: int
+
+    @property
+    def green(self) -> bool:
+        return self.failed == 0 and self.passed > 0
+
+
+def run_suite(*options: str) -> Run:
+    """Run pytest as the README says, in two processes, and read what it reports."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "junit.xml"
+        environment = os.environ | {"PYTEST_ADDOPTS": " ".join(["-n 2 -q", f"--junitxml={report}", *options])}
+        begin = time.monotonic()
+        subprocess.run([sys.executable, "-m", "pytest"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - begin
+        cases = ElementTree.parse(report).getroot().findall(".//testcase")  # noqa: S314  # written by the pytest we started
+    failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    skipped = [case for case in cases if case.find("skipped") is not None]
+    slowest = sorted(((_name(case), float(case.get("time", 0))) for case in cases), key=lambda item: -item[1])
+    return Run(
+        passed=len(cases) - len(failed) - len(skipped),
+        failed=len(failed),
+        skipped=len(skipped),
+        seconds=seconds,
+        slowest=slowest[:SLOWEST],
+        schedules=sum(_schedules(case) for case in cases),
+    )
+
+
+def _name(case: ElementTree.Element) -> str:
+    return f"{case.get('classname', '').removeprefix('tests.')}::{case.get('name')}"
+
+
+def _schedules(case: ElementTree.Element) -> int:
+    """How many interleavings a test says it has run (``record_property("schedules", n)``)."""
+    return sum(int(item.get("value", 0)) for item in case.iter("property") if item.get("name") == "schedules")
+
+
+def coverage() -> dict[str, Any]:
+    """Coverage of the last run that measured it."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "coverage.json"
+        subprocess.run([sys.executable, "-m", "coverage", "json", "-q", "-o", target], cwd=ROOT, check=True)
+        report: dict[str, Any] = json.loads(target.read_text())
+    return report
+
+
+def _share(report: dict[str, Any], prefix: str) -> float:
+    """Percent of lines and branches that were run, of the files below ``prefix``."""
+    done = every = 0
+    for name, file in report["files"].items():
+        if name.startswith(prefix):
+            summary = file["summary"]
+            done += summary["covered_lines"] + summary["covered_branches"]
+            every += summary["num_statements"] + summary["num_branches"]
+    return 100 * done / every
+
+
+def page(first: Run, report: dict[str, Any], more: list[Run]) -> Iterator[str]:
+    """The lines of TEST_RESULTS.md."""
+    yield "# Test results"
+    yield ""
+    yield f"Written by `python3 dev.py run python -m tests.report` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+    yield f"{_machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+    yield f"{', '.join(f'{name} {version(name)}' for name in PACKAGES)}."
+    yield ""
+    yield from _totals(first, report)
+    yield from _scenarios()
+    yield from _in_a_row(more)
+    yield from _slowest(first)
+    yield from _figures()
+
+
+def _totals(first: Run, report: dict[str, Any]) -> Iterator[str]:
+    rows = sum(count for _, count in ROWS.values())
+    tests = sum(len({name for names in proofs(file).values() for name in names}) for file in ROWS)
+    yield "| | |"
+    yield "|---|---|"
+    yield f"| tests | {first.passed} passed, {first.failed} failed, {first.skipped} skipped |"
+    yield f"| agreed scenarios | {rows}, proven by {tests} tests |"
+    yield f"| schedules explored in races | {first.schedules} |"
+    yield f"| duration, two processes, with coverage | {first.seconds:.0f} s |"
+    yield f"| branch coverage of all | {_share(report, 'streaming/'):.1f} % |"
+    yield f"| branch coverage of rules | {_share(report, 'streaming/rules/'):.1f} % |"
+    yield f"| branch coverage of engine | {_share(report, 'streaming/engine/'):.1f} % |"
+    yield ""
+
+
+def _scenarios() -> Iterator[str]:
+    yield "## Scenarios"
+    yield ""
+    yield "| file | scenarios | tests |"
+    yield "|---|---|---|"
+    for file, (module, rows) in ROWS.items():
+        found = proofs(file)
+        tests = len({name for names in found.values() for name in names})
+        yield f"| `{module.replace('.', '/')}.py` | {len(found)} of {rows} | {tests} |"
+    yield ""
+
+
+def _in_a_row(runs: list[Run]) -> Iterator[str]:
+    yield f"## {len(runs)} runs in a row"
+    yield ""
+    green = sum(run.green for run in runs)
+    yield f"{green} of {len(runs)} were green, each without coverage, in two processes."
+    yield ""
+    yield "| run | passed | failed | skipped | seconds |"
+    yield "|---|---|---|---|---|"
+    for number, run in enumerate(runs, 1):
+        yield f"| {number} | {run.passed} | {run.failed} | {run.skipped} | {run.seconds:.0f} |"
+    yield ""
+
+
+def _slowest(run: Run) -> Iterator[str]:
+    yield f"## The {SLOWEST} slowest tests"
+    yield ""
+    yield "| test | seconds |"
+    yield "|---|---|"
+    for name, seconds in run.slowest:
+        yield f"| `{name}` | {seconds:.1f} |"
+    yield ""
+
+
+def _figures() -> Iterator[str]:
+    """What the benchmark command wrote, one level lower."""
+    yield "## Figures"
+    yield ""
+    yield f"From `{FIGURES.relative_to(ROOT)}`, which `python3 dev.py run python -m benchmarks.spine` writes."
+    yield ""
+    yield re.sub(r"^#", "###", FIGURES.read_text().strip(), flags=re.MULTILINE)
+
+
+def _machine() -> str:
+    models = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return f"{platform.system()}, {os.cpu_count()} cores of {models[0] if models else platform.machine()}"
+
+
+def main() -> int:
+    """Run everything, write the file, and say whether all was green."""
+    parser = argparse.ArgumentParser(description="Run the tests and write TEST_RESULTS.md.")
+    parser.add_argument("--runs", type=int, default=20, metavar="N", help="runs in a row after the first; 20")
+    runs: int = parser.parse_args().runs
+    console = Console(stderr=True)
+    console.print("one run with coverage ...")
+    first = run_suite("--cov", "--cov-report=")
+    report = coverage()
+    console.print(f"{first.passed} passed, {first.failed} failed in {first.seconds:.0f} s")
+    more = [run_suite() for _ in track(range(runs), "runs in a row", console=console)]
+    TARGET.write_text("\n".join(page(first, report, more)) + "\n")
+    return 0 if first.green and all(run.green for run in more) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
