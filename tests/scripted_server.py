@@ -22,10 +22,12 @@ Then = Literal["close", "tear", "hold"]
 
 @dataclass(frozen=True)
 class Answer:
-    """Bytes for one request."""
+    """Bytes for one request: one whose target has ``at`` in it; with a gate, not before it opens."""
 
     raw: bytes
     then: Then = "close"
+    gate: asyncio.Event | None = None
+    at: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Asked:
 
 @dataclass
 class ScriptedServer:
-    """Gives its answers one by one; the last one again and again."""
+    """Gives its answers one by one; the last one that fits again and again."""
 
     answers: list[Answer]
     url: str = ""
@@ -56,9 +58,11 @@ class ScriptedServer:
         self.connections.append(writer)
         try:
             asked = await _request(reader)
-            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            answer = self._next(asked.target)
             self.asked.append(asked)
             self.changed.set()
+            if answer.gate is not None:
+                await answer.gate.wait()
             writer.write(answer.raw)
             await writer.drain()
             if answer.then == "hold":
@@ -67,6 +71,12 @@ class ScriptedServer:
             pass  # the client left in the middle: some of our clients do
         finally:
             writer.close()
+
+    def _next(self, target: str) -> Answer:
+        fitting = [answer for answer in self.answers if answer.at in target]
+        if len(fitting) > 1:
+            self.answers.remove(fitting[0])
+        return fitting[0]
 
 
 async def _request(reader: asyncio.StreamReader) -> Asked:

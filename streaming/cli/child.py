@@ -39,6 +39,11 @@ class ServerProcess:
         self._reading = asyncio.create_task(self._read_log())
         self.last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     async def url(self) -> str:
         """Its address, once it listens.
 

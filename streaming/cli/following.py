@@ -7,6 +7,7 @@ Rules of this file:
 
 Owns:   `follow`, and `Run`.
 Uses:   client (the events), cli.displays (how they look).
+Never:  cancels a task that was not started here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from streaming.cli.displays import display
 from streaming.cli.exits import Exit, discard_output
-from streaming.cli.output import Output, printable, receipt_words, say
+from streaming.cli.output import Output, receipt_words, say
 from streaming.client import Client
 from streaming.errors import StreamingError, TaskTerminal
 from streaming.events import Event
@@ -107,6 +108,8 @@ class Run:
             self._main.cancel()
         elif self._task_id is not None:
             self._begin_cancel(self._task_id)
+        else:
+            say("the task is being started and will be cancelled then; Ctrl-C again leaves it to itself")
 
     def _begin_cancel(self, task_id: str) -> None:
         say(f"cancelling task {task_id}; Ctrl-C again leaves it to itself")
@@ -127,5 +130,5 @@ class Run:
 
     def _left(self) -> Exit:
         known = f"task {self._task_id} goes on" if self._task_id else "the task may have been started"
-        say(f"{printable(known)}; nobody here watches it any more")
+        say(f"{known}; nobody here watches it any more")
         return Exit.INTERRUPTED
