@@ -110,6 +110,7 @@ class Subscription(ABC):
                 return None
             _log.warning("a reader waits for the store", reason=problem.detail)
             await self._alarm.wait(asyncio.get_running_loop().time() + RETRY_S)
+            self._alarm.ring()  # ask again, also where nothing new comes any more
             return Batch((), self.cursor, b"")
 
     @abstractmethod
@@ -168,10 +169,8 @@ class FeedSubscription(Subscription):
     async def _read_store(self) -> Batch:
         upto = self._hub.feed.last
         items = await self._hub.journal.feed_after(self.cursor, last_position=upto, limit=PAGE)
-        batch = feed_batch(items, self._wanted, self.cursor)
-        if len(items) < PAGE and batch.last == (items[-1].position if items else self.cursor):
-            return Batch(batch.events, upto, batch.sse)
-        return batch
+        # Where nothing is left between the cursor and the window, the rest has been deleted.
+        return feed_batch(items, self._wanted, self.cursor) if items else Batch((), upto, b"")
 
     def _leave(self) -> None:
         self._hub.feed_readers.discard(self)
