@@ -304,9 +304,8 @@ class TaskCoordinator(Lookup):
         self._hub.when_committed(lambda: self._forget(runner))
 
     async def _settle(self, runner: Runner, wait_s: float) -> None:
-        """Wait until a cancel is delivered, and then up to ``wait_s`` for the stop."""
-        if not runner.held:
-            await runner.settled.wait()
+        """Wait until a cancel is delivered or held back, and then up to ``wait_s`` for the stop."""
+        await runner.settled.wait()
         if wait_s > 0:
             await self.wait(runner.id, wait_s)
 

@@ -82,11 +82,6 @@ class Runner:
         """Whether the handler still runs although its task has ended."""
         return self._handler is not None and not self._handler.done() and (self.log.window.ended or self.log.lost)
 
-    @property
-    def held(self) -> bool:
-        """Whether a protected section holds back a stop."""
-        return self._teller.held_by() is not None
-
     def where(self) -> str:
         """The line on which the handler stands."""
         return "not started" if self._handler is None else self._call.where(self._handler)
@@ -184,6 +179,8 @@ class Runner:
                 uncancelled=handler.cancelling() == 0,
             )
             if step is Step.WAIT:
+                if self._held_back():
+                    self.settled.set()  # who cancels does not wait for a protected section
                 await self._alarm.wait(until)
             else:
                 self._do(step, handler, now)
@@ -200,6 +197,11 @@ class Runner:
             if step is Step.INSIST:
                 self._report_ignored(self._stop, handler, declined=False)
             self._deliver(self._stop, handler, now)
+
+    def _held_back(self) -> bool:
+        """Whether a stop could be delivered, but for a protected section."""
+        stop = self._stop
+        return stop is not None and stop.written and stop.delivered_at is None and self._teller.held_by() is not None
 
     def _left(self) -> bool:
         """A protected section has ended: deliver what it held back, and say whether there was anything."""
