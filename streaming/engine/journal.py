@@ -23,7 +23,10 @@ from streaming.events import Event
 from streaming.records import IdempotencyKey, Record, TaskStatus
 from streaming.rules.feed import FeedItem
 
-__all__ = ["Commit", "Committed", "FeedItem", "Journal", "RecordQuery"]
+__all__ = ["PAGE_BYTES_MAX", "Commit", "Committed", "FeedItem", "Journal", "RecordQuery"]
+
+#: A page of events may end once it has so many bytes of payload, so that large events do not fill the memory.
+PAGE_BYTES_MAX = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,16 @@ class Journal(Protocol):
         """All records that are not terminal, oldest first."""
 
     async def events_after(self, task_id: str, seq: int, *, last_seq: int, limit: int) -> list[Event]:
-        """Events with ``seq`` < event.seq <= ``last_seq``, ascending, at most ``limit``."""
+        """Events with ``seq`` < event.seq <= ``last_seq``, ascending, at most ``limit``.
+
+        There may be fewer, but not none where there are some: a page ends once it has `PAGE_BYTES_MAX`.
+        """
 
     async def feed_after(self, position: int, *, last_position: int, limit: int) -> list[FeedItem]:
-        """Feed items with ``position`` < item.position <= ``last_position``, ascending, at most ``limit``."""
+        """Feed items with ``position`` < item.position <= ``last_position``, ascending, at most ``limit``.
+
+        There may be fewer, but not none where there are some: a page ends once it has `PAGE_BYTES_MAX`.
+        """
 
     async def last_position(self) -> int:
         """The highest feed position that was ever given, 0 in a new store."""

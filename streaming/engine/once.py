@@ -19,6 +19,7 @@ from streaming.events import rfc3339
 from streaming.records import IdempotencyKey, Record
 
 KEPT = timedelta(hours=24)
+SWEEP_EVERY = timedelta(hours=1)
 
 
 class Once:
@@ -30,6 +31,7 @@ class Once:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._sweep_due = ""
         self._flights: dict[tuple[str, str], asyncio.Task[tuple[str, bool]]] = {}
 
     async def start(
@@ -59,7 +61,8 @@ class Once:
     async def _fly(
         self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[Record]]
     ) -> tuple[str, bool]:
-        known = await self._journal.key(wanted.principal, wanted.key, created_after=_a_day_before(wanted.created_at))
+        await self._sweep(wanted.created_at)
+        known = await self._journal.key(wanted.principal, wanted.key, created_after=_earlier(wanted.created_at, KEPT))
         if known is None:
             return (await create(wanted)).id, True
         if known.fingerprint != wanted.fingerprint:
@@ -68,11 +71,17 @@ class Once:
             )
         return known.task_id, False
 
+    async def _sweep(self, now: str) -> None:
+        """Let the journal forget old keys, once in a while: there can be no more of them than starts with a key."""
+        if now >= self._sweep_due:
+            await self._journal.forget_keys(created_before=_earlier(now, KEPT))
+            self._sweep_due = _earlier(now, -SWEEP_EVERY)
+
     def _land(self, name: tuple[str, str], flight: asyncio.Task[tuple[str, bool]]) -> None:
         self._flights.pop(name, None)
         if not flight.cancelled():
             flight.exception()  # seen, also when its caller has left
 
 
-def _a_day_before(time: str) -> str:
-    return rfc3339((datetime.fromisoformat(time) - KEPT).timestamp())
+def _earlier(time: str, by: timedelta) -> str:
+    return rfc3339((datetime.fromisoformat(time) - by).timestamp())

@@ -7,16 +7,19 @@ Never:  writes.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
 
-from streaming.engine.journal import FeedItem, RecordQuery
+from streaming.engine.journal import PAGE_BYTES_MAX, FeedItem, RecordQuery
 from streaming.events import Event
 from streaming.records import IdempotencyKey, Record
 from streaming.rules.lifecycle import LIVE
 from streaming.store.rows import record_from, tags_from
 from streaming.store.schema import LAST_POSITION, events, idempotency_keys, tasks
+
+T = TypeVar("T")
 
 _AGE = (tasks.c.created_at, tasks.c.id)
 _EVENT = (events.c.task_id, events.c.seq, events.c.type, events.c.time, events.c.payload)
@@ -50,7 +53,7 @@ def events_after(connection: Connection, task_id: str, seq: int, last_seq: int, 
         .order_by(events.c.seq)
         .limit(limit)
     )
-    return [Event(*row) for row in connection.execute(query)]
+    return list(_first((Event(*row) for row in connection.execute(query)), lambda event: event))
 
 
 def feed_after(connection: Connection, position: int, last_position: int, limit: int) -> list[FeedItem]:
@@ -62,10 +65,19 @@ def feed_after(connection: Connection, position: int, last_position: int, limit:
         .order_by(events.c.position)
         .limit(limit)
     )
-    return [
-        FeedItem(place, Event(*values), task_type, tags_from(tags))
-        for place, task_type, tags, *values in connection.execute(query)
-    ]
+    rows = connection.execute(query)
+    items = (FeedItem(place, Event(*values), task_type, tags_from(tags)) for place, task_type, tags, *values in rows)
+    return list(_first(items, lambda item: item.event))
+
+
+def _first(found: Iterable[T], event_of: Callable[[T], Event]) -> Iterator[T]:
+    """As many as fit into `PAGE_BYTES_MAX`, at least one: the driver fetches rows as they are asked for."""
+    size = 0
+    for item in found:
+        yield item
+        size += len(event_of(item).payload)
+        if size >= PAGE_BYTES_MAX:
+            return
 
 
 def last_position(connection: Connection) -> int:
