@@ -22,6 +22,7 @@ from streaming.store.faults import faults, reason
 from streaming.store.lock import FileLock
 from streaming.store.migrate import check_owner, upgrade
 
+_JOURNAL = "PRAGMA journal_mode = WAL"
 _WRITER = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -16384")
 _READER = ("PRAGMA query_only = ON",)
 
@@ -131,6 +132,6 @@ def _begin(connection: Connection) -> None:
 
 
 def _keep_write_ahead_log(connection: Any) -> None:
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    (mode,) = connection.execute(_JOURNAL).fetchone()
     if mode != "wal":
         raise StoreUnavailable("its file system does not support a write-ahead log; choose a local disk")

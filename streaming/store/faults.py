@@ -32,7 +32,7 @@ _REASONS = MappingProxyType(
         sqlite3.SQLITE_NOMEM: "there is no memory left",
     }
 )
-_UNKNOWN = "of an unexpected error"
+_UNKNOWN = "an unexpected error"
 
 
 @contextmanager

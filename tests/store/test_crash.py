@@ -1,0 +1,177 @@
+"""What was acknowledged is there after kill -9, and nothing is half there after a full disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from streaming.config import Settings
+from streaming.engine.journal import Commit, Journal
+from streaming.errors import StoreUnavailable
+from streaming.records import TaskStatus
+from streaming.store import open_store
+from tests.store.conftest import MakeStore
+from tests.store.samples import event, record, start, task_id, ticks, whole_feed, whole_log
+
+pytestmark = pytest.mark.process
+
+BATCH = 7
+TASKS = 3
+
+
+@contextmanager
+def child(target: Callable[[Path, Connection], None], path: Path) -> Iterator[tuple[int, Connection]]:
+    """Another process that uses the file; killed at the end if it still runs."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(path, theirs))
+    process.start()
+    theirs.close()
+    assert process.pid is not None
+    yield process.pid, ours
+    process.kill()
+    process.join()
+    process.close()
+
+
+async def opened(path: Path) -> Journal:
+    store = open_store(Settings(store_url=f"sqlite:///{path}"))
+    await store.open()
+    return store
+
+
+# -- kill -9 -----------------------------------------------------------------------------------------------------------
+
+
+def write_for_ever(path: Path, pipe: Connection) -> None:
+    """In the child: commit batches over some tasks, and acknowledge each one only once it is stored."""
+
+    async def write() -> None:
+        store = await opened(path)
+        if not await store.unfinished():
+            await store.commit(start(*range(TASKS)))
+        live = await store.unfinished()
+        seqs = {found.id: found.last_seq for found in live}
+        while True:
+            for number in range(TASKS):
+                last = seqs[task_id(number)] + BATCH
+                batch = ticks(number, last - BATCH + 1, last)
+                done = await store.commit(Commit(batch, updated=[record(number, TaskStatus.RUNNING, attempt=last)]))
+                seqs[task_id(number)] = last
+                pipe.send({at: (number, item.seq) for at, item in zip(done.positions, batch, strict=True)})
+
+    asyncio.run(write())
+
+
+def what_is_left(pipe: Connection) -> Iterator[dict[int, tuple[int, int]]]:
+    """What the child had still sent before its end."""
+    with suppress(EOFError):
+        while True:
+            yield pipe.recv()
+
+
+async def test_every_acknowledged_commit_survives_kill_9_and_none_is_half_there(
+    make_sqlite: MakeStore, database_path: Path
+) -> None:
+    chance = random.Random(9)
+    acknowledged: dict[int, tuple[int, int]] = {}  # position: (task, seq)
+    for _ in range(3):
+        with child(write_for_ever, database_path) as (pid, pipe):
+            for _ in range(chance.randrange(1, 150)):
+                acknowledged |= pipe.recv()
+            os.kill(pid, signal.SIGKILL)
+            for more in what_is_left(pipe):
+                acknowledged |= more
+
+        store = make_sqlite()
+        await store.open()
+        feed = {position: (int(item.task_id, 16), item.seq) for position, item in await whole_feed(store)}
+        assert list(feed) == list(range(1, len(feed) + 1))
+        assert feed | acknowledged == feed
+        for found in await store.unfinished():
+            log = await whole_log(store, int(found.id, 16))
+            assert [item.seq for item in log] == list(range(1, found.last_seq + 1))
+            assert (found.last_seq - 1) % BATCH == 0
+            assert found.attempt == (found.last_seq if found.last_seq > 1 else 1)  # record and events agree
+        await store.close()
+
+
+def open_and_wait(path: Path, pipe: Connection) -> None:
+    """In the child: hold the database."""
+
+    async def wait() -> None:
+        await opened(path)
+        pipe.send("open")
+        await asyncio.Event().wait()
+
+    asyncio.run(wait())
+
+
+async def test_another_instance_is_refused_by_name_until_it_is_gone(
+    make_sqlite: MakeStore, database_path: Path
+) -> None:
+    store = make_sqlite()
+    with child(open_and_wait, database_path) as (pid, pipe):
+        assert pipe.recv() == "open"
+        with pytest.raises(StoreUnavailable, match=f"in use by process {pid}, which holds {database_path}.lock"):
+            await store.open()
+    await store.open()
+    await store.close()
+
+
+# -- a full disk -------------------------------------------------------------------------------------------------------
+
+
+def fill_the_disk(path: Path, pipe: Connection) -> None:
+    """In the child: write until files may not grow any more, then let them grow again."""
+
+    async def write() -> None:
+        store = await opened(path)
+        await store.commit(start(1))
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        seq = 1
+        refused = ""
+        while not refused:
+            batch = Commit([event(1, seq + n, payload=f'"{"x" * 20_000}"') for n in range(1, 4)])
+            try:
+                await store.commit(batch)
+                seq += 3
+            except StoreUnavailable as error:
+                refused = error.detail
+                assert await store.outcome(batch) is None
+        log = [item.seq for item in await whole_log(store, 1)]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        await store.commit(Commit([event(1, seq + 1)]))
+        after = [item.seq for item in await whole_log(store, 1)]
+        await store.close()
+        pipe.send((refused, seq, log, after))
+
+    asyncio.run(write())
+
+
+async def test_a_full_disk_stores_nothing_by_halves_and_passes(make_sqlite: MakeStore, database_path: Path) -> None:
+    with child(fill_the_disk, database_path) as (_, pipe):
+        refused, seq, log, after = pipe.recv()
+
+    assert refused in {
+        "The store cannot be written: its disk is full.",
+        "The store cannot be written: its disk does not work, or has no room left.",
+    }
+    assert seq > 4
+    assert log == list(range(1, seq + 1))
+    assert after == list(range(1, seq + 2))
+    store = make_sqlite()
+    await store.open()
+    assert [item.seq for item in await whole_log(store, 1)] == after
+    await store.close()

@@ -1,0 +1,54 @@
+"""Many rows by few statements."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, create_engine, event, select, text
+
+from streaming.store.statements import RowInsert, sql_text
+
+TABLE = Table("things", MetaData(), Column("id", Integer, primary_key=True), *(Column(name, Text) for name in "abcde"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "statements"), [(0, []), (1, [1]), (3, [2, 1]), (128, [128]), (500, [128, 128, 128, 64, 32, 16, 4])]
+)
+def test_sizes_are_powers_of_two_within_the_limit(tmp_path: Path, rows: int, statements: list[int]) -> None:
+    sizes: list[int] = []
+    engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    event.listen(engine, "before_cursor_execute", lambda *given: sizes.append(len(given[3]) // 6))
+    values = [(number, *(f"{name}{number}" for name in "abcde")) for number in range(rows)]
+    with engine.connect() as connection:
+        TABLE.create(connection)
+        sizes.clear()
+        RowInsert(TABLE).run(connection, values)
+        assert sizes == statements
+        assert [tuple(row) for row in connection.execute(select(TABLE).order_by(TABLE.c.id))] == values
+    engine.dispose()
+
+
+def stored(connection: Connection) -> list[tuple[int, str]]:
+    return [(row.id, row.a) for row in connection.execute(select(TABLE.c.id, TABLE.c.a))]
+
+
+def test_a_row_replaces_another_only_if_it_may(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    with engine.connect() as connection:
+        TABLE.create(connection)
+        RowInsert(TABLE).run(connection, [(1, "old", "", "", "", "")])
+        RowInsert(TABLE, replace=True).run(connection, [(1, "new", "", "", "", "")])
+        assert stored(connection) == [(1, "new")]
+        with pytest.raises(Exception, match="UNIQUE"):
+            RowInsert(TABLE).run(connection, [(1, "newer", "", "", "", "")])
+    engine.dispose()
+
+
+def test_constants_are_written_out_and_marks_stay() -> None:
+    statement = select(TABLE.c.id).where(TABLE.c.a == "it's", TABLE.c.b == text("?"))
+    assert sql_text(statement).split() == [
+        "SELECT", "things.id", "FROM", "things", "WHERE", "things.a", "=", "'it''s'", "AND", "things.b", "=", "?",
+    ]  # fmt: skip
+    assert sqlite3.complete_statement(sql_text(statement) + ";")
