@@ -13,13 +13,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal, TypeVar, get_type_hints, overload
+from typing import Any, Literal, TypeVar, get_args, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
 from streaming.engine.context import TaskContext, ThreadContext
 from streaming.errors import FieldError, InvalidParams, InvalidTaskType, UnknownType
+from streaming.events import encode_payload
 
 RunIn = Literal["loop", "thread", "process"]
 OnInterrupt = Literal["report", "restart"]
@@ -68,7 +69,12 @@ class TaskType:
         Raises:
             InvalidParams: one entry in ``errors`` for each wrong, missing or unknown parameter.
         """
-        return self._parse(params).model_dump(mode="json")
+        try:
+            validated = self._parse(params).model_dump(mode="json")
+            encode_payload(validated)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidParams(f"The parameters of {self.name} have no JSON form: {error}"[:500]) from None
+        return validated
 
     def arguments(self, params: dict[str, Any]) -> dict[str, Any]:
         """The handler's keyword arguments, typed as its annotations say."""
@@ -168,6 +174,9 @@ def _task_type(
             f"{name!r} is no name for a task type: lower-case letters, digits, '_', '-' and '.', at most 64, "
             "a letter first."
         )
+    for argument, chosen, possible in (("run_in", run_in, RunIn), ("on_interrupt", on_interrupt, OnInterrupt)):
+        if chosen not in get_args(possible):
+            raise InvalidTaskType(f"{argument} of {name} is one of {', '.join(get_args(possible))}, not {chosen!r}.")
     if run_in == "loop" and not inspect.iscoroutinefunction(handler):
         raise InvalidTaskType(f"{name} is a plain function: make it 'async def', or say run_in='thread' or 'process'.")
     if run_in != "loop" and inspect.iscoroutinefunction(handler):
@@ -185,7 +194,7 @@ def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[
     """Split a signature into the context's parameter and a model of the others."""
     try:
         hints = get_type_hints(handler, include_extras=True)
-    except NameError as error:
+    except Exception as error:  # an annotation is an expression, which may raise anything
         raise InvalidTaskType(f"An annotation of {name} cannot be resolved: {error}.") from None
     wanted = {"loop": TaskContext, "thread": ThreadContext, "process": None}[run_in]
     context_name: str | None = None
@@ -199,6 +208,8 @@ def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[
             context_name = parameter.name
         elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise InvalidTaskType(f"Parameter {parameter.name!r} of {name} has no name to be given by.")
+        elif parameter.name.startswith("_") or hasattr(BaseModel, parameter.name):
+            raise InvalidTaskType(f"Parameter {parameter.name!r} of {name} has a name that pydantic keeps for itself.")
         else:
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hint, default)
