@@ -53,7 +53,8 @@ def events_after(connection: Connection, task_id: str, seq: int, last_seq: int, 
         .order_by(events.c.seq)
         .limit(limit)
     )
-    return list(_first((Event(*row) for row in connection.execute(query)), lambda event: event))
+    with connection.execute(query) as rows:
+        return list(_first((Event(*row) for row in rows), lambda event: event))
 
 
 def feed_after(connection: Connection, position: int, last_position: int, limit: int) -> list[FeedItem]:
@@ -65,13 +66,13 @@ def feed_after(connection: Connection, position: int, last_position: int, limit:
         .order_by(events.c.position)
         .limit(limit)
     )
-    rows = connection.execute(query)
-    items = (FeedItem(place, Event(*values), task_type, tags_from(tags)) for place, task_type, tags, *values in rows)
-    return list(_first(items, lambda item: item.event))
+    with connection.execute(query) as rows:
+        items = (FeedItem(at, Event(*values), task_type, tags_from(tags)) for at, task_type, tags, *values in rows)
+        return list(_first(items, lambda item: item.event))
 
 
 def _first(found: Iterable[T], event_of: Callable[[T], Event]) -> Iterator[T]:
-    """As many as fit into `PAGE_BYTES_MAX`, at least one: the driver fetches rows as they are asked for."""
+    """Those up to `PAGE_BYTES_MAX`, at least one: the driver fetches rows as they are asked for."""
     size = 0
     for item in found:
         yield item

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streaming.engine.journal import Commit, FeedItem, Journal, RecordQuery
+from streaming.engine.journal import PAGE_BYTES_MAX, Commit, FeedItem, Journal, RecordQuery
 from streaming.errors import StoreUnavailable
 from streaming.events import encode_payload
 from streaming.records import (
@@ -384,6 +384,24 @@ async def test_payloads_come_back_byte_for_byte(store: Journal) -> None:
 
     assert [found.payload for found in await whole_log(store, 1)] == ["{}", *payloads]
     assert [found.payload for _, found in await whole_feed(store)] == ["{}", *payloads]
+
+
+async def test_large_events_come_in_pages_that_miss_none(store: Journal) -> None:
+    large = [event(1, seq, payload=f'"{"x" * (PAGE_BYTES_MAX // 3)}"') for seq in range(2, 12)]
+    await store.commit(start(1))
+    await store.commit(Commit(large))
+
+    logged = await store.events_after(task_id(1), 0, last_seq=99, limit=99)
+    while logged[-1].seq < 11:
+        page = await store.events_after(task_id(1), logged[-1].seq, last_seq=99, limit=99)
+        assert page
+        logged += page
+    fed = await store.feed_after(0, last_position=99, limit=99)
+    while fed[-1].position < 11:
+        items = await store.feed_after(fed[-1].position, last_position=99, limit=99)
+        assert items
+        fed += items
+    assert logged == [item.event for item in fed] == [event(1, 1, "pending"), *large]
 
 
 texts = st.text(max_size=50) | st.sampled_from(["\x00", "a\x00b", "\U0001f600", "\u2028", "'; --", "%s ? :x"])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-from streaming.engine.journal import Commit, Committed, Journal, RecordQuery
+from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal, RecordQuery
 from streaming.errors import StoreUnavailable
 from streaming.store import writes
 from tests.store.conftest import MakeStore
@@ -231,6 +231,18 @@ async def test_more_readers_than_threads_all_get_an_answer(sqlite: Journal) -> N
     await sqlite.commit(start(*range(1, 21)))
     logs = await asyncio.gather(*(whole_log(sqlite, number) for number in range(1, 21) for _ in range(10)))
     assert logs == [[event(number, 1, "pending")] for number in range(1, 21) for _ in range(10)]
+
+
+async def test_a_page_ends_once_it_is_large_and_leaves_no_reader_behind(sqlite: Journal, database_path: Path) -> None:
+    await sqlite.commit(start(1))
+    await sqlite.commit(Commit([event(1, seq, payload=f'"{"x" * (PAGE_BYTES_MAX // 3)}"') for seq in range(2, 12)]))
+    for _ in range(10):
+        assert [found.seq for found in await whole_log(sqlite, 1)] == [1, 2, 3, 4]
+        assert [position for position, _ in await whole_feed(sqlite)] == [1, 2, 3, 4]
+
+    with closing(sqlite3.connect(database_path)) as other:  # (busy, frames in the log, frames that were moved)
+        busy, logged, moved = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert (busy, logged) == (0, moved)
 
 
 async def test_nothing_blocks_the_loop(make_sqlite: MakeStore) -> None:
