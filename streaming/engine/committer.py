@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,14 +92,20 @@ class Committer:
         self._writing: Batch | None = None
         self._closing = False
         self._closed = False
-        self.unstored = 0
+        self._too_late: StoreUnavailable | None = None
         self._writer: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
 
     # -- submitting ------------------------------------------------------------------------------------------------
 
     def submit(self, event: Event | None, record: Record | None = None) -> None:
-        """Put one event, and the record as it is to be with it, into the next transaction."""
+        """Put one event, and the record as it is to be with it, into the next transaction.
+
+        After the end it goes nowhere, and `committed` says so.
+        """
+        if self._closed:
+            self._too_late = StoreUnavailable(_TOO_LATE)
+            return
         batch = self._open_batch()
         if event is not None:
             batch.events.append(event)
@@ -112,6 +118,9 @@ class Committer:
 
         It is not repeated when the store fails: ``on_created`` hears of it, and nothing is left.
         """
+        if self._closed:
+            on_created(StoreUnavailable(_TOO_LATE))
+            return
         batch = self._open_batch()
         batch.events.append(event)
         batch.created[record.id] = (record, key, on_created)
@@ -123,10 +132,10 @@ class Committer:
         Raises:
             StoreUnavailable: the committer was closed before that.
         """
-        if self._closed and not self.unstored:
-            return
+        if self._too_late is not None:
+            raise self._too_late
         if self._closed:
-            raise StoreUnavailable(_TOO_LATE)
+            return
         waiter = asyncio.get_running_loop().create_future()
         self._open_batch().waiters.append(waiter)
         self._alarm.ring()
@@ -134,6 +143,9 @@ class Committer:
 
     def when_committed(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once all that was submitted before is stored, or the committer is closed."""
+        if self._closed:
+            asyncio.get_running_loop().call_soon(callback)
+            return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(waiter: asyncio.Future[None]) -> None:
@@ -173,12 +185,12 @@ class Committer:
             await asyncio.wait({self._writer})
         self._closed = True
         left = [*([] if self._writing is None else [self._writing]), *self._batches]
-        self.unstored = sum(len(batch.events) for batch in left)
         self._batches.clear()
-        problem = StoreUnavailable(_TOO_LATE) if self.unstored else None
+        if any(batch.events or batch.updated for batch in left):
+            self._too_late = StoreUnavailable(_TOO_LATE)
         for batch in left:
-            batch.settle(problem)
-        return self.unstored
+            batch.settle(self._too_late)
+        return sum(len(batch.events) for batch in left)
 
     async def _write(self) -> None:
         while not self._closing or self._batches:
@@ -190,19 +202,18 @@ class Committer:
             self._writing = None
 
     async def _write_batch(self, batch: Batch) -> None:
-        delay_s = RETRY_FIRST_S
+        delays_s = _delays_s()
         while True:
             done = await self._attempt(batch)
             if done is not None:
                 break
-            await asyncio.sleep(delay_s)
-            delay_s = min(RETRY_MAX_S, delay_s * 2)
+            await asyncio.sleep(next(delays_s))
         self._set_available(True)
         self._on_committed(batch.events, batch.records(), done)
         batch.settle(None)
 
     async def _attempt(self, batch: Batch) -> Committed | None:
-        """Commit once; None means nothing of it was stored."""
+        """Commit once; None means that nothing of it was stored, and its creations are withdrawn."""
         commit = batch.as_commit()
         try:
             return await self._journal.commit(commit)
@@ -212,18 +223,23 @@ class Committer:
             )
             problem = error if isinstance(error, StoreUnavailable) else StoreUnavailable("The store failed.")
         self._set_available(False)
-        return await self._find_out(batch, commit, problem)
-
-    async def _find_out(self, batch: Batch, commit: Commit, problem: StoreUnavailable) -> Committed | None:
-        """Whether a commit that raised took place; if not, its creations are withdrawn."""
-        try:
-            done = await self._journal.outcome(commit)
-        except Exception as error:
-            _log.warning("the store cannot be read", reason=str(error), exc_info=_bug(error))
-            done = None
+        done = await self._find_out(commit)
         if done is None:
             batch.withdraw_created(problem)
         return done
+
+    async def _find_out(self, commit: Commit) -> Committed | None:
+        """Whether a commit that raised took place.
+
+        Asks until the store knows: what is stored and withdrawn would be a task that nobody runs.
+        """
+        delays_s = _delays_s()
+        while True:
+            try:
+                return await self._journal.outcome(commit)
+            except Exception as error:
+                _log.warning("the store cannot be read", reason=str(error), exc_info=_bug(error))
+            await asyncio.sleep(next(delays_s))
 
     def _set_available(self, available: bool) -> None:
         if self.available is not available:
@@ -231,6 +247,14 @@ class Committer:
             _log.info("the store is back" if available else "the store is away: tasks wait at their next event")
             for listener in self._listeners:
                 listener()
+
+
+def _delays_s() -> Iterator[float]:
+    """How long to wait before the next try, each time: twice as long, up to a limit, for ever."""
+    delay_s = RETRY_FIRST_S
+    while True:
+        yield delay_s
+        delay_s = min(RETRY_MAX_S, delay_s * 2)
 
 
 def _bug(error: Exception) -> Any:
