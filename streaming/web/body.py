@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from email.message import Message
 from typing import Any, NoReturn
 
@@ -195,12 +196,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _repeated(pairs: list[tuple[str, Any]]) -> str:
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            return name
-        seen.add(name)
-    raise AssertionError("no name is repeated")
+    ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+    return name
 
 
 def _constant(name: str) -> NoReturn:

@@ -20,7 +20,8 @@ _PLACE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) ([0-9a-f]{32})\Z"
 def write_cursor(created_at: str, task_id: str) -> str:
     """Make the cursor behind a record."""
     place = f"{created_at} {task_id}".encode()
-    return urlsafe_b64encode(_check(place) + place).rstrip(b"=").decode()
+    check = blake2b(place, digest_size=_CHECK_BYTES).digest()
+    return urlsafe_b64encode(check + place).rstrip(b"=").decode()
 
 
 def read_cursor(text: str) -> tuple[str, str]:
@@ -36,12 +37,8 @@ def read_cursor(text: str) -> tuple[str, str]:
         raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
         place = _PLACE.match(raw[_CHECK_BYTES:].decode("ascii"))
     except (binascii.Error, UnicodeError):
-        place, raw = None, b""
-    # The check finds damage; there is nothing to protect, a cursor opens no door that a filter does not.
-    if place is None or _check(place[0].encode()) != raw[:_CHECK_BYTES] or write_cursor(place[1], place[2]) != text:
+        place = None
+    # The check inside finds damage; there is nothing to protect, a cursor opens no door that a filter does not.
+    if place is None or write_cursor(place[1], place[2]) != text:
         raise BadCursor("This cursor is not one of ours: send back the next_cursor of a page as it is.")
     return place[1], place[2]
-
-
-def _check(place: bytes) -> bytes:
-    return blake2b(place, digest_size=_CHECK_BYTES).digest()

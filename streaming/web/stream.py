@@ -154,6 +154,7 @@ class Stream:
             self.sending = True
             await send(data)
             self.sending = False
+            del data  # nor does one that waits for the next batch
 
     async def _watch(self) -> None:
         """Close the subscription once the reader has left."""

@@ -428,7 +428,7 @@ async def test_without_a_transport_a_broken_response_is_left_unfinished(
     assert [record.message for record in caplog.records] == ["ASGI callable returned without completing response."]
 
 
-async def test_without_a_transport_a_frozen_reader_is_let_go_too() -> None:
+async def test_without_a_transport_a_frozen_reader_is_let_go_too(caplog: pytest.LogCaptureFixture) -> None:
     async with live(wrap=opaque, send_timeout_s=0.2, keepalive_s=0.2) as here:
         small_buffers(here)
         task_id = await here.start()
@@ -436,10 +436,13 @@ async def test_without_a_transport_a_frozen_reader_is_let_go_too() -> None:
             await here.until(lambda: here.readers == 1)
             await flood(here, task_id, 1000)
             await here.quiet()
+    assert [record.message for record in caplog.records] == ["ASGI callable returned without completing response."]
 
 
 @pytest.mark.parametrize("when", ["waiting", "sending"])
-async def test_a_server_that_cancels_a_stream_gets_its_cancellation(when: str) -> None:
+async def test_a_server_that_cancels_a_stream_gets_its_cancellation(
+    when: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with live(send_timeout_s=600) as here:
         small_buffers(here)
         task_id = await here.start()
@@ -451,3 +454,6 @@ async def test_a_server_that_cancels_a_stream_gets_its_cancellation(when: str) -
             (serving,) = here.server.server_state.tasks
             serving.cancel()
             await here.quiet()
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[0] is asyncio.CancelledError
