@@ -61,9 +61,9 @@ class Once:
     async def _fly(
         self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[Record]]
     ) -> tuple[str, bool]:
-        await self._sweep(wanted.created_at)
         known = await self._journal.key(wanted.principal, wanted.key, created_after=_earlier(wanted.created_at, KEPT))
         if known is None:
+            await self._sweep(wanted.created_at)
             return (await create(wanted)).id, True
         if known.fingerprint != wanted.fingerprint:
             raise IdempotencyMismatch(
