@@ -158,11 +158,16 @@ class Runner:
         self.deadline_at = loop.time() + self.log.record.timeout_s
         with structlog.contextvars.bound_contextvars(task_id=self.id):
             self._handler = loop.create_task(self._call.run(), name=f"streaming-handler-{self.id}")
-        self._handler.add_done_callback(lambda _: self._alarm.ring())
+        self._handler.add_done_callback(self._handler_ended)
         await self._watch(self._handler)
         if self._writable():
             self._finish()
         await self._hub.committed()
+
+    def _handler_ended(self, handler: asyncio.Task[Any]) -> None:
+        if not handler.cancelled():
+            handler.exception()  # seen, also when the task has ended without its handler
+        self._alarm.ring()
 
     async def _watch(self, handler: asyncio.Task[Any]) -> None:
         """Wait for the handler's end, and stop it when there is reason to."""
