@@ -23,7 +23,7 @@ from streaming.store.lock import FileLock
 from streaming.store.migrate import check_owner, upgrade
 
 _JOURNAL = "PRAGMA journal_mode = WAL"
-_WRITER = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -16384")
+_WRITER = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -4096")
 _READER = ("PRAGMA query_only = ON",)
 
 
