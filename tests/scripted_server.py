@@ -22,7 +22,7 @@ Then = Literal["close", "tear", "hold"]
 
 @dataclass(frozen=True)
 class Answer:
-    """Bytes for one request: one whose target has ``at`` in it; with a gate, not before it opens."""
+    """Bytes for one request: those with ``at`` are for targets that have it in them; with a gate, not before it opens."""
 
     raw: bytes
     then: Then = "close"
@@ -73,7 +73,8 @@ class ScriptedServer:
             writer.close()
 
     def _next(self, target: str) -> Answer:
-        fitting = [answer for answer in self.answers if answer.at in target]
+        named = [answer for answer in self.answers if answer.at and answer.at in target]
+        fitting = named or [answer for answer in self.answers if not answer.at]
         if len(fitting) > 1:
             self.answers.remove(fitting[0])
         return fitting[0]

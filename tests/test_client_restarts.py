@@ -7,7 +7,6 @@ import random
 import signal
 from collections.abc import Iterator
 from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 
@@ -23,9 +22,10 @@ pytestmark = pytest.mark.process
 IMPATIENT = Patience(sleep=lambda seconds: asyncio.sleep(seconds / 20))
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RealServer]:
-    server = RealServer(tmp_path)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """One for all tests: each leaves it running."""
+    server = RealServer(tmp_path_factory.mktemp("server"))
     server.start()
     yield server
     server.end(signal.SIGKILL)

@@ -93,16 +93,15 @@ class Demo:
         self._signals: list[int] = []
         self._kept = asyncio.Event()
         self._keeping = False
-        self._main: asyncio.Task[Any] | None = None
         self._server: ServerProcess | None = None
 
     async def run(self) -> int:
         """Run it; see `run_demo`."""
-        self._main = asyncio.current_task()
+        story = asyncio.create_task(self._tell())
         for signum in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(signum, self._interrupted, signum)
+            asyncio.get_running_loop().add_signal_handler(signum, self._interrupted, signum, story)
         try:
-            await self._tell()
+            await story
         except asyncio.CancelledError:
             say("interrupted; the server is stopped and the files are removed")
             return 128 + self._signals[0]
@@ -112,15 +111,15 @@ class Demo:
             return self._explain(error)
         return Exit.TASK_FAILED if self._failures else Exit.OK
 
-    def _interrupted(self, signum: int) -> None:
+    def _interrupted(self, signum: int, story: asyncio.Task[None]) -> None:
         """The first signal ends the story, the second one the patience with our server."""
         self._signals.append(signum)
         if len(self._signals) > 1 and self._server is not None:
             self._server.kill()
         elif self._keeping:
             self._kept.set()
-        elif self._main is not None:
-            self._main.cancel()
+        else:
+            story.cancel()
 
     def _explain(self, error: StreamingError) -> int:
         for line in self._server.last_lines if self._server is not None else ():

@@ -72,29 +72,32 @@ class Run:
     def __init__(self, client: Client, output: Output) -> None:
         self._client = client
         self._output = output
-        self._task_id: str | None = None
+        self._task_id = ""
         self._interrupts = 0
         self._cancelling: asyncio.Task[None] | None = None
-        self._main: asyncio.Task[Any] | None = None
 
     async def run(self, type: str, params: dict[str, Any], *, timeout_s: float | None, tags: Sequence[str]) -> Exit:
         """Start the task and follow it; see `Client.start` for the arguments."""
-        self._main = asyncio.current_task()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
+        story = asyncio.create_task(self._tell(type, params, timeout_s, tags))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted, story)
         try:
-            record = await self._client.start(type, params, timeout_s=timeout_s, tags=tags)
-            self._started(record.id)
-            ended = await follow(self._client, record.id, after=0, output=self._output, title=type)
-            return ended if self._cancelling is None else await self._receipt(record.id)
+            return await story
         except asyncio.CancelledError:
             return self._left()
+
+    async def _tell(self, type: str, params: dict[str, Any], timeout_s: float | None, tags: Sequence[str]) -> Exit:
+        record = await self._client.start(type, params, timeout_s=timeout_s, tags=tags)
+        self._started(record.id)
+        try:
+            ended = await follow(self._client, record.id, after=0, output=self._output, title=type)
         except BrokenPipeError:
             if self._cancelling is None:
                 self._left()
                 raise
             discard_output()  # Ctrl-C has ended the reader of a pipe as well; the receipt still counts
-            await self._client.get(str(self._task_id), wait_s=math.inf)
-            return await self._receipt(str(self._task_id))
+            await self._client.get(record.id, wait_s=math.inf)
+            return await self._receipt(record.id)
+        return ended if self._cancelling is None else await self._receipt(record.id)
 
     def _started(self, task_id: str) -> None:
         self._task_id = task_id
@@ -102,11 +105,11 @@ class Run:
         if self._interrupts:
             self._begin_cancel(task_id)
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, story: asyncio.Task[Exit]) -> None:
         self._interrupts += 1
-        if self._interrupts > 1 and self._main is not None:
-            self._main.cancel()
-        elif self._task_id is not None:
+        if self._interrupts > 1:
+            story.cancel()
+        elif self._task_id:
             self._begin_cancel(self._task_id)
         else:
             say("the task is being started and will be cancelled then; Ctrl-C again leaves it to itself")
@@ -129,6 +132,6 @@ class Run:
         return Exit.INTERRUPTED
 
     def _left(self) -> Exit:
-        known = f"task {self._task_id} goes on" if self._task_id else "the task may have been started"
+        known = f"task {self._task_id} is left to itself" if self._task_id else "the task may have been started"
         say(f"{known}; nobody here watches it any more")
         return Exit.INTERRUPTED

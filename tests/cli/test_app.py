@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from streaming.cli import main
 from streaming.config import Settings
 from streaming.errors import InvalidTaskType, StoreUnavailable, StreamingError
 from streaming.records import CancelOutcome, CancelReceipt, Progress, TaskError, TaskStatus
@@ -86,6 +88,10 @@ def test_the_command_line_loads_neither_the_database_nor_the_server_to_say_its_h
     heavy = {"sqlalchemy", "alembic", "pydantic", "httpx", "uvicorn", "asgineer", "structlog", "asyncio.events"}
     assert heavy & set(loaded) <= {"asyncio.events"}
     assert "streaming.engine" not in loaded
+
+
+def test_importing_the_entry_point_runs_nothing() -> None:
+    assert importlib.import_module("streaming.cli.__main__").main is main
 
 
 # -- serve -------------------------------------------------------------------------------------------------------------

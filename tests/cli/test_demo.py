@@ -50,7 +50,8 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
         text += line
         if word in line:
             return text
-    raise AssertionError(f"{word!r} never came: {text}")
+    _, err = process.communicate(timeout=50)
+    raise AssertionError(f"{word!r} never came: {text}{err}")
 
 
 def test_the_demo_does_real_work_and_ends_with_0(temporary: Path) -> None:

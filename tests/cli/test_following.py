@@ -17,6 +17,7 @@ from dataclasses import replace
 import pytest
 from typer.testing import Result
 
+from streaming.records import TaskStatus
 from tests.real_server import RealServer, command
 from tests.scripted_server import (
     TASK_ID,
@@ -115,7 +116,7 @@ def test_a_second_ctrl_c_leaves_the_task_to_itself(real_url: str) -> None:
         _, err = process.communicate(timeout=20)
 
     assert process.returncode == 130
-    assert "goes on; nobody here watches it any more" in err
+    assert "is left to itself; nobody here watches it any more" in err
     assert "Traceback" not in err
 
 
@@ -186,16 +187,16 @@ def test_a_broken_pipe_is_no_traceback(words: list[str], real_url: str) -> None:
 
     assert process.returncode == 141
     assert "rror" not in process.stderr
-    assert ("goes on" in process.stderr) == (words[0] == "run")
+    assert ("is left to itself" in process.stderr) == (words[0] == "run")
 
 
 def test_ctrl_c_still_brings_the_receipt_when_it_ended_the_reader_of_the_pipe_as_well(real_url: str) -> None:
     """As in ``streaming run ... | tee log``: the terminal sends SIGINT to both."""
-    with running("run", "countdown", "count=100000", "interval=0.5", url=real_url) as process:
-        read_until(process, "tick")
-        process.send_signal(signal.SIGINT)
+    with running("run", "countdown", "count=100000", "interval=30", url=real_url) as process:
+        read_until(process, "tick")  # the next event is the end
         assert process.stdout is not None
         process.stdout.close()
+        process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         err = process.stderr.read()
 
@@ -274,3 +275,38 @@ def test_two_ctrl_c_before_the_answer_to_the_start_leave_at_once(script: Script)
 
     assert process.returncode == 130
     assert "may have been started" in err
+
+
+def test_a_cancel_that_is_refused_is_told_at_once(script: Script) -> None:
+    server = script(
+        STARTED,
+        replace(refused(403, "forbidden", "Not yours."), at="/cancel"),
+        replace(streamed(block(1, "pending"), then="hold"), at="/events"),
+    )
+    with running("run", "countdown", url=server.url) as process:
+        read_until(process, "pending")
+        process.send_signal(signal.SIGINT)
+        assert "Not yours." in read_until(process, "was not cancelled", stream="stderr")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+    assert process.returncode == 130
+
+
+def test_a_task_that_was_faster_than_ctrl_c_has_no_receipt(script: Script) -> None:
+    """The stream breaks, so that the signal comes before the client has seen the end."""
+    server = script(
+        STARTED,
+        replace(refused(409, "task_terminal"), at="/cancel"),
+        replace(streamed(b"retry: 4000\n", block(1, "pending")), at="/events"),
+        replace(streamed(block(2, "completed", {"result": 1})), at="/events"),
+        said_json(record(TaskStatus.COMPLETED).as_json()),
+    )
+    with running("run", "countdown", url=server.url) as process:
+        read_until(process, "pending")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "completed" in out
+    assert "ended before it could be cancelled" in err
