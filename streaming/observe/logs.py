@@ -16,7 +16,7 @@ import sys
 
 import asgineer  # noqa: F401  # it installs a log handler when it is imported: it must be there to be taken away
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from streaming.config import Settings
 
@@ -29,11 +29,19 @@ _QUIET = ("httpx", "httpcore", "aiosqlite", "alembic", "asyncio", "sqlalchemy")
 #: They come with handlers of their own.
 _ADOPTED = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asgineer")
 
+
+def _without_colours(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Drop the second, coloured text that uvicorn adds to its lines."""
+    event.pop("color_message", None)
+    return event
+
+
 _SHARED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ExtraAdder(),
+    _without_colours,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 )

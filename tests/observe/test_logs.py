@@ -122,10 +122,12 @@ def test_the_libraries_handlers_are_taken_away_and_access_lines_with_them(capsys
         library.propagate = False
         library.setLevel(logging.ERROR)
     configure(Settings(log_format="json"))
-    logging.getLogger("uvicorn.error").info("started")
+    logging.getLogger("uvicorn.error").info("started", extra={"color_message": "\x1b[1mstarted"})
     logging.getLogger("asgineer").info("asgineer too")
     logging.getLogger("uvicorn.access").info("GET /")
-    assert [line["event"] for line in lines(capsys)] == ["started", "asgineer too"]
+    shown = lines(capsys)
+    assert [line["event"] for line in shown] == ["started", "asgineer too"]
+    assert "color_message" not in shown[0]
     assert not logging.getLogger("uvicorn.access").hasHandlers()  # so that uvicorn does not even format them
 
 
