@@ -186,6 +186,7 @@ class Committer:
         self._closed = True
         left = [*([] if self._writing is None else [self._writing]), *self._batches]
         self._batches.clear()
+        self._writing = None
         if any(batch.events or batch.updated for batch in left):
             self._too_late = StoreUnavailable(_TOO_LATE)
         for batch in left:

@@ -16,7 +16,7 @@ from streaming.config import Settings
 from streaming.engine.committer import Committer, OnCreated
 from streaming.engine.journal import Committed, Journal
 from streaming.engine.subscription import FeedSubscription, LogSubscription, Subscription
-from streaming.errors import StoreUnavailable
+from streaming.errors import StoreUnavailable, TaskEnded
 from streaming.events import Event, encode_payload, rfc3339
 from streaming.records import IdempotencyKey, Record
 from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow
@@ -36,9 +36,20 @@ class Log:
         record: the task as it is to be, maybe not committed yet.
         visible: the task as it was committed last.
         lost: somebody else has ended or removed the task in the store; nothing more can be written.
+        dropped: nothing more is to be written.
     """
 
-    __slots__ = ("backlog_bytes", "backlog_events", "lost", "on_lost", "readers", "record", "visible", "window")
+    __slots__ = (
+        "backlog_bytes",
+        "backlog_events",
+        "dropped",
+        "lost",
+        "on_lost",
+        "readers",
+        "record",
+        "visible",
+        "window",
+    )
 
     def __init__(self, record: Record, window: LogWindow) -> None:
         self.record = record
@@ -46,6 +57,7 @@ class Log:
         self.window = window
         self.readers: set[Subscription] = set()
         self.lost = False
+        self.dropped = False
         self.on_lost: Callable[[], None] | None = None
         self.backlog_events = 0
         self.backlog_bytes = 0
@@ -98,6 +110,7 @@ class Hub:
         self._wake_room()
         for reader in [*self.feed_readers, *(reader for log in self._logs.values() for reader in log.readers)]:
             reader.wake()
+        self._logs.clear()
         return lost
 
     @property
@@ -129,7 +142,7 @@ class Hub:
 
         def created(problem: StoreUnavailable | None) -> None:
             if problem is not None:
-                self.drop(log)
+                self._discard(log)
             on_created(problem)
 
         self._committer.create(event, log.record, key, created)
@@ -141,17 +154,28 @@ class Hub:
         return log
 
     def drop(self, log: Log) -> None:
-        """Forget a log that nothing more is written to; its readers keep what they hold."""
+        """Forget a log once all that was written is stored; its readers keep what they hold.
+
+        To write more is refused from now on.
+        """
+        log.dropped = True
+        if not log.backlog_events:
+            self._logs.pop(log.record.id, None)
+
+    def _discard(self, log: Log) -> None:
+        """Forget a log now: what was written is never going to be stored."""
+        log.dropped = True
         self._logs.pop(log.record.id, None)
         self._backlog_bytes -= log.backlog_bytes
-        log.backlog_bytes = 0
+        log.backlog_events = log.backlog_bytes = 0
 
     def append(self, log: Log, type: str, payload: str) -> Event:
         """Write an event that leaves the record as it is.
 
         Raises:
-            TaskEnded: the log has its terminal event.
+            TaskEnded: the log has its terminal event, or was dropped.
         """
+        _check_open(log)
         window = log.window
         event = Event(window.task_id, window.last + 1, type, rfc3339(self._wall()), payload)
         window.append(event)
@@ -170,8 +194,9 @@ class Hub:
             changes: fields of the record.
 
         Raises:
-            TaskEnded: the log has its terminal event.
+            TaskEnded: the log has its terminal event, or was dropped.
         """
+        _check_open(log)
         event = Event(log.window.task_id, log.window.last + 1, type, time, encode_payload(data))
         record = dataclasses.replace(log.record, last_seq=event.seq, updated_at=time, **changes)
         log.window.append(event, terminal=record.status in TERMINAL)
@@ -260,6 +285,8 @@ class Hub:
             log.backlog_bytes -= size
             self._backlog_bytes -= size
             newest[log] = event.seq
+            if log.dropped:
+                self.drop(log)
         return newest
 
     def _append_to_feed(self, events: Sequence[Event], positions: Sequence[int]) -> None:
@@ -289,17 +316,13 @@ class Hub:
         if log is None:
             return
         log.lost = True
-        self.drop(log)
+        self._discard(log)
         for reader in log.readers:
             reader.wake()
         if log.on_lost is not None:
             log.on_lost()
 
     # -- reading -----------------------------------------------------------------------------------------------------
-
-    def log(self, task_id: str) -> Log | None:
-        """The log of a live task, also while its creation is not committed."""
-        return self._logs.get(task_id)
 
     def read(self, log: Log, cursor: int) -> Subscription:
         """A reader of one log, behind ``cursor``.
@@ -316,6 +339,12 @@ class Hub:
             BadCursor: the feed has not got so far.
         """
         return FeedSubscription(self, cursor, wanted)
+
+
+def _check_open(log: Log) -> None:
+    """Refuse what would be counted, and never stored."""
+    if log.dropped:
+        raise TaskEnded(f"Task {log.record.id} takes no more events.")
 
 
 def _size(event: Event) -> int:
