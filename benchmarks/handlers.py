@@ -1,7 +1,8 @@
 """Task types that put load on a server: ``streaming serve benchmarks.handlers``.
 
 Owns:   the four ways a benchmark task spends its time.
-Never:  measures; a reader compares ``at``, the wall time just before the emit, with its own clock.
+Never:  measures. A reader compares with its own clock: ``at`` is the wall time just before the emit, ``due`` the time
+        at which it should have been, so that a server that falls behind cannot look punctual.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ async def bench_burst(ctx: TaskContext, events: int, pad_bytes: int = 0, start_a
 async def bench_ticker(ctx: TaskContext, rate: float, events: int, start_at: float = 0.0) -> int:
     """Emit at a steady rate, from ``start_at`` (seconds since 1970) on; a late tick does not delay the next."""
     loop = asyncio.get_running_loop()
-    begin = loop.time() + max(0.0, start_at - time.time())
+    begin_at = max(start_at, time.time())
+    begin = loop.time() + begin_at - time.time()
     for n in range(events):
         await asyncio.sleep(max(0.0, begin + n / rate - loop.time()))
-        await ctx.emit("tick", {"n": n, "at": time.time()})
+        await ctx.emit("tick", {"n": n, "due": begin_at + n / rate, "at": time.time()})
     return events

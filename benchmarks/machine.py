@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,14 @@ def pinned_to_server() -> Iterator[None]:
         yield
     finally:
         pin_client()
+
+
+def foreign_cpu_s() -> float:
+    """Seconds of CPU that others have used on this machine; servers count as ours once they have ended."""
+    times = psutil.cpu_times()
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    ours_s = sum(usage.ru_utime + usage.ru_stime for usage in own)
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice - ours_s)
 
 
 def describe() -> dict[str, str | int]:

@@ -11,7 +11,7 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Literal, cast
 
 from benchmarks.calls import ANSWER_S, Address
 from benchmarks.figure import Flaw
@@ -22,8 +22,10 @@ LIFE_EVENTS = 3
 _OPEN_AT_ONCE = 100
 _ID = re.compile(rb"\nid: ([0-9]+)")
 _TERMINAL = re.compile(rb"\nevent: (completed|failed|cancelled|timed_out|interrupted)\n")
-_AT = re.compile(rb'"at":([0-9.]+)')
+_TIMES = {"at": re.compile(rb'"at":([0-9.]+)'), "due": re.compile(rb'"due":([0-9.]+)')}
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})")
+
+Timed = Literal["at", "due"]
 
 _ids: list[bytes] = []
 
@@ -40,10 +42,10 @@ class Reader(asyncio.Protocol):
 
     Args:
         request: what to send, once connected.
-        timed: whether to compare the ``at`` of each event with the clock, in `lags_s`.
+        timed: which time in the data to compare with the clock, in `lags_s`: ``at`` or ``due``; None for neither.
     """
 
-    def __init__(self, request: bytes, *, timed: bool = False) -> None:
+    def __init__(self, request: bytes, *, timed: Timed | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
@@ -52,7 +54,7 @@ class Reader(asyncio.Protocol):
         self.lags_s: list[float] = []
         self.opened_at = self.ended_at = 0.0
         self._request = request
-        self._timed = timed
+        self._time = _TIMES[timed] if timed else None
         self._flaw: str | None = None
         self._transport: asyncio.Transport | None = None
         self._head: bytes | None = b""
@@ -143,9 +145,9 @@ class Reader(asyncio.Protocol):
             self._blame(f"event {ids[0].decode()} after the terminal event")
         if ids != _expected(self.last_seq, len(ids)):
             self._blame(f"after event {self.last_seq} came {[int(id) for id in ids[:10]]}")
-        if self._timed:
+        if self._time is not None:
             now = time.time()
-            self.lags_s.extend(now - float(at) for at in _AT.findall(frames))
+            self.lags_s.extend(now - float(at) for at in self._time.findall(frames))
         self.last_seq = int(ids[-1])
         terminal = _TERMINAL.search(frames)
         if terminal is not None:
@@ -166,7 +168,7 @@ class Reader(asyncio.Protocol):
         self.close()
 
 
-async def open_reader(address: Address, request: bytes, *, timed: bool = False) -> Reader:
+async def open_reader(address: Address, request: bytes, *, timed: Timed | None = None) -> Reader:
     """Connect one reader, and send its request."""
     loop = asyncio.get_running_loop()
     _, reader = await loop.create_connection(lambda: Reader(request, timed=timed), address.host, address.port)
@@ -179,7 +181,7 @@ async def open_readers(address: Address, requests: Sequence[bytes], *, timed: in
     Args:
         address: of the server.
         requests: one a reader.
-        timed: how many of the readers are timed.
+        timed: how many of the readers compare the ``due`` of each event with the clock.
 
     Raises:
         Flaw: an answer did not begin.
@@ -189,7 +191,7 @@ async def open_readers(address: Address, requests: Sequence[bytes], *, timed: in
     for first in range(0, len(requests), _OPEN_AT_ONCE):
         batch = requests[first : first + _OPEN_AT_ONCE]
         opening = (
-            open_reader(address, request, timed=bool(every) and number % every == 0)
+            open_reader(address, request, timed="due" if every and number % every == 0 else None)
             for number, request in enumerate(batch, first)
         )
         opened = await asyncio.gather(*opening)

@@ -44,12 +44,24 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run of the command; ``loop`` is the server's event loop."""
+    """One run of the command.
+
+    Attributes:
+        date: RFC 3339.
+        quick: whether it was short.
+        rounds: of each figure.
+        loop: the server's event loop.
+        foreign_cores: CPU that others used meanwhile; much of it spoils the figures.
+        machine: CPU, cores, memory.
+        versions: of what the server stands on.
+        results: one a figure.
+    """
 
     date: str
     quick: bool
     rounds: int
     loop: str
+    foreign_cores: float
     machine: Mapping[str, str | int]
     versions: Mapping[str, str]
     results: Sequence[Result]
@@ -65,6 +77,7 @@ class Report:
             "quick": self.quick,
             "rounds": self.rounds,
             "loop": self.loop,
+            "foreign_cores": round(self.foreign_cores, 3),
             "machine": dict(self.machine),
             "versions": dict(self.versions),
             "reached": self.reached,
@@ -83,6 +96,7 @@ class Report:
                 "the median counts",
                 f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory_mb']:,} MB, {machine['system']}; "
                 f"server and load client: {apart}",
+                f"- others on this machine used {self.foreign_cores:.2f} cores meanwhile",
                 f"- {versions}; the server runs on {self.loop}, the load client on uvloop",
                 "- every stream of every round was checked: seq 1, 2, 3 ... without holes, the terminal event last",
                 "",

@@ -144,10 +144,11 @@ async def _address(server: Server) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was used over a time: CPU in cores, and the highest resident memory of the server."""
+    """What was used over a time: CPU of the server and of this process, and the server's highest resident memory."""
 
-    cores: float
-    client_cores: float
+    cpu_s: float
+    client_cpu_s: float
+    wall_s: float
     rss_bytes_max: int
 
 
@@ -160,6 +161,5 @@ async def usage_while(server: Server, work: Coroutine[Any, Any, Result]) -> tupl
         await asyncio.wait([working], timeout=0.1)
         rss_bytes_max = max(rss_bytes_max, server.rss_bytes)
     wall_s = time.perf_counter() - begin_s
-    cores = (server.cpu_s - begin_cpu_s) / wall_s
-    client_cores = (time.process_time() - begin_client_cpu_s) / wall_s
-    return working.result(), Usage(cores, client_cores, rss_bytes_max)
+    cpu_s, client_cpu_s = server.cpu_s - begin_cpu_s, time.process_time() - begin_client_cpu_s
+    return working.result(), Usage(cpu_s, client_cpu_s, wall_s, rss_bytes_max)

@@ -96,11 +96,13 @@ async def _run(names: Sequence[str], *, quick: bool, rounds: int | None) -> Repo
     results = [Result(FIGURES[name]) for name in dict.fromkeys(names)]
     async with running() as server:
         loop = server.loop
+    begin_s, begin_foreign_s = time.monotonic(), machine.foreign_cpu_s()
     for round_number in range(1, rounds + 1):
         for result in results:
             await _round(result, QUICK if quick else FULL, f"{round_number}/{rounds}")
     date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Report(date, quick, rounds, loop, machine.describe(), machine.versions(), results)
+    foreign_cores = (machine.foreign_cpu_s() - begin_foreign_s) / (time.monotonic() - begin_s)
+    return Report(date, quick, rounds, loop, foreign_cores, machine.describe(), machine.versions(), results)
 
 
 async def _round(result: Result, scale: Scale, label: str) -> None:

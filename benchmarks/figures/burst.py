@@ -25,8 +25,8 @@ async def measure(scale: Scale) -> Values:
     return {
         "events_per_s": rate,
         "replayed_per_s": replay_rate,
-        "server_cores": usage.cores,
-        "client_cores": usage.client_cores,
+        "server_cores": usage.cpu_s / usage.wall_s,
+        "client_cores": usage.client_cpu_s / usage.wall_s,
     }
 
 

@@ -59,7 +59,7 @@ async def _paced(server: Server, scale: Scale) -> Values:
     _, usage = await usage_while(server, ended(readers, within_s=WITHIN_S))
     for reader in readers:
         reader.check(events)
-    return {"client_cores": usage.client_cores, "canned_cores": usage.cores}
+    return {"client_cores": usage.client_cpu_s / scale.duration_s, "canned_cores": usage.cpu_s / scale.duration_s}
 
 
 async def _calls(address: Address, scale: Scale) -> float:

@@ -20,7 +20,7 @@ async def measure(scale: Scale) -> Values:
     events = int(RATE * (scale.duration_s + WARM_UP_S))
     async with running() as server:
         request = post_task("bench_ticker", accept=SSE, rate=RATE, events=events)
-        reader = await open_reader(server.address, request, timed=True)
+        reader = await open_reader(server.address, request, timed="at")
         await ended([reader], within_s=scale.duration_s + MARGIN_S)
     reader.check(events + LIFE_EVENTS)
     lags_ms = [1_000 * lag_s for lag_s in reader.lags_s[int(RATE * WARM_UP_S) :]]
