@@ -280,7 +280,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def _bound(family: int, address: Any, settings: Settings) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle on
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted sockets inherit it
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: also ends readers that vanished without a word

@@ -23,8 +23,8 @@ from streaming.store.lock import FileLock
 from streaming.store.migrate import check_owner, upgrade
 
 _JOURNAL = "PRAGMA journal_mode = WAL"
-_WRITER = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -4096")
-_READER = ("PRAGMA query_only = ON",)
+_WRITER = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -2048")
+_READER = ("PRAGMA query_only = ON", "PRAGMA cache_size = -1024")
 
 
 class Database:
@@ -42,10 +42,12 @@ class Database:
         self._path = path.resolve()
         self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
         url = URL.create("sqlite", database=str(self._path))
-        self._writer = create_engine(url, connect_args={"timeout": busy_s}, pool_size=1, max_overflow=0)
+        # BEGIN is ours: the driver's own mode leaves it out before SELECT and DDL, and cannot say IMMEDIATE.
+        options = {"timeout": busy_s, "isolation_level": None}
+        self._writer = create_engine(url, connect_args=options, pool_size=1, max_overflow=0)
         self._readers = create_engine(
             url,
-            connect_args={"timeout": busy_s},
+            connect_args=options,
             isolation_level="AUTOCOMMIT",  # one SELECT is one snapshot
             pool_size=readers,
             max_overflow=0,
@@ -119,8 +121,6 @@ class Database:
 
 def _on_connect(engine: Engine, *pragmas: str) -> None:
     def connected(connection: sqlite3.Connection, _record: object) -> None:
-        # BEGIN is ours: the driver's legacy mode leaves it out before SELECT and DDL, and cannot say IMMEDIATE.
-        connection.isolation_level = None
         for pragma in pragmas:
             connection.execute(pragma)
 
