@@ -305,6 +305,15 @@ async def test_records_are_filtered(store: Journal) -> None:
     assert await ids(store, limit=2) == [5, 4]
 
 
+async def test_a_page_begins_after_the_last_task_of_the_one_before(store: Journal) -> None:
+    await store.commit(start(1, 2, 3))
+    await store.commit(start(11, 12, created_at=at(2)))
+
+    assert await ids(store, after=(at(3), task_id(3))) == [12, 11, 2, 1]
+    assert await ids(store, after=(at(2), task_id(12))) == [11, 2, 1]
+    assert await ids(store, after=(at(1), task_id(1))) == []
+
+
 async def test_no_task_is_skipped_or_repeated_while_others_come_and_go(store: Journal) -> None:
     await store.commit(start(*range(10, 30), created_at=at(1)))  # all at once: only the id tells them apart
     seen: list[int] = []

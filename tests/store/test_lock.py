@@ -64,6 +64,14 @@ def test_kill_9_releases_it(path: Path) -> None:
     process.close()
 
 
+def test_the_pid_of_the_one_before_is_overwritten(path: Path) -> None:
+    path.write_text("12345678901234567890\n")
+    lock = FileLock(path)
+    lock.take()
+    assert path.read_text() == f"{os.getpid()}\n"
+    lock.release()
+
+
 def test_a_lock_file_without_a_pid_is_still_a_lock(path: Path) -> None:
     lock = FileLock(path)
     lock.take()

@@ -14,7 +14,7 @@ from blockbuster import blockbuster_ctx
 
 from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal, RecordQuery
 from streaming.errors import StoreUnavailable
-from streaming.store import writes
+from streaming.store import reads, writes
 from tests.store.conftest import MakeStore
 from tests.store.samples import end, event, plain, record, start, task_id, ticks, whole_feed, whole_log
 
@@ -125,6 +125,30 @@ async def test_close_finishes_what_was_begun(make_sqlite: MakeStore, held: Held)
     await store.close()
 
 
+async def test_close_waits_for_readers(make_sqlite: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_sqlite()
+    await store.open()
+    await store.commit(start(1))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: Any) -> int:
+        begun.set()
+        assert go_on.wait(30)
+        return reads_last_position(connection)
+
+    reads_last_position = reads.last_position
+    monkeypatch.setattr(reads, "last_position", slow)
+    reader = asyncio.create_task(store.last_position())
+    assert await asyncio.to_thread(begun.wait, 30)
+    closing_store = asyncio.create_task(store.close())
+    done, _ = await asyncio.wait({closing_store}, timeout=0.2)
+    assert not done
+
+    go_on.set()
+    assert await reader == 1
+    await closing_store
+
+
 async def test_a_cancelled_close_goes_on(make_sqlite: MakeStore, held: Held) -> None:
     store, other = make_sqlite(), make_sqlite()
     await store.open()
@@ -207,7 +231,7 @@ async def test_readers_see_whole_commits_in_order_while_they_are_written(sqlite:
     done = asyncio.Event()
 
     async def write() -> None:
-        for first in range(2, 2002, 10):
+        for first in range(2, 1002, 10):
             await sqlite.commit(Commit(ticks(1, first, first + 9)))
         done.set()
 
