@@ -15,7 +15,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -27,11 +26,12 @@ from streaming.config import Settings, load_settings
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.journal import Journal
 from streaming.engine.registry import Registry
-from streaming.errors import Draining, InvalidSettings, StreamingError
+from streaming.errors import Draining, InvalidSettings, StoreUnavailable, StreamingError
 from streaming.observe.logs import configure
 from streaming.store import open_store
 from streaming.tasks import built_in
 from streaming.web.application import Application
+from streaming.web.request import Receive, Scope, Send
 
 #: A second signal leaves this many seconds.
 FORCED_GRACE_S = 1.0
@@ -47,10 +47,6 @@ SEND_BUFFER_BYTES = 131_072
 
 _log = structlog.get_logger(__name__)
 
-_Scope = dict[str, Any]
-_Receive = Callable[[], Any]
-_Send = Callable[[dict[str, Any]], Any]
-
 
 class Server:
     """The ASGI application, and the life around it.
@@ -65,7 +61,7 @@ class Server:
         self._web: Application | None = None
         self._exit: Exit | None = None
 
-    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
@@ -79,7 +75,7 @@ class Server:
         if self._exit is not None:
             self._exit.on_signal(signum, frame)
 
-    async def _lifespan(self, receive: _Receive, send: _Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
             settings = self._settings or load_settings()
@@ -88,23 +84,27 @@ class Server:
             journal = open_store(settings)
             await journal.open()
         except StreamingError as failure:
-            self.failure = failure
-            await send({"type": "lifespan.startup.failed", "message": failure.detail})
+            await self._fail(failure, send)
             return
         try:
             await self._serve(settings, registry, journal, receive, send)
+        except StoreUnavailable as failure:
+            await self._fail(failure, send)  # while it recovered: once it serves, the store may come and go
+            return
         finally:
             await journal.close()
             if self._exit is not None:
                 self._exit.done()
         await send({"type": "lifespan.shutdown.complete"})
 
+    async def _fail(self, failure: StreamingError, send: Send) -> None:
+        self.failure = failure
+        await send({"type": "lifespan.startup.failed", "message": failure.detail})
+
     async def _serve(
-        self, settings: Settings, registry: Registry, journal: Journal, receive: _Receive, send: _Send
+        self, settings: Settings, registry: Registry, journal: Journal, receive: Receive, send: Send
     ) -> None:
-        coordinator = TaskCoordinator(
-            registry, journal, settings, wall=time.time, new_id=lambda: uuid_utils.uuid7().hex
-        )
+        coordinator = TaskCoordinator(registry, journal, settings, wall=time.time, new_id=_new_id)
         async with coordinator:
             self._web = Application(coordinator, settings)
             self._exit = Exit(coordinator, self._web, settings)
@@ -113,6 +113,11 @@ class Server:
             await send({"type": "lifespan.startup.complete"})
             await receive()
             await self._exit.drain()
+
+
+def _new_id() -> str:
+    """Ids that sort by time keep new rows together in a store."""
+    return uuid_utils.uuid7().hex
 
 
 class Exit:

@@ -42,11 +42,7 @@ class TestedStore(MemoryStore):
         self.entered = asyncio.Event()
         self._open = asyncio.Event()
         self._open.set()
-        self._durable = durable
-
-    @property
-    def durable(self) -> bool:
-        return self._durable
+        self.durable = durable
 
     def hold(self) -> None:
         """Let commits wait until `release`; `entered` is set once one does."""
