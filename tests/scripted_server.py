@@ -22,7 +22,7 @@ Then = Literal["close", "tear", "hold"]
 
 @dataclass(frozen=True)
 class Answer:
-    """Bytes for one request: those with ``at`` are for targets that have it in them; with a gate, not before it opens."""
+    """Bytes for one request: with ``at``, for targets that have it in them; with a gate, not before it opens."""
 
     raw: bytes
     then: Then = "close"

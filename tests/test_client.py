@@ -164,6 +164,14 @@ async def test_a_gap_is_raised_with_its_range(patience: Patience) -> None:
     assert (gap.task_id, gap.first, gap.last, gap.reason) == (TASK_ID, 2, 9, "retention")
 
 
+async def test_a_gap_that_begins_in_what_is_known_is_missing_only_behind_it(patience: Patience) -> None:
+    async with scripted(streamed(GAP)) as server:
+        with pytest.raises(errors.LogGap) as caught:
+            await watched(server.url, patience, after=5)
+
+    assert (caught.value.first, caught.value.last) == (6, 9)
+
+
 async def test_a_gap_comes_out_as_an_event_where_that_is_wanted(patience: Patience) -> None:
     torn = streamed(block(1, "pending"), GAP, block(10), then="tear")
     async with scripted(torn, streamed(block(10), block(11, "completed"))) as server:
@@ -300,6 +308,18 @@ async def test_a_watch_can_be_cancelled_while_it_waits(patience: Patience) -> No
             await watching
 
 
+async def test_one_client_watches_more_tasks_than_its_library_likes(patience: Patience) -> None:
+    async with (
+        scripted(streamed(block(1, "pending"), then="hold")) as server,
+        Client(server.url, patience=patience) as client,
+    ):
+        watches = [client.watch(TASK_ID) for _ in range(120)]
+        firsts = await asyncio.gather(*map(anext, watches))
+        await asyncio.gather(*(watch.aclose() for watch in watches))
+
+    assert [event.seq for event in firsts] == [1] * 120
+
+
 async def test_a_break_after_a_long_life_is_no_reason_to_give_up(time: VirtualTime) -> None:
     """A quiet stream of an hour was an hour of contact, although it brought no event."""
     patience = time.patience(give_up_s=10)
@@ -347,7 +367,9 @@ async def test_the_servers_retry_is_obeyed_within_reason(
     assert time.pauses_s == [pause_s]
 
 
-@pytest.mark.parametrize(("retry_after", "pause_s"), [("7", 7.5), ("0", 0.5), ("tomorrow", 5.5), ("-3", 5.5)])
+@pytest.mark.parametrize(
+    ("retry_after", "pause_s"), [("7", 7.5), ("0", 0.5), ("tomorrow", 5.5), ("-3", 5.5), ("9" * 400, 5.5)]
+)
 async def test_retry_after_is_the_least_pause(
     retry_after: str, pause_s: float, patience: Patience, time: VirtualTime
 ) -> None:
