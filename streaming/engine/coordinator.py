@@ -90,8 +90,13 @@ class TaskCoordinator(Lookup):
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        await self._hub.open()
-        await self._recover()
+        try:
+            await self._hub.open()
+            await self._recover()
+        except BaseException:
+            await self.shutdown(0)  # what recovery has not stored, the next start finds again
+            await self._group.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(
@@ -230,7 +235,8 @@ class TaskCoordinator(Lookup):
         self._running.discard(runner)
         if runner.stuck:
             self.stuck.append(runner)
-        self._forget(runner)
+        if runner.log.lost or runner.log.record.status is not TaskStatus.PENDING:
+            self._forget(runner)  # one that goes back to the queue keeps its place and its readers until the end
         self._drain.check()
         self._fill()
 
@@ -281,9 +287,10 @@ class TaskCoordinator(Lookup):
             runner.cancel(by, reason)
         await self._stored()
         await self._settle(runner, wait_s)
-        receipt = (await self.get(task_id)).cancel
-        assert receipt is not None  # noqa: S101  # it was stored above, and a receipt is never taken away
-        return receipt
+        record = await self.get(task_id)
+        if record.cancel is None:  # somebody else has ended it in the store, and the wish came too late
+            raise TaskTerminal(task_id, record.status)
+        return record.cancel
 
     async def _receipt_of_ended(self, task_id: str, runner: Runner | None) -> CancelReceipt:
         if runner is not None and not runner.log.lost:
@@ -355,10 +362,13 @@ class TaskCoordinator(Lookup):
             StoreUnavailable: the store cannot be written.
         """
         record = await self.get(task_id)
-        if record.status not in TERMINAL or task_id in self._tasks:
+        if record.status not in TERMINAL:
             raise TaskActive(task_id, record.status)
         if not await self._journal.delete(task_id):
             raise TaskNotFound(task_id)
+        runner = self._tasks.get(task_id)
+        if runner is not None:  # it has nothing left to do, and is about to be forgotten
+            self._forget(runner)
 
     # -- beginning and end of the process -----------------------------------------------------------------------------
 
@@ -372,19 +382,23 @@ class TaskCoordinator(Lookup):
         """Whether a start would be accepted by the store and the door."""
         return self._hub.available and not self.draining
 
-    async def shutdown(self, grace_s: float | None = None) -> None:
+    async def shutdown(self, grace_s: float | None = None) -> int:
         """Drain: accept nothing new, grant the grace, stop the rest, flush.
 
         Calling it again, also at the same time, waits for the same drain; a shorter grace shortens it.
 
         Args:
             grace_s: seconds until all of it is over; None takes the setting.
+
+        Returns:
+            How many events could not be stored.
         """
         self._drain.begin(self.settings.grace_s if grace_s is None else grace_s)
         self._close_queue()
-        await self._drain.run(self._running)
+        lost = await self._drain.run(self._running)
         self._queue.clear()
         self._tasks.clear()
+        return lost
 
     def hurry(self, grace_s: float) -> None:
         """Shorten a drain that has begun."""

@@ -57,9 +57,9 @@ class Lookup:
             TaskNotFound: there is none.
             StoreUnavailable: the store cannot be read.
         """
-        runner = self._tasks.get(task_id)
-        if runner is not None and not runner.log.lost:
-            return runner.log.snapshot()
+        log = self._live(task_id)
+        if log is not None:
+            return log.snapshot()
         record = await self._journal.record(task_id)
         if record is None:
             raise TaskNotFound(task_id)
@@ -176,11 +176,21 @@ class Lookup:
 
     async def _log_of(self, task_id: str) -> Log:
         """The log of a live task, or one that stands for what the store has."""
-        runner = self._tasks.get(task_id)
-        if runner is not None and not runner.log.lost:
-            return runner.log
+        log = self._live(task_id)
+        if log is not None:
+            return log
         record = await self.get(task_id)
+        if record.status not in TERMINAL:
+            # Its creation may be stored, but not yet acknowledged: a reader has to get the log that is going to grow.
+            await self._hub.committed()
+            log = self._live(task_id)
+            if log is not None:
+                return log
+            record = await self.get(task_id)
+        log = Log(record, LogWindow(task_id, last_seq=record.last_seq, ended=record.status in TERMINAL))
+        log.lost = True  # nobody writes to it here
+        return log
+
+    def _live(self, task_id: str) -> Log | None:
         runner = self._tasks.get(task_id)
-        if runner is not None and not runner.log.lost:
-            return runner.log
-        return Log(record, LogWindow(task_id, last_seq=record.last_seq, ended=record.status in TERMINAL))
+        return None if runner is None or runner.log.lost else runner.log
