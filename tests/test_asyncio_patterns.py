@@ -519,8 +519,7 @@ async def test_waiting_for_the_first_of_growth_disconnect_and_cancel_leaks_no_ta
     coordinator, _ = build([forever])
     async with coordinator:
         task_id = await running(coordinator, "forever")
-        log = coordinator._hub.log(task_id)
-        assert log is not None
+        log = coordinator._tasks[task_id].log
         before = asyncio.all_tasks()
         subscription = await coordinator.watch(task_id, tail=0)
         waiting = asyncio.create_task(subscription.next())

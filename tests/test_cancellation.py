@@ -267,8 +267,7 @@ async def test_readers_are_released_after_a_cancel() -> None:
     coordinator, _ = build([forever])
     async with coordinator:
         task_id = await running(coordinator, "forever")
-        log = coordinator._hub.log(task_id)
-        assert log is not None
+        log = coordinator._tasks[task_id].log
         readers = [await coordinator.watch(task_id) for _ in range(10)]
         reading = [asyncio.create_task(collect(reader)) for reader in readers]
         await asyncio.sleep(0)
@@ -467,7 +466,7 @@ async def test_a_cancel_while_the_store_is_away_stops_the_handler_and_is_stored_
         task_id = await running(coordinator, "gate")
         if goes_away == "before":
             store.away = True
-            coordinator._hub.amend(coordinator._hub.log(task_id))  # type: ignore[arg-type]  # it is live
+            coordinator._hub.amend(coordinator._tasks[task_id].log)
             await asyncio.sleep(1)
             assert not coordinator.ready, "it has noticed"
         else:
