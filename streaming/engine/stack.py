@@ -15,10 +15,13 @@ from typing import Any
 def where(task: asyncio.Task[Any]) -> str:
     """The innermost line of the coroutines that a task awaits, as ``file.py:12 in function``.
 
-    The chain is followed through coroutines and generators; what is behind (a future, a task) has no line.
+    The chain is followed through coroutines and generators; what is behind (a future, a task) has no line. A task that
+    does not wait is running right now: then it is asked from another thread, and stands where its own thread does.
     """
     place = "before its first line"
     awaited: Any = task.get_coro()
+    if isinstance(awaited, CoroutineType) and awaited.cr_running:
+        return where_thread(_thread_of(awaited.cr_frame))
     while awaited is not None:
         if isinstance(awaited, CoroutineType):
             frame, code, following = awaited.cr_frame, awaited.cr_code, awaited.cr_await
@@ -40,6 +43,17 @@ def where_thread(ident: int) -> str:
         frame = frame.f_back
     found = frame or innermost
     return "nowhere: its thread is gone" if found is None else _line(found.f_code, found.f_lineno)
+
+
+def _thread_of(wanted: FrameType | None) -> int:
+    """The thread that is executing a frame; 0 if it has just left it."""
+    for ident, innermost in sys._current_frames().items():
+        frame: FrameType | None = innermost
+        while frame is not None and frame is not wanted:
+            frame = frame.f_back
+        if frame is not None:
+            return ident
+    return 0
 
 
 def _is_library(code: CodeType) -> bool:

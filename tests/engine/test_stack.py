@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import types
 from collections.abc import AsyncIterator, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from streaming.engine.stack import where, where_thread
+from streaming.engine.stack import _thread_of, where, where_thread
 
 
 async def sleep_inside() -> None:
@@ -141,3 +143,31 @@ def test_a_thread_that_is_only_library_is_named_by_its_innermost_line() -> None:
 
 def test_a_thread_that_has_ended_stands_nowhere() -> None:
     assert where_thread(0) == "nowhere: its thread is gone"
+
+
+async def test_a_task_that_holds_up_its_loop_stands_where_its_own_thread_does() -> None:
+    """Asked from another thread: nobody else is left to ask."""
+
+    async def block() -> str:
+        return another.submit(where, task).result()
+
+    async def outside() -> str:
+        return await block()
+
+    with ThreadPoolExecutor() as another:
+        task = asyncio.create_task(outside())
+        assert await task == line_of(block)
+
+
+def test_a_frame_that_no_thread_executes_any_more_is_nowhere() -> None:
+    frame = inspect.currentframe()
+    assert frame is not None
+
+    assert where_thread(_thread_of(frame)) != "nowhere: its thread is gone", "this one is being executed"
+    assert where_thread(_thread_of(left_frame())) == "nowhere: its thread is gone"
+
+
+def left_frame() -> types.FrameType:
+    frame = inspect.currentframe()
+    assert frame is not None
+    return frame
