@@ -36,7 +36,7 @@ class Drain:
         self._cancel_grace_s = cancel_grace_s
         self._alarm = Alarm()
         self._stop_at = self._abandon_at = self._end_at = math.inf
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[int] | None = None
 
     def begin(self, grace_s: float) -> None:
         """Close the doors, or shorten a drain that has begun."""
@@ -52,13 +52,17 @@ class Drain:
         """A task has ended: maybe nothing is left to wait for."""
         self._alarm.ring()
 
-    async def run(self, running: Collection[Runner]) -> None:
-        """Drain; ``running`` shrinks meanwhile."""
+    async def run(self, running: Collection[Runner]) -> int:
+        """Drain; ``running`` shrinks meanwhile.
+
+        Returns:
+            How many events could not be stored.
+        """
         if self._task is None:
             self._task = asyncio.create_task(self._run(running), name="streaming-drain")
-        await asyncio.shield(self._task)
+        return await asyncio.shield(self._task)
 
-    async def _run(self, running: Collection[Runner]) -> None:
+    async def _run(self, running: Collection[Runner]) -> int:
         _log.info("draining", running=len(running), grace_s=self._seconds_left())
         await self._until_empty(running, lambda: self._stop_at)
         for runner in list(running):
@@ -72,6 +76,7 @@ class Drain:
             _log.error("events could not be stored before the end", events=lost)
         await self._until_empty(running, lambda: math.inf)
         _log.info("drained")
+        return lost
 
     async def _until_empty(self, running: Collection[Runner], until: Callable[[], float]) -> None:
         loop = asyncio.get_running_loop()
