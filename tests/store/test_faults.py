@@ -24,7 +24,7 @@ def connect() -> Iterator[Connect]:
     with ExitStack() as stack:
 
         def connected(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
-            return stack.enter_context(closing(sqlite3.connect(path, timeout)))
+            return stack.enter_context(closing(sqlite3.connect(path, timeout=timeout)))
 
         yield connected
 
