@@ -24,8 +24,10 @@ from streaming.rules.sse import frame
 if TYPE_CHECKING:
     from streaming.engine.hub import Hub, Log
 
-#: Stored events that are read at once.
-PAGE = 500
+#: Stored events that are read at once: at first, and at most. In between twice as many as fitted into the last write,
+#: for what does not fit is read again.
+PAGE_FIRST = 64
+PAGE_MAX = 512
 
 #: Seconds until a reader asks a store again that could not be read.
 RETRY_S = 1.0
@@ -41,7 +43,7 @@ class Subscription(ABC):
         cursor: where to begin: behind this event, 0 for the first.
     """
 
-    __slots__ = ("_alarm", "_closed", "_hub", "_nudged", "cursor")
+    __slots__ = ("_alarm", "_closed", "_hub", "_nudged", "_page", "cursor")
 
     def __init__(self, hub: Hub, cursor: int) -> None:
         self.cursor = cursor
@@ -49,6 +51,7 @@ class Subscription(ABC):
         self._alarm = Alarm()
         self._closed = False
         self._nudged = False
+        self._page = PAGE_FIRST
 
     @property
     def finished(self) -> bool:
@@ -104,7 +107,9 @@ class Subscription(ABC):
 
     async def _stored(self) -> Batch | None:
         try:
-            return await self._read_store()
+            batch = await self._read_store()
+            self._page = min(PAGE_MAX, max(PAGE_FIRST, 2 * len(batch.events)))
+            return batch
         except StoreUnavailable as problem:
             if self._hub.closed:
                 return None
@@ -144,7 +149,7 @@ class LogSubscription(Subscription):
     async def _read_store(self) -> Batch:
         window = self._task_log.window
         upto = window.committed
-        events = await self._hub.journal.events_after(window.task_id, self.cursor, last_seq=upto, limit=PAGE)
+        events = await self._hub.journal.events_after(window.task_id, self.cursor, last_seq=upto, limit=self._page)
         whole = with_gap(events, task_id=window.task_id, after=self.cursor, upto=upto, time=self._hub.now())
         return batch_of((event, frame(event)) for event in whole)
 
@@ -168,7 +173,7 @@ class FeedSubscription(Subscription):
 
     async def _read_store(self) -> Batch:
         upto = self._hub.feed.last
-        items = await self._hub.journal.feed_after(self.cursor, last_position=upto, limit=PAGE)
+        items = await self._hub.journal.feed_after(self.cursor, last_position=upto, limit=self._page)
         # Where nothing is left between the cursor and the window, the rest has been deleted.
         return feed_batch(items, self._wanted, self.cursor) if items else Batch((), upto, b"")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.engine.subscription import PAGE, RETRY_S, Subscription
+from streaming.engine.subscription import PAGE_MAX, RETRY_S, Subscription
 from streaming.errors import BadCursor, StoreUnavailable
 from streaming.rules.feed import FeedFilter
 from tests.engine.hubs import Desk, seqs, to_end
@@ -52,11 +52,11 @@ async def test_a_reader_goes_on_behind_its_cursor() -> None:
 async def test_a_long_history_is_read_page_by_page() -> None:
     async with Desk() as desk:
         log = await desk.log()
-        await desk.emit(log, 2 * PAGE + 10)
+        await desk.emit(log, 2 * PAGE_MAX + 10)
         reader = desk.hub.read(log, 0)
         await desk.end(log)
 
-        assert await to_end(reader) == list(range(1, 2 * PAGE + 14))
+        assert await to_end(reader) == list(range(1, 2 * PAGE_MAX + 14))
 
 
 async def test_the_end_comes_after_the_terminal_event_and_stays() -> None:
@@ -364,11 +364,11 @@ async def test_a_follower_gets_only_what_it_wants_and_its_cursor_moves_over_the_
 async def test_a_follower_passes_over_a_long_history_that_it_does_not_want() -> None:
     async with Desk() as desk:
         log = await desk.log()
-        await desk.emit(log, 2 * PAGE)
+        await desk.emit(log, 2 * PAGE_MAX)
         follower = desk.hub.follow(0, FeedFilter(types=frozenset({"completed"})))
         await desk.end(log)
 
-        assert await seqs(follower, 1) == [2 * PAGE + 3]
+        assert await seqs(follower, 1) == [2 * PAGE_MAX + 3]
 
 
 async def test_a_follower_whose_history_was_deleted_goes_on_with_what_is_left() -> None:
