@@ -150,8 +150,11 @@ class TaskContext:
         reported in the log and loses its protection.
 
         Args:
-            reason: shown to readers.
+            reason: shown to readers, at most 1,000 characters.
             at_most_s: seconds.
+
+        Raises:
+            InvalidEvent: the reason is no such text, or ``at_most_s`` is no positive number.
         """
         section = self._teller.enter(reason, at_most_s)
         try:

@@ -25,6 +25,7 @@ from streaming.rules.sse import check_type
 from streaming.rules.stopping import Section
 
 PROGRESS_MESSAGE_MAX = 1000
+SECTION_REASON_MAX = 1000
 
 #: Log lines written without an await may fill the backlog so many times over.
 UNAWAITED_BACKLOGS = 4
@@ -81,10 +82,15 @@ class LogTeller:
         if self._hub.full(self._log):
             await self._hub.room(self._log)
 
-    def enter(self, reason: str, at_most_s: float) -> Section:
+    def enter(self, reason: object, at_most_s: float) -> Section:
         """Begin a protected section."""
         if not 0 < at_most_s < math.inf:
             raise InvalidEvent(f"at_most_s is a positive number of seconds, not {at_most_s!r:.64}.")
+        if not isinstance(reason, str) or len(reason) > SECTION_REASON_MAX:
+            raise InvalidEvent(
+                f"The reason of a protected section is a text of at most {SECTION_REASON_MAX} characters."
+            )
+        self._payload("protected", reason)  # who cancels is told it, and must not be the one who finds it unfit
         section = Section(reason, asyncio.get_running_loop().time() + at_most_s)
         self.sections.append(section)
         self._on_enter()
@@ -108,7 +114,8 @@ class LogTeller:
                 _log.warning("a protected section overran", task_id=self._log.record.id, section=section.reason)
                 if not self._log.lost:
                     message = f"The protected section {section.reason!r} overran and is protected no more."
-                    self.tell_log("warning", message, {"section": section.reason})
+                    line = {"section": section.reason, "level": "warning", "message": message}
+                    self._hub.append(self._log, "log", encode_payload(line))  # ours: the handler's limits do not hold
 
     def _payload(self, type: str, data: object) -> str:
         try:
