@@ -1,0 +1,335 @@
+"""What a handler says is checked before it takes a place in the log; what it protects has a reason and a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+
+from streaming.engine.hub import Log
+from streaming.engine.teller import PROGRESS_MESSAGE_MAX, SECTION_REASON_MAX, UNAWAITED_BACKLOGS, LogTeller
+from streaming.errors import EventTooLarge, InvalidEvent, TaskEnded
+from streaming.events import Event
+from streaming.records import Progress
+from tests.engine.hubs import Desk
+
+pytestmark = pytest.mark.clock("virtual")
+
+
+class Told:
+    """A teller with its log, and what it told the runner."""
+
+    def __init__(self, desk: Desk, log: Log) -> None:
+        self.desk = desk
+        self.log = log
+        self.calls: list[str] = []
+        self.cancelled = False
+        self.teller = LogTeller(desk.hub, log, desk.settings, lambda: self.calls.append("enter"), self.left)
+
+    def left(self) -> bool:
+        self.calls.append("leave")
+        return self.cancelled
+
+    async def events(self) -> list[Event]:
+        await self.desk.hub.committed()
+        return await self.desk.store.events_after("a", 2, last_seq=10**6, limit=10**6)
+
+    async def last(self) -> tuple[str, Any]:
+        event = (await self.events())[-1]
+        return event.type, event.data
+
+
+async def told(desk: Desk) -> Told:
+    return Told(desk, await desk.log())
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_event_gets_the_next_seq() -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        assert [it.teller.tell("tick", {"n": n}) for n in range(3)] == [3, 4, 5]
+        assert [event.data for event in await it.events()] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize("type", ["running", "progress", "gap", "retrying", "a b", "", "x" * 65])
+async def test_a_type_that_a_handler_may_not_use_takes_no_place(type: str) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        with pytest.raises(InvalidEvent):
+            it.teller.tell(type, {})
+
+        assert it.teller.tell("tick", {}) == 3
+
+
+@pytest.mark.parametrize("data", [object(), math.nan, "\ud800", {1, 2}])
+async def test_data_without_a_json_form_takes_no_place(data: object) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        with pytest.raises(InvalidEvent, match="The data of event 'tick' has no JSON form"):
+            it.teller.tell("tick", data)
+
+        assert it.teller.tell("tick", {}) == 3
+
+
+@pytest.mark.parametrize(("text", "size"), [("x" * 98, 100), ("ä" * 49, 100)])
+async def test_an_event_may_have_the_limit(text: str, size: int) -> None:
+    async with Desk(event_bytes_max=100) as desk:
+        it = await told(desk)
+
+        assert it.teller.tell("tick", text) == 3
+
+
+@pytest.mark.parametrize(("text", "size"), [("x" * 99, 101), ("ä" * 49 + "x", 101)])
+async def test_an_event_with_one_byte_more_takes_no_place(text: str, size: int) -> None:
+    async with Desk(event_bytes_max=100) as desk:
+        it = await told(desk)
+
+        with pytest.raises(EventTooLarge, match=f"has {size} bytes; at most 100 are possible"):
+            it.teller.tell("tick", text)
+
+        assert it.teller.tell("tick", {}) == 3
+
+
+async def test_nothing_can_be_said_after_the_end() -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+        await desk.end(it.log)
+
+        with pytest.raises(TaskEnded):
+            it.teller.tell("tick", {})
+        with pytest.raises(TaskEnded):
+            it.teller.tell_progress(50, None)
+        with pytest.raises(TaskEnded):
+            it.teller.tell_log("info", "late", {})
+
+
+# -- progress ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("percent", [0, 100, 33.3, 0.0])
+async def test_progress_is_an_event_and_stands_in_the_record(percent: float) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+        it.teller.tell_progress(percent, "2 of 5")
+
+        assert await it.last() == ("progress", {"percent": float(percent), "message": "2 of 5"})
+        assert it.log.snapshot().progress == Progress(float(percent), "2 of 5")
+
+
+@pytest.mark.parametrize("percent", [-0.1, 100.1, math.nan, math.inf, "50", None, True, [], "9" * 10_000])
+async def test_progress_that_is_no_percentage_takes_no_place(percent: Any) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        with pytest.raises(InvalidEvent, match="Progress is a number from 0 to 100") as caught:
+            it.teller.tell_progress(percent, None)
+
+        assert len(caught.value.detail) < 200
+        assert it.teller.tell("tick", {}) == 3
+        assert it.log.record.progress is None
+
+
+@pytest.mark.parametrize("message", [7, b"x", "x" * (PROGRESS_MESSAGE_MAX + 1)])
+async def test_a_progress_message_is_a_short_text(message: Any) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        with pytest.raises(InvalidEvent, match="A progress message is a text"):
+            it.teller.tell_progress(50, message)
+        it.teller.tell_progress(50, "x" * PROGRESS_MESSAGE_MAX)
+
+
+async def test_a_progress_message_that_utf8_cannot_carry_leaves_the_record_alone() -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        with pytest.raises(InvalidEvent, match="has no JSON form"):
+            it.teller.tell_progress(50, "\ud800")
+
+        assert it.log.record.progress is None
+
+
+# -- log lines ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_log_line_has_its_message_its_level_and_its_fields() -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+        it.teller.tell_log("warning", "warm", {"degrees": 40})
+
+        assert await it.last() == ("log", {"degrees": 40, "level": "warning", "message": "warm"})
+
+
+async def test_a_field_cannot_pretend_to_be_the_message() -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+        it.teller.tell_log("info", "true", {"message": "false", "level": "error"})
+
+        assert await it.last() == ("log", {"level": "info", "message": "true"})
+
+
+async def test_lines_without_an_await_have_a_limit() -> None:
+    async with Desk(backlog_events_max=2) as desk:
+        it = await told(desk)
+        desk.store.hold()
+        for _ in range(2 * UNAWAITED_BACKLOGS):
+            it.teller.tell_log("info", "line", {})
+
+        with pytest.raises(InvalidEvent, match=r"await ctx\.log"):
+            it.teller.tell_log("info", "line", {})
+
+        desk.store.release()
+        await desk.hub.committed()
+        it.teller.tell_log("info", "line", {})
+
+
+async def test_room_waits_only_while_there_is_none() -> None:
+    async with Desk(backlog_events_max=1) as desk:
+        it = await told(desk)
+        await it.teller.room()
+        desk.store.hold()
+        it.teller.tell("tick", {})
+        waiting = asyncio.create_task(it.teller.room())
+        await asyncio.sleep(1)
+        assert not waiting.done()
+
+        desk.store.release()
+
+        await waiting
+
+
+# -- protected sections ------------------------------------------------------------------------------------------------
+
+
+async def test_a_section_holds_until_it_is_left_and_the_runner_hears_of_both() -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+        assert it.teller.held_by() is None
+
+        section = it.teller.enter("pay", 5.0)
+        assert it.teller.held_by() == "pay"
+        await it.teller.leave(section)
+
+        assert it.teller.held_by() is None
+        assert it.calls == ["enter", "leave"]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_of_two_sections_the_last_one_that_is_left_lets_go(order: tuple[int, int]) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+        sections = [it.teller.enter("pay", 5.0), it.teller.enter("pay", 5.0)]
+
+        await it.teller.leave(sections[order[0]])
+        assert it.teller.held_by() == "pay"
+        await it.teller.leave(sections[order[1]])
+
+        assert it.teller.held_by() is None
+
+
+async def test_a_cancel_that_was_held_back_arrives_where_the_section_ends() -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        async def handler() -> str:
+            section = it.teller.enter("pay", 5.0)
+            await asyncio.sleep(1)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()  # what the runner does in `left`
+            it.cancelled = True
+            await it.teller.leave(section)
+            return "went on"
+
+        handling = asyncio.create_task(handler())
+        await asyncio.wait({handling})
+
+        assert handling.cancelled()
+
+
+@pytest.mark.parametrize("at_most_s", [0, -1, math.inf, math.nan])
+async def test_a_section_has_a_positive_limit(at_most_s: float) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        with pytest.raises(InvalidEvent, match="at_most_s is a positive number of seconds"):
+            it.teller.enter("pay", at_most_s)
+
+        assert it.teller.sections == []
+
+
+@pytest.mark.parametrize("reason", ["\ud800", "x" * (SECTION_REASON_MAX + 1), 7, None])
+async def test_a_section_has_a_reason_that_readers_can_be_told(reason: Any) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        with pytest.raises(InvalidEvent):
+            it.teller.enter(reason, 5.0)
+
+        assert it.teller.sections == []
+        assert it.calls == []
+        it.teller.enter("x" * SECTION_REASON_MAX, 5.0)
+
+
+async def test_an_overrun_is_reported_once_and_ends_the_protection() -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+        late, later = it.teller.enter("pay", 5.0), it.teller.enter("refund", 9.0)
+        await asyncio.sleep(5)
+
+        it.teller.report_overruns(5.0)
+        it.teller.report_overruns(6.0)
+
+        assert [event.data for event in await it.events()] == [
+            {
+                "section": "pay",
+                "level": "warning",
+                "message": "The protected section 'pay' overran and is protected no more.",
+            }
+        ]
+        assert (late.overrun, later.overrun) == (True, False)
+        assert it.teller.held_by() == "refund"
+
+
+async def test_an_overrun_is_reported_also_where_the_handler_may_write_no_more_lines() -> None:
+    async with Desk(backlog_events_max=1) as desk:
+        it = await told(desk)
+        it.teller.enter("pay", 5.0)
+        desk.store.hold()
+        for _ in range(UNAWAITED_BACKLOGS):
+            it.teller.tell_log("info", "line", {})
+
+        it.teller.report_overruns(5.0)
+
+        desk.store.release()
+        assert (await it.last())[1]["section"] == "pay"
+
+
+async def test_an_overrun_of_a_lost_task_is_only_a_log_line_of_ours() -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+        section = it.teller.enter("pay", 5.0)
+        await desk.end_elsewhere("a")
+        await desk.emit(it.log)
+
+        it.teller.report_overruns(5.0)
+
+        assert section.overrun
+
+
+async def test_the_report_of_an_overrun_fits_whatever_the_limit_of_an_event() -> None:
+    async with Desk(event_bytes_max=10) as desk:
+        it = await told(desk)
+        section = it.teller.enter("p", 5.0)
+
+        it.teller.report_overruns(5.0)
+
+        assert section.overrun
+        assert (await it.last())[1]["section"] == "p"
