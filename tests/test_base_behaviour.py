@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from streaming import TaskContext, TaskStatus, task
 from streaming.engine.journal import RecordQuery
 from streaming.errors import TaskNotFound
 from streaming.rules.log import Batch
+from streaming.tasks import countdown
 from tests.kit import build, collect, events_of, types
 from tests.leftovers import leftovers
 from tests.stage import now, ticks
+from tests.web.live import live
 
 pytestmark = pytest.mark.clock("virtual")
 
@@ -176,3 +179,124 @@ async def test_an_unknown_task_is_not_found() -> None:
         for ask in (coordinator.get, coordinator.watch, coordinator.cancel_task, coordinator.result):
             with pytest.raises(TaskNotFound):
                 await ask("0" * 32)
+
+
+# -- over real HTTP ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("base", 8)
+async def test_the_stream_over_real_http_is_the_log_on_the_wire() -> None:
+    async with live() as server:
+        task_id = await server.start()
+        async with server.http.stream("GET", f"/tasks/{task_id}/events") as answer:
+            server.puppet.emit(task_id, "tick", {"n": 1})
+            server.puppet.finish(task_id, "the result")
+            wire = (await answer.aread()).decode()
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-store"
+    assert wire.startswith("retry: 2000\nid: 1\nevent: pending\n")
+    blocks = [dict(line.split(": ", 1) for line in block.splitlines()) for block in wire.split("\n\n") if block]
+    assert [(block["id"], block["event"]) for block in blocks] == [
+        ("1", "pending"),
+        ("2", "running"),
+        ("3", "tick"),
+        ("4", "completed"),
+    ]
+    data = [json.loads(block["data"]) for block in blocks]
+    assert data[2].items() >= {"seq": 3, "task_id": task_id, "type": "tick", "data": {"n": 1}}.items()
+    assert data[3]["data"] == {"result": "the result"}
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("base", 8)
+async def test_one_request_starts_a_task_and_watches_it_and_asking_again_after_the_end_answers_204() -> None:
+    async with live([countdown]) as server:
+        body = {"type": "countdown", "params": {"count": 2, "interval": 0}}
+        events = await server.all_sse("/tasks", method="POST", json=body)
+        again = await server.http.get(
+            f"/tasks/{events[0].json()['task_id']}/events", headers={"Last-Event-ID": events[-1].id}
+        )
+
+    assert [event.event for event in events if event.event != "progress"] == [
+        "pending",
+        "running",
+        "tick",
+        "tick",
+        "completed",
+    ]
+    assert again.status_code == 204
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("base", 9)
+async def test_health_says_alive_and_readiness_says_whether_a_start_would_be_accepted() -> None:
+    async with live() as server:
+        alive, ready = await server.http.get("/healthz"), await server.http.get("/readyz")
+        assert (alive.status_code, alive.json()["status"]) == (200, "ok")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+
+        await server.coordinator.shutdown(0.1)
+        alive, ready = await server.http.get("/healthz"), await server.http.get("/readyz")
+        assert alive.status_code == 200, "still alive"
+        assert (ready.status_code, ready.json()["code"]) == (503, "draining")
+        assert "retry-after" in ready.headers
+        refused = await server.http.post("/tasks", json={"type": "count"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "draining"), "as readiness said"
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("base", 10)
+async def test_a_finished_tasks_record_and_result_come_by_plain_get() -> None:
+    async with live() as server:
+        started = await server.http.post("/tasks", json={"type": "count", "params": {"n": 2}})
+        answer = await server.http.get(started.headers["location"], params={"wait_s": 10})
+        plain = await server.http.get(started.headers["location"])
+
+    assert answer.status_code == plain.status_code == 200
+    assert answer.json() == plain.json()
+    kept = plain.json()
+    assert (kept["status"], kept["result"], kept["error"], kept["last_seq"]) == ("completed", 2, None, 5)
+    assert kept["created_at"] <= kept["started_at"] <= kept["finished_at"]
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("base", 11)
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("DELETE", "")], ids=str
+)
+async def test_an_unknown_task_is_404_with_a_problem_by_every_route(method: str, path: str) -> None:
+    async with live() as server:
+        answer = await server.http.request(method, f"/tasks/{'0' * 32}{path}")
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json().items() >= {"status": 404, "code": "not_found", "errors": []}.items()
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("base", 12)
+async def test_three_concurrent_connections_get_the_same_bytes() -> None:
+    async with live() as server:
+        task_id = await server.start()
+
+        async def wire() -> bytes:
+            async with server.http.stream("GET", f"/tasks/{task_id}/events") as answer:
+                connected.put_nowait(None)
+                return await answer.aread()
+
+        connected: asyncio.Queue[None] = asyncio.Queue()
+        readers = [asyncio.create_task(wire()) for _ in range(3)]
+        for _ in readers:
+            await connected.get()
+        assert server.readers == 3, "all at once"
+        for number in range(50):
+            server.puppet.emit(task_id, "tick", {"n": number})
+        server.puppet.finish(task_id)
+        wires = await asyncio.gather(*readers)
+        await server.quiet()
+
+    assert wires[0].count(b"\nevent: tick\n") == 50
+    assert wires[0] == wires[1] == wires[2]

@@ -13,11 +13,15 @@ import pytest
 
 import streaming
 from streaming import TaskContext, TaskStatus, task
+from streaming.config import Settings
 from streaming.errors import StoreUnavailable, TaskNotFound, TaskTerminal
 from streaming.records import CancelOutcome
+from streaming.tasks import built_in
 from tests.kit import build, collect, events_of, types
 from tests.leftovers import leftovers
+from tests.remote import remote, soon
 from tests.stage import Gate, broken, deaf, forever, gone, instant, now, rounds, running, tidy
+from tests.web.live import live
 
 pytestmark = pytest.mark.clock("virtual")
 
@@ -260,6 +264,25 @@ async def test_a_handler_left_behind_may_fail_later_without_a_word_on_stderr() -
 
     assert complaints == []
     assert (await store.record(task_id)).status is TaskStatus.INTERRUPTED
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("cancellation", 12)
+async def test_an_http_fetch_cancelled_in_flight_closes_its_connection() -> None:
+    fetches = built_in(Settings(fetch_allow=["127.0.0.1"]))
+    async with remote(silent_after="half of the body") as far, live(fetches) as server:
+        task_id = await server.start("http_fetch", params={"url": far.url})
+        async with server.sse(f"/tasks/{task_id}/events") as events:
+            await soon(far.silent)
+            while (await anext(events)).event != "response":
+                pass
+            answer = await server.http.post(f"/tasks/{task_id}/cancel", params={"wait_s": 10}, json={"reason": "late"})
+            await soon(far.closed)
+            rest = [event.event async for event in events]
+
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["cancel"]["outcome"]) == ("cancelled", "stopped")
+    assert [event for event in rest if event != "progress"] == ["cancel_requested", "cancelled"]
 
 
 @pytest.mark.scenario("cancellation", 13)

@@ -19,10 +19,12 @@ from streaming.errors import StoreUnavailable, TaskNotFound, TaskTerminal
 from streaming.events import Event
 from streaming.records import CancelOutcome, CancelReceipt
 from streaming.rules.lifecycle import TERMINAL
+from streaming.tasks import http_fetch
 from streaming.web.application import Application
 from tests.engine.hubs import end_elsewhere
 from tests.kit import TestedStore, build, collect, events_of, types
 from tests.leftovers import leftovers
+from tests.remote import SILENT_AFTER, remote, soon
 from tests.simulation import READERS, simulate
 from tests.stage import Gate, broken, deaf, forever, instant, now, rounds, running, ticks, tidy
 
@@ -418,6 +420,61 @@ async def test_a_start_that_meets_a_completion_gets_the_place_that_becomes_free(
         assert (await coordinator.get(first)).status is TaskStatus.COMPLETED
 
     assert record.status is TaskStatus.COMPLETED
+    assert leftovers(coordinator) == {}
+
+
+# -- the network ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("races", 10)
+@pytest.mark.parametrize("phase", ["the start", *SILENT_AFTER])
+async def test_an_http_fetch_is_cancelled_in_flight_wherever_it_is(phase: str) -> None:
+    fetch = http_fetch(Settings(fetch_allow=["127.0.0.1"]))
+    silent_after = "the request" if phase == "the start" else phase
+    coordinator, store = build([fetch])
+    async with remote(silent_after) as far, coordinator:
+        started, _ = await coordinator.start("http_fetch", {"url": far.url})
+        if phase != "the start":
+            await soon(far.silent)
+        answer = await asked(asyncio.create_task(coordinator.cancel_task(started.id, wait_s=10)))
+        record = await coordinator.get(started.id)
+        if far.silent.is_set():
+            await soon(far.closed)
+
+    assert ends(store, started.id) == [record.status]
+    if phase == "all":
+        assert record.status in {"cancelled", "completed"}, "whichever was first"
+    else:
+        assert record.status is TaskStatus.CANCELLED
+    if isinstance(answer, CancelReceipt):
+        assert answer == record.cancel
+    assert leftovers(coordinator) == {}
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("races", 11)
+@pytest.mark.parametrize("silent_after", ["the request", "the head", "half of the body"])
+@pytest.mark.parametrize("first", ["the network", "the task"])
+async def test_a_network_that_times_out_during_a_fetch_is_a_failure_and_not_the_timeout_of_the_task(
+    first: str, silent_after: str
+) -> None:
+    short_s, long_s = 0.05, 60
+    read_s, timeout_s = (short_s, long_s) if first == "the network" else (long_s, short_s)
+    fetch = http_fetch(Settings(fetch_allow=["127.0.0.1"]), read_s=read_s)
+    coordinator, store = build([fetch])
+    async with remote(silent_after) as far, coordinator:
+        started, _ = await coordinator.start("http_fetch", {"url": far.url}, timeout_s=timeout_s)
+        record = await coordinator.wait(started.id, 10)
+        if far.silent.is_set():
+            await soon(far.closed)
+
+    assert record.error is not None
+    if first == "the network":
+        assert (record.status, record.error.code) == (TaskStatus.FAILED, "fetch_timeout")
+    else:
+        assert (record.status, record.error.code) == (TaskStatus.TIMED_OUT, "timed_out")
+    assert ends(store, started.id) == [record.status]
     assert leftovers(coordinator) == {}
 
 
