@@ -24,7 +24,7 @@ from streaming.config import Settings
 _SILENT = ("uvicorn.access",)
 
 #: They log each request, or each step, of every client at a level that is meant for their own developers.
-_QUIET = ("httpx", "httpcore", "aiosqlite", "alembic", "asyncio", "sqlalchemy")
+_QUIET = ("httpx", "httpcore", "alembic", "asyncio", "sqlalchemy")
 
 #: They come with handlers of their own.
 _ADOPTED = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asgineer")

@@ -21,7 +21,7 @@ from streaming.observe.logs import configure
 def _as_before() -> Iterator[None]:
     """Put back what `configure` changes for the whole process."""
     names = ["", "uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access", "asgineer", "httpx", "asyncio"]
-    names += ["httpcore", "aiosqlite", "alembic", "sqlalchemy"]
+    names += ["httpcore", "alembic", "sqlalchemy"]
     before = [(logger, logger.level, logger.propagate, logger.handlers[:]) for logger in map(logging.getLogger, names)]
     config = structlog.get_config()
     configured = structlog.is_configured()
@@ -133,7 +133,7 @@ def test_the_libraries_handlers_are_taken_away_and_access_lines_with_them(capsys
 
 def test_chatty_libraries_speak_up_only_when_it_matters(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(log_format="json", log_level="debug"))
-    for name in ("httpx", "httpcore", "aiosqlite", "alembic", "asyncio", "sqlalchemy"):
+    for name in ("httpx", "httpcore", "alembic", "asyncio", "sqlalchemy"):
         logging.getLogger(name).info("chatter")
         logging.getLogger(name).warning(name)
     assert len(lines(capsys)) == 6
