@@ -84,6 +84,7 @@ async def test_other_lines_are_not_the_address() -> None:
         with pytest.raises(ServerUnreachable, match="did not start"):
             await server.url()
         assert list(server.last_lines) == [line]
+        assert await server.ended() == 0
 
 
 async def test_a_ctrl_c_at_our_terminal_is_not_for_the_server(tmp_path: Path) -> None:
