@@ -20,18 +20,16 @@ from structlog.testing import capture_logs
 
 from streaming import TaskContext, TaskCoordinator, task
 from streaming.config import Settings
-from streaming.engine.hub import Log
-from streaming.engine.journal import Commit, Committed
 from streaming.errors import StoreUnavailable, TaskTerminal
 from streaming.events import Event
 from streaming.records import CancelOutcome, CancelReceipt, Record, TaskStatus
 from streaming.rules.lifecycle import TERMINAL
-from streaming.rules.log import LogWindow
 from streaming.rules.sse import frame
 from tests.explorer import ExploringLoop, InOrder
 from tests.kit import TestedStore, build
 from tests.leftovers import leftovers
 from tests.stage import gone
+from tests.stumbling import OrderedLog, StumblingStore
 
 READERS = 4
 PAUSES_S = (0.0, 0.0, 0.0, 0.001, 0.3, 1.0)
@@ -57,70 +55,6 @@ class Story:
     logs: list[dict[int, bytes]] = field(default_factory=list)
     early: list[Event] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-
-
-class StumblingStore(TestedStore):
-    """A store that takes its time, and fails now and then, before or after it has stored.
-
-    Attributes:
-        committed: the events that it has.
-        stumbled: whether it has failed.
-        steady: it fails no more.
-    """
-
-    def __init__(self, settings: Settings, chance: random.Random, failures: int) -> None:
-        super().__init__(settings)
-        self.committed: dict[tuple[str, int], Event] = {}
-        self.stumbled = False
-        self.steady = False
-        self._chance = chance
-        self._failures = failures
-
-    async def commit(self, commit: Commit) -> Committed:
-        await self._pause()
-        when = self._stumble()
-        if when == "before":
-            raise StoreUnavailable("The disk is full.")
-        done = await super().commit(commit)
-        for event in commit.events:
-            self.committed[event.task_id, event.seq] = event
-        await self._pause()
-        if when == "after":
-            raise StoreUnavailable("The answer was lost.")
-        return done
-
-    async def outcome(self, commit: Commit) -> Committed | None:
-        await self._pause()
-        if self._stumble():
-            raise StoreUnavailable("The disk cannot be read.")
-        return await super().outcome(commit)
-
-    async def events_after(self, task_id: str, seq: int, *, last_seq: int, limit: int) -> list[Event]:
-        await self._pause()
-        if self._stumble():
-            raise StoreUnavailable("The disk cannot be read.")
-        return await super().events_after(task_id, seq, last_seq=last_seq, limit=limit)
-
-    async def _pause(self) -> None:
-        for _ in range(self._chance.randrange(3)):
-            await asyncio.sleep(0)
-        if self._chance.random() < 0.2:
-            await asyncio.sleep(self._chance.choice((0.001, 0.05)))
-
-    def _stumble(self) -> str | None:
-        if self._failures and not self.steady and self._chance.random() < 0.2:
-            self._failures -= 1
-            self.stumbled = True
-            return self._chance.choice(("before", "after"))
-        return None
-
-
-class OrderedLog(Log):
-    """A log that wakes its readers in the order of their coming, so that a seed means one order."""
-
-    def __init__(self, record: Record, window: LogWindow) -> None:
-        super().__init__(record, window)
-        self.readers = InOrder()  # type: ignore[assignment]  # all that is asked of a set
 
 
 class Life:
