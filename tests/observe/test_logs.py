@@ -136,7 +136,7 @@ def test_chatty_libraries_speak_up_only_when_it_matters(capsys: pytest.CaptureFi
     for name in ("httpx", "httpcore", "alembic", "asyncio", "sqlalchemy"):
         logging.getLogger(name).info("chatter")
         logging.getLogger(name).warning(name)
-    assert len(lines(capsys)) == 6
+    assert len(lines(capsys)) == 5
 
 
 def test_configuring_again_replaces_what_was_there(capsys: pytest.CaptureFixture[str]) -> None:
