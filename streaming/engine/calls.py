@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -63,6 +64,8 @@ class Call:
 
     def where(self, task: asyncio.Task[Any]) -> str:
         """The line on which the handler stands; ``task`` runs this call."""
+        if self._task_type.run_in == "process":
+            return "in a process of its own"
         return where(task) if self._thread is None else where_thread(self._thread)
 
     async def _in_loop(self, arguments: dict[str, Any]) -> Any:
@@ -91,7 +94,7 @@ class Call:
 
     async def _in_process(self, arguments: dict[str, Any]) -> Any:
         """A cancel kills the process."""
-        function = functools.partial(self._task_type.handler, **arguments)
+        function = functools.partial(_apart, self._task_type.handler, arguments)
         return await anyio.to_process.run_sync(function, cancellable=True, limiter=self._processes)
 
     def _enter_thread(self, handler: Callable[[], Any], stopping: threading.Event) -> Any:
@@ -106,3 +109,19 @@ class Call:
     def _with(self, context: object, arguments: dict[str, Any]) -> dict[str, Any]:
         name = self._task_type.context_name
         return arguments if name is None else {**arguments, name: context}
+
+
+def _apart(handler: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """What a worker process calls.
+
+    A Ctrl-C in a terminal, and many a service manager, signal every process at once. When a handler stops is for the
+    server to decide, which kills its workers. (A signal that is caught, unlike one that is ignored, is nothing that
+    the handler's own child processes inherit.)
+    """
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _unmoved)
+    return handler(**arguments)
+
+
+def _unmoved(signum: int, frame: object) -> None:
+    pass
