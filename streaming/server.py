@@ -2,7 +2,7 @@
 
 ``uvicorn streaming.server:app`` and ``streaming serve`` run the same `Server`.
 
-Owns:   what is plugged into what; the lifespan; the signals; the end of the process.
+Owns:   what is plugged into what; the lifespan; the listening socket.
 Uses:   everything below.
 Never:  decides about a task or a request.
 """
@@ -10,10 +10,7 @@ Never:  decides about a task or a request.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
-import threading
 import time
 from types import FrameType
 from typing import Any
@@ -24,20 +21,15 @@ import uvicorn
 
 from streaming.config import Settings, load_settings
 from streaming.engine.coordinator import TaskCoordinator
-from streaming.engine.journal import Journal
 from streaming.engine.registry import Registry
-from streaming.errors import Draining, InvalidSettings, StoreUnavailable, StreamingError
+from streaming.errors import Draining, InvalidSettings, StreamingError
+from streaming.exit import Exit
 from streaming.observe.logs import configure
 from streaming.store import open_store
 from streaming.tasks import built_in
 from streaming.web.application import Application
+from streaming.web.problems import problem
 from streaming.web.request import Receive, Scope, Send
-
-#: A second signal leaves this many seconds.
-FORCED_GRACE_S = 1.0
-
-#: Open streams get this many seconds to send their last event once all logs have ended.
-STREAMS_END_S = 1.0
 
 #: Above the keep-alive time of the usual proxies (60 to 75 s), so that it is never us who closes first.
 KEEP_ALIVE_S = 80
@@ -52,7 +44,10 @@ class Server:
     """The ASGI application, and the life around it.
 
     Args:
-        settings: None reads the environment when the server starts.
+        settings: None reads the environment when the server starts. Whoever gives them reports `failure` as well.
+
+    Attributes:
+        failure: why it did not start.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -66,7 +61,7 @@ class Server:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif self._web is None:
-            raise Draining  # no server sends requests outside of the lifespan
+            await _closed(scope, send)
         else:
             await self._web(scope, receive, send)
 
@@ -79,140 +74,68 @@ class Server:
         await receive()
         try:
             settings = self._settings or load_settings()
-            configure(settings)
-            registry = load_registry(settings)
-            journal = open_store(settings)
-            await journal.open()
         except StreamingError as failure:
-            await self._fail(failure, send)
+            await self._refuse(failure, send)
             return
+        configure(settings)
+        self._exit = way_out = Exit(settings)
         try:
-            await self._serve(settings, registry, journal, receive, send)
-        except StoreUnavailable as failure:
-            await self._fail(failure, send)  # while it recovered: once it serves, the store may come and go
-            return
-        finally:
-            await journal.close()
-            if self._exit is not None:
-                self._exit.done()
-        await send({"type": "lifespan.shutdown.complete"})
-
-    async def _fail(self, failure: StreamingError, send: Send) -> None:
-        self.failure = failure
-        await send({"type": "lifespan.startup.failed", "message": failure.detail})
-
-    async def _serve(
-        self, settings: Settings, registry: Registry, journal: Journal, receive: Receive, send: Send
-    ) -> None:
-        coordinator = TaskCoordinator(registry, journal, settings, wall=time.time, new_id=_new_id)
-        async with coordinator:
-            self._web = Application(coordinator, settings)
-            self._exit = Exit(coordinator, self._web, settings)
-            self._exit.install()
-            _log.info("started", store=settings.store_url.split(":", 1)[0], task_types=len(list(registry)))
+            await self._live(settings, way_out, receive, send)
+        except asyncio.CancelledError:
+            if not way_out.early:
+                raise
+            # A signal has stopped the start. The server that runs us stops by itself, if it thinks that we have begun.
             await send({"type": "lifespan.startup.complete"})
             await receive()
-            await self._exit.drain()
+        except Exception as failure:
+            if self._web is not None:
+                raise
+            await self._refuse(failure, send)
+            return
+        finally:
+            way_out.done()
+            self._exit = self._web = None
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _refuse(self, failure: Exception, send: Send) -> None:
+        """Do not start, and say why: in one line, unless it is a bug."""
+        if isinstance(failure, StreamingError):
+            self.failure = failure
+            message = failure.detail if self._settings is None else ""
+        else:
+            _log.error("the server could not start", exc_info=failure)
+            message = ""
+        await send({"type": "lifespan.startup.failed", "message": message})
+
+    async def _live(self, settings: Settings, way_out: Exit, receive: Receive, send: Send) -> None:
+        registry = load_registry(settings)
+        journal = open_store(settings)
+        await journal.open()
+        try:
+            coordinator = TaskCoordinator(registry, journal, settings, wall=time.time, new_id=_new_id)
+            async with coordinator:
+                self._web = Application(coordinator, settings)
+                way_out.started(coordinator, self._web)
+                _log.info("started", store=settings.store_url.split(":", 1)[0], task_types=len(list(registry)))
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                await way_out.drain()
+        finally:
+            await journal.close()
+
+
+async def _closed(scope: Scope, send: Send) -> None:
+    """Answer a request that came while the start was given up."""
+    if scope["type"] == "http":
+        reply = problem(Draining())
+        headers = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
 
 
 def _new_id() -> str:
     """Ids that sort by time keep new rows together in a store."""
     return uuid_utils.uuid7().hex
-
-
-class Exit:
-    """The way out: from the first signal to the exit of the process, within the grace.
-
-    Signals are taken over from the server that runs us (uvicorn has installed its own before the lifespan begins).
-    It is told to stop only after the drain, so that its door answers 503 meanwhile, and open streams end themselves.
-
-    Args:
-        coordinator: what is drained.
-        web: whose streams and requests end after it.
-        settings: the grace.
-    """
-
-    def __init__(self, coordinator: TaskCoordinator, web: Application, settings: Settings) -> None:
-        self._coordinator = coordinator
-        self._web = web
-        self._settings = settings
-        self._loop = asyncio.get_running_loop()
-        self._previous: dict[int, Any] = {}
-        self._signals = 0
-        self._watchdog: threading.Timer | None = None
-        self._draining: asyncio.Task[None] | None = None
-        self._flushed = False
-
-    def install(self) -> None:
-        """Take over SIGTERM and SIGINT, where this is the main thread and a server has handlers of its own."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            previous = signal.getsignal(signum)
-            if callable(previous) and previous is not signal.default_int_handler:
-                self._previous[signum] = previous
-                signal.signal(signum, self.on_signal)
-
-    def on_signal(self, signum: int, frame: FrameType | None = None) -> None:
-        """First signal: drain. Another one: now."""
-        self._signals += 1
-        grace_s = self._settings.grace_s if self._signals == 1 else min(FORCED_GRACE_S, self._settings.grace_s)
-        self._watch(grace_s)
-        self._loop.call_soon_threadsafe(self._begin, signum, grace_s)
-
-    def _begin(self, signum: int, grace_s: float) -> None:
-        name = signal.Signals(signum).name
-        _log.info("signal", signal=name, grace_s=grace_s, forced=self._signals > 1)
-        if self._draining is None:
-            self._draining = self._loop.create_task(self._drain(signum, grace_s), name="streaming-exit")
-        else:
-            self._coordinator.hurry(grace_s)
-
-    async def _drain(self, signum: int, grace_s: float) -> None:
-        await self._coordinator.shutdown(grace_s)
-        await self._web.end(STREAMS_END_S)
-        self._release(signum)
-
-    async def drain(self) -> None:
-        """Wait for the drain; begin it if no signal has."""
-        if self._draining is None:
-            await self._coordinator.shutdown()
-            await self._web.end(STREAMS_END_S)
-        else:
-            await asyncio.shield(self._draining)
-
-    def _release(self, signum: int) -> None:
-        """Let the server that runs us stop: uvicorn without noting the signal, so that it exits with status 0."""
-        previous = self._previous.get(signum)
-        owner = getattr(previous, "__self__", None)
-        if isinstance(owner, uvicorn.Server):
-            owner.should_exit = True
-        elif previous is not None:
-            previous(signum, None)
-
-    def done(self) -> None:
-        """Everything is stored: what is left of the process (stuck handlers, threads) must not hold it."""
-        self._flushed = True
-        for signum, previous in self._previous.items():
-            signal.signal(signum, previous)
-        if self._watchdog is not None:
-            self._watch(min(0.5, FORCED_GRACE_S))
-
-    def _watch(self, grace_s: float) -> None:
-        """Exit after ``grace_s`` whatever happens, also while the loop is blocked."""
-        if not self._previous:
-            return  # the process is not ours
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-        self._watchdog = threading.Timer(grace_s, self._exit_now)
-        self._watchdog.daemon = True
-        self._watchdog.start()
-
-    def _exit_now(self) -> None:
-        if not self._flushed:
-            for task_id, place in self._coordinator.places():
-                _log.error("unfinished at the end of the grace", task_id=task_id, where=place)
-        os._exit(0 if self._flushed else 1)
 
 
 def load_registry(settings: Settings) -> Registry:
@@ -256,9 +179,12 @@ def run(settings: Settings) -> int:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
     )
-    uvicorn.Server(config).run(sockets=[listener])
-    if server.failure is not None:
-        raise server.failure
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except SystemExit:  # the way in which uvicorn says that the application has not started
+        if server.failure is None:
+            raise
+        raise server.failure from None
     return 0
 
 
