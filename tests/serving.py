@@ -1,0 +1,48 @@
+"""``streaming serve`` as a process for the tests of the documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def serving(folder: Path, *words: str, **environment: str) -> Iterator[str]:
+    """Run a server in ``folder``, and yield its URL once it accepts tasks; it must end with status 0."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streaming.cli", "serve", *words, "--log-format", "json"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "STREAMING_PORT": "0", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    draining = threading.Thread(target=process.stderr.read)
+    try:
+        url = ""
+        for line in process.stderr:
+            entry = json.loads(line)
+            url = entry.get("url", url)
+            if entry["event"] == "started":
+                break
+        else:
+            raise AssertionError("the server did not start")
+        draining.start()
+        yield url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        if draining.ident is not None:
+            draining.join()
+        process.stderr.close()

@@ -1,0 +1,147 @@
+"""Every example runs as it stands, against a real server process."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from streaming.client import Client
+from streaming.rules.lifecycle import TERMINAL
+from tests.serving import ROOT, serving
+
+EXAMPLES = ROOT / "examples"
+PAGES = {
+    "/": '<a href="/one">1</a> <a href="two">2</a> <a href="http://elsewhere.invalid/">out</a> <a href="http://[">bad</a>',
+    "/one": '<a href="/">back</a> <a href="/missing">gone</a>',
+    "/two": "no links",
+}
+
+pytestmark = pytest.mark.process
+
+
+class _Site(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        page = PAGES.get(self.path)
+        self.send_response(404 if page is None else 200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write((page or "").encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A server that has the examples, the site that it may crawl, and where it writes."""
+
+    url: str
+    site: str
+    report: Path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("examples")
+    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Site)
+    thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    host = f"127.0.0.1:{site.server_port}"
+    report = folder / "report.json"
+    environment = {"CRAWL_HOSTS": host, "CRAWL_REPORT": str(report)}
+    try:
+        with serving(folder, "examples.tokens", "examples.crawl", **environment) as url:
+            yield Place(url, f"http://{host}/", report)
+    finally:
+        site.shutdown()
+        thread.join()
+        site.server_close()
+
+
+def run(*words: str) -> str:
+    """Run an example as a user does, and return what it prints."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_watch_tokens_prints_the_text_as_it_comes_and_the_end(place: Place) -> None:
+    printed = run("-m", "examples.watch_tokens", place.url, "hello").splitlines()
+
+    assert len(printed) == 2
+    assert printed[0].strip()
+    assert printed[1] == "completed: 12 tokens"
+
+
+async def test_a_cancelled_stream_of_tokens_keeps_what_it_has(place: Place) -> None:
+    async with Client(place.url) as client:
+        task = await client.start("tokens", {"prompt": "long", "tokens_max": 4096})
+        async for event in client.watch(task.id):
+            if event.type == "token":
+                break
+        ended = await client.cancel(task.id, wait_s=10)
+
+    assert ended.status == "cancelled"
+    assert ended.result["complete"] is False
+    assert ended.result["tokens"] >= 1
+
+
+async def test_the_crawl_follows_links_of_its_site_only_and_writes_its_report(place: Place) -> None:
+    async with Client(place.url) as client:
+        task = await client.run("crawl", {"url": place.site})
+
+    statuses = {url.removeprefix(place.site): status for url, status in task.result["pages"].items()}
+    assert statuses == {"": 200, "one": 200, "two": 200, "missing": 404}
+    assert json.loads(await asyncio.to_thread(place.report.read_text)) == task.result["pages"]
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/", "file:///etc/passwd", "http://["])
+async def test_the_crawl_goes_nowhere_that_the_operator_has_not_named(place: Place, url: str) -> None:
+    async with Client(place.url) as client:
+        task = await client.start("crawl", {"url": url})
+        ended = await client.get(task.id, wait_s=10)
+
+    assert ended.error is not None
+    assert ended.error.code in ("host_not_allowed", "bad_url")
+
+
+async def test_the_plain_reader_reads_all_and_resumes(place: Place) -> None:
+    async with Client(place.url) as client:
+        task = await client.run("countdown", {"count": 2, "interval": 0})
+
+    lines = (await asyncio.to_thread(run, "examples/plain_reader.py", place.url, task.id)).splitlines()
+    assert [int(line.split()[0]) for line in lines] == list(range(1, task.last_seq + 1))
+    assert lines[-1].split(maxsplit=2)[1:] == ["completed", '{"result": {"count": 2}}']
+
+    assert lines[2:] == (await asyncio.to_thread(run, "examples/plain_reader.py", place.url, task.id, "2")).splitlines()
+    behind = await asyncio.to_thread(run, "examples/plain_reader.py", place.url, task.id, str(task.last_seq))
+    assert behind == ""
+
+
+def test_the_page_listens_to_every_end_of_a_task() -> None:
+    page = (EXAMPLES / "watch.html").read_text()
+    statuses = re.search(r"for \(const status of (\[.*\])\)", page)
+
+    assert statuses is not None
+    assert set(json.loads(statuses[1])) == set(TERMINAL)
+
+
+def test_every_example_is_in_the_list() -> None:
+    listed = (EXAMPLES / "README.md").read_text()
+    files = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"README.md", "__init__.py"}
+
+    assert {name for name in files if f"]({name})" not in listed} == set()
