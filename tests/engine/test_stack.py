@@ -110,6 +110,57 @@ async def test_a_task_that_is_done_has_no_line() -> None:
     assert where(task) == "before its first line"
 
 
+INSTALLED = """
+import asyncio, threading
+async def wait(): await asyncio.sleep(3600)
+async def handler(): await wait()
+def block(event): event.wait()
+def thread_handler(entered, event): entered.set(); block(event)
+"""
+
+
+def installed() -> dict[str, Any]:
+    """What a package defines that pip has installed."""
+    names: dict[str, Any] = {}
+    exec(compile(INSTALLED, "/venv/lib/site-packages/mine.py", "exec"), names)  # noqa: S102  # there is no other way
+    return names
+
+
+async def test_a_handler_that_is_installed_is_named_by_its_outermost_line() -> None:
+    assert await place_of(installed()["handler"]()) == "mine.py:4 in handler"
+
+
+async def test_a_handler_is_named_and_not_the_installed_library_that_it_calls() -> None:
+    async def call_library() -> None:
+        await installed()["handler"]()
+
+    assert await place_of(call_library()) == line_of(call_library)
+
+
+def test_a_thread_of_an_installed_handler_is_named_by_its_outermost_line() -> None:
+    entered, leave = threading.Event(), threading.Event()
+    thread = threading.Thread(target=installed()["thread_handler"], args=(entered, leave))
+    thread.start()
+    entered.wait()
+    try:
+        found = where_thread(thread.ident or 0)
+    finally:
+        leave.set()
+        thread.join()
+
+    assert found == "mine.py:6 in thread_handler"
+
+
+async def test_a_task_that_is_running_right_now_is_found_by_another_thread() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(where, task).result()
+
+    assert found == line_of(test_a_task_that_is_running_right_now_is_found_by_another_thread, 5)
+
+
 def test_a_thread_stands_where_the_handlers_code_called_the_library() -> None:
     entered, leave = threading.Event(), threading.Event()
 
