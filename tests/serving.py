@@ -21,7 +21,7 @@ def serving(folder: Path, *words: str, **environment: str) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "streaming.cli", "serve", *words, "--log-format", "json"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "STREAMING_PORT": "0", **environment},
+        env={**_environment(), "PYTHONPATH": str(ROOT), "STREAMING_PORT": "0", **environment},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -46,3 +46,8 @@ def serving(folder: Path, *words: str, **environment: str) -> Iterator[str]:
         if draining.ident is not None:
             draining.join()
         process.stderr.close()
+
+
+def _environment() -> dict[str, str]:
+    """Without the settings of whoever runs the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("STREAMING_")}
