@@ -8,8 +8,8 @@ The contract, which one test suite checks against every store:
 - `Journal.commit` is atomic: all of it, or nothing. When it raises, nothing is stored, or all of it is and only the
   answer was lost; `Journal.outcome` tells which.
 - Positions of the feed grow with every commit, in the order of ``Commit.events``.
-- A record whose status in the store is terminal, or that is gone, is *lost* to us: its updates and events are left
-  out, the rest of the commit is stored, and `Committed.lost` names it.
+- A record whose status in the store is terminal, whose log there has its terminal event, or that is gone, is *lost* to
+  us: its updates and events are left out, the rest of the commit is stored, and `Committed.lost` names it.
 - Anything that goes wrong outside our control is raised as `errors.StoreUnavailable`.
 """
 

@@ -147,7 +147,7 @@ class MemoryStore:
     def _dead(self, commit: Commit) -> frozenset[str]:
         named = {event.task_id for event in commit.events} | {record.id for record in commit.updated}
         named -= {record.id for record in commit.created}
-        return frozenset(task_id for task_id in named if not self._is_live(task_id))
+        return frozenset(task_id for task_id in named if not self._is_live(task_id) or self._tasks[task_id].ended)
 
     def _outcome(self, commit: Commit) -> Committed | None:
         known = [event for event in commit.events if event.task_id in self._tasks]
@@ -175,7 +175,7 @@ class MemoryStore:
         ends: dict[str, tuple[int, bool]] = {}
         for event in stored:
             task = self._tasks.get(event.task_id)
-            last_seq, ended = ends.get(event.task_id) or ((0, False) if task is None else (task.last_seq, task.ended))
+            last_seq, ended = ends.get(event.task_id) or (0 if task is None else task.last_seq, False)
             ends_task = event.type in TERMINAL
             if event.seq <= last_seq or (ended and ends_task):
                 return False

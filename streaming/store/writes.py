@@ -29,8 +29,9 @@ _UPDATE_TASK = sql_text(
 
 # One row tells all that a commit must know, and takes a JSON list of ids, so that one text serves any number of them.
 _named = func.json_each(text("?")).table_valued("value")
+_end = select(events.c.task_id).where(events.c.task_id == tasks.c.id, events.c.type.in_(sorted(TERMINAL)))
 _live = select(func.json_group_array(tasks.c.id)).where(
-    tasks.c.id.in_(select(_named.c.value)), tasks.c.status.in_(sorted(LIVE))
+    tasks.c.id.in_(select(_named.c.value)), tasks.c.status.in_(sorted(LIVE)), ~_end.exists()
 )
 _BEFORE = sql_text(select(LAST_POSITION.scalar_subquery(), _live.scalar_subquery()))
 
@@ -80,7 +81,10 @@ def delete_keys(connection: Connection, created_before: str) -> int:
 
 
 def _before(connection: Connection, commit: Commit) -> tuple[int, frozenset[str]]:
-    """The last position that was given, and which tasks of ``commit`` are terminal or gone."""
+    """The last position that was given, and which tasks of ``commit`` are terminal or gone.
+
+    A task with a terminal event is terminal, also where somebody has set its status back: its log takes no second one.
+    """
     created = {record.id for record in commit.created}
     named = {event.task_id for event in commit.events} | {record.id for record in commit.updated}
     named -= created
