@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +21,13 @@ from streaming.errors import StoreUnavailable, TaskNotFound, TaskTerminal
 from streaming.events import Event
 from streaming.records import CancelOutcome, CancelReceipt
 from streaming.rules.lifecycle import TERMINAL
+from streaming.store.sqlite import SqliteStore
 from streaming.tasks import http_fetch
 from streaming.web.application import Application
 from tests.engine.hubs import end_elsewhere
 from tests.kit import TestedStore, build, collect, events_of, types
 from tests.leftovers import leftovers
-from tests.remote import SILENT_AFTER, remote, soon
+from tests.remote import SILENT_AFTER, SOON_S, remote, soon
 from tests.simulation import READERS, simulate
 from tests.stage import Gate, broken, deaf, forever, instant, now, rounds, running, ticks, tidy
 
@@ -313,6 +316,83 @@ async def test_a_task_ended_or_deleted_in_the_database_is_left_as_it_is_there(
 
     assert now() < 10, "and its handler was stopped"
     assert leftovers(coordinator) == {}
+
+
+def operate(path: Path, statement: str, task_id: str) -> None:
+    """What an operator does by hand."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as operator:
+        operator.execute("PRAGMA foreign_keys = on")
+        operator.execute(statement, (task_id,))
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("races", 7)
+@pytest.mark.scenario("races", 8)
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE tasks SET status = 'failed' WHERE id = ?", "DELETE FROM tasks WHERE id = ?"],
+    ids=["ended", "deleted"],
+)
+async def test_a_row_that_an_operator_changes_in_sqlite_stays_as_it_is(statement: str, tmp_path: Path) -> None:
+    path = tmp_path / "streaming.db"
+    store = SqliteStore(Settings(store_url=f"sqlite:///{path}"))
+    await store.open()
+    gate = Gate()
+    coordinator, _ = build([gate.handler, forever], store)
+    async with coordinator:
+        task_id, other = await running(coordinator, "gate"), await running(coordinator, "forever")
+        reader = await coordinator.watch(task_id)
+        seen: list[Event] = []
+        while len(seen) < 2:
+            batch = await reader.next()
+            assert batch is not None
+            seen += batch.events
+        operate(path, statement, task_id)
+        gate.opened.set()
+        async with asyncio.timeout(SOON_S):
+            assert await collect(reader) == []
+        if "DELETE" in statement:
+            with pytest.raises(TaskNotFound):
+                await coordinator.get(task_id)
+        else:
+            changed = await coordinator.get(task_id)
+            assert (changed.status, changed.result, changed.last_seq) == (TaskStatus.FAILED, None, 2)
+            assert types(await events_of(coordinator, task_id)) == ["pending", "running"]
+        receipt = await coordinator.cancel_task(other, wait_s=SOON_S)
+        assert receipt.outcome is CancelOutcome.STOPPED, "all others go on"
+    await store.close()
+
+    assert leftovers(coordinator) == {}
+
+
+@pytest.mark.clock("real")
+@pytest.mark.scenario("races", 7)
+async def test_a_finished_task_that_an_operator_sets_back_neither_starts_again_nor_keeps_the_server_from_starting(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "streaming.db"
+    settings = Settings(store_url=f"sqlite:///{path}")
+    task_ids: list[str] = []
+    for life in ("first", "second"):
+        store = SqliteStore(settings)
+        await store.open()
+        gate = Gate()
+        coordinator, _ = build([instant, gate.handler], store)
+        if life == "second":
+            for task_id, status in zip(task_ids, ("pending", "running"), strict=True):
+                operate(path, f"UPDATE tasks SET status = '{status}' WHERE id = ?", task_id)  # noqa: S608  # ours
+            coordinator._new_id = lambda: "f" * 32
+        async with asyncio.timeout(SOON_S), coordinator:
+            if life == "first":
+                task_ids = [(await coordinator.start("instant", {}))[0].id for _ in range(2)]
+                for task_id in task_ids:
+                    await coordinator.wait(task_id, SOON_S)
+            started, _ = await coordinator.start("instant", {})
+            assert (await coordinator.wait(started.id, SOON_S)).status is TaskStatus.COMPLETED
+            for task_id in task_ids:
+                assert types(await events_of(coordinator, task_id)) == ["pending", "running", "completed"]
+        await store.close()
+        assert leftovers(coordinator) == {}
 
 
 @pytest.mark.scenario("races", 8)
