@@ -1,0 +1,338 @@
+"""The documentation is whole and true: what the code has, the pages name, and what they show works.
+
+No list of names stands here: all of them are derived from the code, so that what is new and not documented is found.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer.main
+
+from streaming import errors
+from streaming.cli.app import app
+from streaming.cli.exits import Exit
+from streaming.client import Client, Patience
+from streaming.config import Settings
+from streaming.engine.context import TaskContext, ThreadContext
+from streaming.engine.registry import TaskType
+from streaming.events import BUILT_IN_TYPES
+from streaming.records import CancelReceipt, Record, TaskStatus
+from streaming.rules.lifecycle import TERMINAL, TRANSITIONS
+from streaming.rules.outcome import STOPPED_CODES
+from streaming.tasks import built_in
+from streaming.web import routes
+from streaming.web.problems import INTERNAL, STATUSES
+from tests import report
+from tests.serving import ROOT
+
+DOCS = ROOT / "docs"
+PACKAGE = Path(routes.__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples/*.md")])
+
+#: Written by a command from a real run; a fresh tree may lack them.
+GENERATED = {report.TARGET, report.FIGURES}
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def rows(name: str) -> list[list[str]]:
+    """The cells of all tables of a page."""
+    lines = (line.strip() for line in page(name).splitlines() if line.startswith("| "))
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def trees(*folders: str) -> Iterator[ast.AST]:
+    for folder in folders:
+        for path in sorted((PACKAGE / folder).rglob("*.py")):
+            yield ast.parse(path.read_text(encoding="utf-8"))
+
+
+def calls(name: str, *folders: str) -> Iterator[ast.Call]:
+    """All calls of a function or class in these packages."""
+    for tree in trees(*folders):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+                yield node
+
+
+def texts(node: ast.AST | None) -> set[str]:
+    return (
+        {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+        if node
+        else set()
+    )
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_described_with_its_default(name: str) -> None:
+    field = Settings.model_fields[name]
+    described = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("settings")}
+    default = field.get_default(call_default_factory=True)
+    shown = {None: "none", False: "false", "[]": "none", "{}": "none"}.get(
+        default if default is None or default is False else str(default),
+        f"{default:g}" if isinstance(default, float) else str(default),
+    )
+
+    assert described[f"STREAMING_{name.upper()}"] == shown
+
+
+def test_no_page_names_a_setting_that_does_not_exist() -> None:
+    known = {f"STREAMING_{name.upper()}" for name in Settings.model_fields} | {"STREAMING_URL"}
+    named = {
+        word for path in PAGES for word in re.findall(r"STREAMING_[A-Z0-9_]*[A-Z0-9]", path.read_text(encoding="utf-8"))
+    }
+
+    assert named - known == set()
+
+
+# -- HTTP --------------------------------------------------------------------------------------------------------------
+
+
+def routes_of_the_server() -> set[str]:
+    """``METHOD /path``, as the table of routes has them."""
+    found = set()
+    for case in ast.walk(ast.parse(inspect.getsource(routes.find))):
+        if isinstance(case, ast.match_case) and isinstance(case.pattern, ast.MatchSequence):
+            parts = [
+                part.value.value
+                if isinstance(part, ast.MatchValue) and isinstance(part.value, ast.Constant)
+                else "{id}"
+                for part in case.pattern.patterns
+            ]
+            methods = {key for each in ast.walk(case) if isinstance(each, ast.Dict) for key in each.keys}
+            found |= {f"{method} /{'/'.join(map(str, parts))}" for key in methods for method in texts(key)}
+    return found
+
+
+def test_every_route_is_described_and_no_other() -> None:
+    described = {cells[0].strip("`") for cells in rows("http") if re.match(r"`[A-Z]+ /", cells[0])}
+
+    assert len(routes_of_the_server()) >= 10
+    assert described == routes_of_the_server()
+
+
+def test_every_query_parameter_is_described() -> None:
+    known = {name for call in calls("Query", "web") for name in texts(call.args[1])}
+
+    assert {"cursor", "tail"} <= known
+    assert {name for name in known if f"`{name}`" not in page("http") and f"?{name}=" not in page("http")} == set()
+
+
+@pytest.mark.parametrize("field", Record.__dataclass_fields__)
+def test_every_field_of_a_task_is_shown(field: str) -> None:
+    assert f'"{field}":' in page("http")
+
+
+@pytest.mark.parametrize("field", CancelReceipt.__dataclass_fields__)
+def test_every_field_of_a_receipt_is_described(field: str) -> None:
+    assert f"`{field}`" in page("http")
+
+
+# -- events and errors -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("type", sorted(BUILT_IN_TYPES | set(TaskStatus)))
+def test_every_event_type_is_described(type: str) -> None:
+    assert f"`{type}`" in page("events")
+
+
+@pytest.mark.parametrize("kind", STATUSES, ids=lambda kind: kind.__name__)
+def test_every_error_code_is_described_with_its_status(kind: type[errors.StreamingError]) -> None:
+    described = [cells for cells in rows("errors") if f"`{kind.code}`" in cells[0]]
+    status = str(STATUSES[kind])
+
+    assert described
+    assert STATUSES[kind] == INTERNAL or status in {cells[1] for cells in described}
+
+
+def task_error_codes() -> set[str]:
+    """Codes that the engine gives to tasks."""
+    made = [call.args[0] for name in ("TaskError", "_error") for call in calls(name, "rules", "engine") if call.args]
+    raised = [call.args[0] for call in calls("HandlerError", "engine")]
+    return set().union(*map(texts, made + raised)) | set(STOPPED_CODES.values())
+
+
+def test_every_code_that_a_task_may_fail_with_is_described() -> None:
+    codes = task_error_codes()
+    described = {code for cells in rows("errors") for code in re.findall(r"`(\w+)`", cells[0])}
+
+    assert {"crash", "handler_error", "invalid_result", "handler_exit"} <= codes
+    assert codes - described == set()
+
+
+def test_no_page_describes_a_code_that_nothing_has() -> None:
+    known = {kind.code for kind in STATUSES} | task_error_codes() | set(map(str, TERMINAL)) | {"bad_answer"}
+    named = {code for cells in rows("errors") for code in re.findall(r"`([a-z_]+)`", cells[0])}
+
+    assert named - known == set()
+
+
+# -- task types --------------------------------------------------------------------------------------------------------
+
+
+TYPES: list[TaskType] = [vars(handler)["__streaming_task_type__"] for handler in built_in(Settings())]
+
+
+@pytest.mark.parametrize("task_type", TYPES, ids=lambda task_type: task_type.name)
+def test_every_built_in_task_type_is_described_with_its_parameters(task_type: TaskType) -> None:
+    section = page("task-types").split(f"\n## `{task_type.name}`\n")[1].split("\n## ")[0]
+
+    assert {name for name in task_type.model.model_fields if f"| `{name}` |" not in section} == set()
+
+
+def test_every_code_of_a_built_in_task_type_is_described() -> None:
+    codes = {
+        code
+        for call in calls("HandlerError", "tasks")
+        if isinstance(call.args[0], ast.Constant)
+        for code in texts(call.args[0])
+    }
+    tables = [
+        node
+        for tree in trees("tasks")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "_FAILURES"
+    ]
+    codes |= {text for table in tables for text in texts(table.value) if re.fullmatch(r"[a-z_]+", text)}
+    described = {cells[0].strip("`") for cells in rows("task-types")}
+
+    assert {"address_not_allowed", "fetch_timeout", "command_failed"} <= codes
+    assert codes - described == set()
+
+
+# -- command line and client -------------------------------------------------------------------------------------------
+
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is the group
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_described_with_its_options(name: str) -> None:
+    common, *sections = re.split(r"^## ", page("cli"), flags=re.MULTILINE)
+    section = common + next(section for section in sections if re.match(rf"`streaming {name}\b", section))
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("-")}
+
+    assert {option for option in options if f"`{option}`" not in section} == set()
+
+
+@pytest.mark.parametrize("status", Exit, ids=lambda status: status.name)
+def test_every_exit_status_is_described(status: Exit) -> None:
+    assert str(status.value) in {cells[0] for cells in rows("cli")}
+
+
+def test_every_method_of_the_client_and_its_patience_is_described() -> None:
+    methods = {name for name, value in vars(Client).items() if inspect.isfunction(value) and not name.startswith("_")}
+    fields = {name for name in Patience.__dataclass_fields__ if name not in ("sleep", "clock", "chance")}
+
+    assert {name for name in methods - {"aclose"} if f"| `{name}(" not in page("client")} == set()
+    assert {name for name in fields if f"| `{name}` |" not in page("client")} == set()
+
+
+@pytest.mark.parametrize("context", [TaskContext, ThreadContext], ids=lambda context: context.__name__)
+def test_everything_that_a_context_can_do_is_described(context: type) -> None:
+    public = {name for name in dir(context) if not name.startswith("_")}
+
+    assert {name for name in public if f"ctx.{name}" not in page("handlers")} == set()
+
+
+# -- design ------------------------------------------------------------------------------------------------------------
+
+
+def life_cycle_table() -> str:
+    """The table of ``rules.lifecycle`` as Markdown."""
+    lines = ["| status | what happens | next status |", "|---|---|---|"]
+    lines += [
+        f"| `{status}` | {transition} | `{following}` |" for (status, transition), following in TRANSITIONS.items()
+    ]
+    lines += [f"| `{status}` | nothing any more: it is terminal | |" for status in TaskStatus if status in TERMINAL]
+    return "\n".join(lines)
+
+
+def test_the_life_cycle_in_the_design_is_that_of_the_code() -> None:
+    assert life_cycle_table() in page("design")
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+class Block(NamedTuple):
+    """One block of code of a page."""
+
+    path: Path
+    line: int
+    language: str
+    code: str
+    runnable: bool
+
+
+def blocks(*languages: str) -> list[Block]:
+    found = []
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(r"(<!-- runnable -->\n)?^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, match.start(3)) + 1
+            found.append(Block(path, line, match[2], match[3], match[1] is not None))
+    return [block for block in found if block.language in languages]
+
+
+def block_id(block: Block) -> str:
+    return f"{name_of(block.path)}:{block.line}"
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=block_id)
+def test_python_in_a_page_compiles_and_runs_where_it_says_so(block: Block) -> None:
+    code = compile("\n" * (block.line - 1) + block.code, str(block.path), "exec")
+    if block.runnable:
+        exec(code, {"__name__": "example"})  # noqa: S102  # our own pages
+
+
+@pytest.mark.parametrize("block", blocks("json"), ids=block_id)
+def test_json_in_a_page_is_json(block: Block) -> None:
+    json.loads(block.code)
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors(path: Path) -> set[str]:
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_every_link_inside_the_project_leads_somewhere(path: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        goal = (path.parent / file).resolve() if file else path
+        if goal not in GENERATED and (not goal.exists() or (anchor and anchor not in anchors(goal))):
+            broken.append(target)
+
+    assert broken == []
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    listed = page("README") + page("decisions/README")
+
+    assert {path.name for path in DOCS.rglob("*.md") if path.name != "README.md" and path.name not in listed} == set()
