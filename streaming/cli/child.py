@@ -14,7 +14,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from streaming.errors import ServerUnreachable
@@ -58,8 +58,7 @@ class ServerProcess:
 
     async def stop(self) -> int:
         """Ask it to stop (SIGTERM), insist after `STOP_S`, and return the exit status."""
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
+        self._send(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_S):
                 await self._process.wait()
@@ -69,8 +68,13 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End it at once."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, signum: int) -> None:
+        """Not with ``Process.send_signal``: it may fetch the exit status before the loop does, which then has none."""
         if self._process.returncode is None:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signum)
 
     def forget(self) -> None:
         """Read no more; the process has ended."""
