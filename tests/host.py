@@ -1,0 +1,127 @@
+"""What uvicorn is for the application, without its socket: a lifespan, and signal handlers of its own.
+
+Owns:   `Host`, which starts and stops a server in the test's own loop and process, signals included.
+Never:  lets the process exit; what the watchdog would have done is in `exits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import structlog
+import uvicorn
+
+from streaming import TaskCoordinator
+from streaming.server import Server
+
+#: Seconds in which anything here happens, or never will.
+SOON_S = 10.0
+
+
+class Host:
+    """Runs one `Server` as uvicorn does.
+
+    Attributes:
+        uvicorn: with the signal handlers that the server takes over; ``should_exit`` is how it is told to stop.
+        said: the lifespan messages of the application.
+        exits: the statuses with which the process would have ended at once.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.uvicorn = uvicorn.Server(uvicorn.Config(server, log_config=None))
+        self.said: list[dict[str, Any]] = []
+        self.exits: list[int] = []
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._lifespan: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin the lifespan, and wait for what the application says to it."""
+        self.begin()
+        await self.until(lambda: self.said or self._ended)
+        if self._ended:
+            await self._result()
+
+    def begin(self) -> None:
+        """Begin the lifespan."""
+        self._messages.put_nowait({"type": "lifespan.startup"})
+        self._lifespan = asyncio.create_task(self.server({"type": "lifespan"}, self._messages.get, self._say))
+
+    async def stop(self) -> None:
+        """End the lifespan, as uvicorn does once it has closed its door."""
+        self._messages.put_nowait({"type": "lifespan.shutdown"})
+        await self._result()
+
+    async def ask(self, method: str, path: str) -> tuple[int, dict[str, str]]:
+        """Send one request without a body; status and headers of the answer."""
+        answer: list[dict[str, Any]] = []
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [],
+            "server": ("127.0.0.1", 80),
+        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            answer.append(dict(message))
+
+        await self.server(scope, receive, send)
+        return answer[0]["status"], {name.decode(): value.decode() for name, value in answer[0]["headers"]}
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something holds that the application changes."""
+        async with asyncio.timeout(SOON_S):
+            while not condition():  # noqa: ASYNC110  # it does not tell when it changes
+                await asyncio.sleep(0.001)
+
+    async def _say(self, message: MutableMapping[str, Any]) -> None:
+        self.said.append(dict(message))
+
+    @property
+    def coordinator(self) -> TaskCoordinator:
+        """The running one."""
+        assert self.server._web is not None
+        return self.server._web._site.coordinator
+
+    @property
+    def _ended(self) -> bool:
+        return self._lifespan is not None and self._lifespan.done()
+
+    async def _result(self) -> None:
+        assert self._lifespan is not None
+        async with asyncio.timeout(SOON_S):
+            await self._lifespan
+
+
+@contextmanager
+def hosting(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Have uvicorn's signal handlers installed, no exit of this process, and the logging as it was in the end."""
+    host = Host(server)
+    monkeypatch.setattr(os, "_exit", host.exits.append)
+    with host.uvicorn.capture_signals(), _logging_as_it_was():
+        yield host
+
+
+@contextmanager
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, settings = list(root.handlers), root.level, structlog.get_config()
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.configure(**settings)

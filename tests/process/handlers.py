@@ -1,0 +1,93 @@
+"""Task types of known character for server processes: ``streaming serve tests.process.handlers``.
+
+Owns:   handlers that work, clean up, do not listen, or hold up the loop.
+Never:  is imported by a test; what a test must know of them goes over HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+from streaming import TaskContext, ThreadContext, task
+
+FOR_EVER_S = 3600.0
+
+
+@task
+async def sleeper() -> None:
+    """Sleep until it is stopped."""
+    await asyncio.get_running_loop().create_future()
+
+
+@task
+async def tidy(ctx: TaskContext, takes_s: float = 0.1) -> None:
+    """Sleep until it is stopped, then clean up, and tell about it."""
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await ctx.emit("cleanup", {"step": "begun"})
+        await asyncio.sleep(takes_s)
+        await ctx.emit("cleanup", {"step": "done"})
+
+
+@task
+async def burst(ctx: TaskContext, n: int = 1_000_000_000, pad_bytes: int = 0, pause_s: float = 0.0) -> int:
+    """Emit numbered events as fast as the log takes them."""
+    pad = "x" * pad_bytes
+    for number in range(1, n + 1):
+        await ctx.emit("n", {"n": number, "pad": pad} if pad else {"n": number})
+        if pause_s:
+            await asyncio.sleep(pause_s)
+    return n
+
+
+@task(on_interrupt="restart", attempts_max=1000)
+async def again(ctx: TaskContext, n: int = 1_000_000_000, pause_s: float = 0.001) -> int:
+    """Emit numbered events; run again after an interruption."""
+    for number in range(1, n + 1):
+        await ctx.emit("n", {"attempt": ctx.attempt, "n": number})
+        await asyncio.sleep(pause_s)
+    return ctx.attempt
+
+
+@task
+async def deaf() -> None:
+    """Swallow every cancellation."""
+    while True:
+        try:
+            await asyncio.sleep(FOR_EVER_S)
+        except asyncio.CancelledError:
+            continue
+
+
+@task
+async def blocks_loop(ctx: TaskContext) -> None:
+    """Hold up the event loop, after a word of warning."""
+    await ctx.emit("blocking")
+    await asyncio.sleep(0.05)  # so that the word gets out
+    time.sleep(FOR_EVER_S)  # noqa: ASYNC251  # this is what it is for
+
+
+@task(run_in="thread")
+def stuck_thread(ctx: ThreadContext) -> None:
+    """Sit in a thread, and never look whether it is to stop."""
+    ctx.emit("stuck")
+    threading.Event().wait(FOR_EVER_S)
+
+
+@task
+async def stuck_to_thread(ctx: TaskContext) -> None:
+    """Wait for a thread that does not end, as many an innocent handler does."""
+    await ctx.emit("stuck")
+    await asyncio.to_thread(time.sleep, FOR_EVER_S)
+
+
+@task(run_in="process")
+def computes(seconds: float = FOR_EVER_S) -> str:
+    """Keep a processor busy in a process."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+    return "computed"

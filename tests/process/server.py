@@ -1,0 +1,206 @@
+"""A server as a process of its own, in each of the ways in which people run it.
+
+Owns:   start and end of the process, what it said on stderr, requests to it.
+Never:  waits without a bound; leaves a process behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sysconfig
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+
+from tests.process.stream import Stream, open_stream
+
+#: Seconds in which anything in these tests happens, or never will; starting takes long on a busy machine.
+SOON_S = 20.0
+
+#: How often something is looked at that does not tell when it changes.
+POLL_S = 0.005
+
+ROOT = Path(__file__).parent.parent.parent
+HANDLERS = "tests.process.handlers"
+
+_BIN = Path(sysconfig.get_path("scripts"))
+_SERVE = (str(_BIN / "streaming"), "serve", "--port", "0")
+_UVICORN = (str(_BIN / "uvicorn"), "streaming.server:app", "--port", "0")
+
+#: The ways to run a server, by name.
+WAYS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "streaming serve": _SERVE,
+        "uvicorn --loop asyncio": (*_UVICORN, "--loop", "asyncio"),
+        "uvicorn --loop uvloop": (*_UVICORN, "--loop", "uvloop"),
+        "uvicorn --workers 1": (*_UVICORN, "--workers", "1"),
+    }
+)
+
+#: What uvicorn says before our log takes over.
+_BEFORE_OURS = re.compile(r"INFO:     (Started server process \[\d+\]|Waiting for application startup\.)$")
+
+_URL = re.compile(r"http://127\.0\.0\.1:([1-9]\d*)")
+
+
+class Server:
+    """A running server process; see `running`."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.port = 0
+        self.http = httpx.AsyncClient(timeout=SOON_S, limits=httpx.Limits(max_connections=None), trust_env=False)
+        self._reading = asyncio.create_task(self._read())
+
+    # -- what it says ---------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.lines.append(line.decode().rstrip("\n"))
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """Its log lines; whatever else is on stderr, a traceback for example, fails here."""
+        return [json.loads(line) for line in self.lines if not _BEFORE_OURS.match(line)]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The log lines with this event."""
+        return [entry for entry in self.entries if entry["event"] == event]
+
+    async def until_said(self, event: str) -> dict[str, Any]:
+        """Wait for a log line."""
+        await self.until(lambda: self.said(event) or self.ended)
+        return self.said(event)[0]
+
+    async def until(self, condition: Callable[[], object], within_s: float = SOON_S) -> None:
+        """Wait until something holds."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not condition():  # noqa: ASYNC110  # a process does not tell when it changes
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise AssertionError("\n".join(["it did not come so far:", *self.lines[-50:]])) from None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is no more."""
+        return self.process.returncode is not None
+
+    # -- its end --------------------------------------------------------------------------------------------------
+
+    def signal(self, signum: int) -> None:
+        self.process.send_signal(signum)
+
+    async def exited(self, within_s: float = SOON_S) -> int:
+        """Wait for the exit, and for all that it said; the exit status."""
+        try:
+            async with asyncio.timeout(within_s):
+                status = await self.process.wait()
+        except TimeoutError:
+            raise AssertionError("\n".join(["it has not exited:", *self.lines[-50:]])) from None
+        await self._reading
+        return status
+
+    async def stop(self) -> None:
+        """Stop it as it should be stopped, and see that it was."""
+        self.signal(signal.SIGTERM)
+        assert await self.exited() == 0
+        assert [entry for entry in self.entries if "exception" in entry] == []
+
+    async def kill(self) -> None:
+        """End it as a crash would; having ended before is fine."""
+        if not self.ended:
+            self.process.kill()
+        await self.process.wait()
+        await self._reading
+
+    # -- asking it ------------------------------------------------------------------------------------------------
+
+    async def start(self, type: str, **params: Any) -> str:
+        """Start a task and return its id."""
+        answer = await self.http.post("/tasks", json={"type": type, "params": params})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def get(self, task_id: str, wait_s: float = 0) -> dict[str, Any]:
+        """The task."""
+        answer = await self.http.get(f"/tasks/{task_id}", params={"wait_s": wait_s})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def running(self, type: str, **params: Any) -> str:
+        """Start a task, and return its id once its handler is at work."""
+        task_id = await self.start(type, **params)
+        stream = await self.stream(task_id)
+        await stream.until(lambda: b"event: running\n" in stream.body)
+        stream.leave()
+        return task_id
+
+    async def stream(self, task_id: str, after: int = 0) -> Stream:
+        """A reader of a task's log; it reads on by itself."""
+        return await self.open(f"/tasks/{task_id}/events", after)
+
+    async def open(self, path: str, after: int = 0) -> Stream:
+        """A reader of any stream."""
+        return await open_stream(self.port, path, after)
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, way: str = "streaming serve", *, ready: bool = True, **settings: object
+) -> AsyncIterator[Server]:
+    """Run a server with the handlers of ``tests.process.handlers`` on a SQLite file, and kill it at the end.
+
+    Args:
+        folder: its working directory.
+        way: one of `WAYS`.
+        ready: wait until it answers.
+        settings: by name, without STREAMING_ and in lower case.
+    """
+    given = {"tasks": HANDLERS, "store_url": "sqlite:///tasks.db", "log_format": "json", **settings}
+    process = await asyncio.create_subprocess_exec(
+        *WAYS[way],
+        cwd=folder,
+        env={**_environment(), **{f"STREAMING_{name.upper()}": str(value) for name, value in given.items()}},
+        stdin=PIPE,
+        stderr=PIPE,
+        start_new_session=True,
+    )
+    server = Server(process)
+    try:
+        if ready:
+            await answering(server)
+        yield server
+    finally:
+        await server.kill()
+        await server.http.aclose()
+
+
+def _environment() -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAMING_")}
+    return {**inherited, "PYTHONPATH": str(ROOT)}
+
+
+async def answering(server: Server) -> None:
+    """Wait until a server has said where it is, and that it has started."""
+    started = "Application startup complete."
+    await server.until(lambda: server.ended or (server.said(started) and _port(server)))
+    assert not server.ended, "\n".join(server.lines)
+    server.port = _port(server)
+    server.http.base_url = httpx.URL(f"http://127.0.0.1:{server.port}")
+
+
+def _port(server: Server) -> int:
+    found = [match for line in server.lines if (match := _URL.search(line))]
+    return int(found[0][1]) if found else 0

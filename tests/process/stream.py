@@ -1,0 +1,117 @@
+"""A reader below all libraries: it remembers exactly the bytes it got, and how they ended.
+
+Owns:   one connection with one streamed answer; taking its bytes apart into events.
+Never:  reconnects, or forgives a byte that does not belong there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+SOON_S = 20.0
+
+#: One event on the wire. There is nothing between two of them but keepalives.
+_BLOCK = re.compile(rb"id: (\d+)\nevent: ([\w.-]+)\ndata: ([^\n]*)\n\n")
+_NOISE = re.compile(rb"retry: \d+\n|: keepalive\n")
+
+
+class Stream:
+    """An answer that is being read.
+
+    Attributes:
+        status: of the answer.
+        body: what was read so far, without the frames of the chunked coding.
+        ended: the server has finished the answer, as opposed to cut the connection.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int, length: int | None
+    ) -> None:
+        self.status = status
+        self.body = bytearray()
+        self.ended = False
+        self.changed = asyncio.Event()
+        self._writer = writer
+        self._reading = asyncio.create_task(self._read(reader, length))
+
+    async def _read(self, reader: asyncio.StreamReader, length: int | None) -> None:
+        try:
+            if length is not None:
+                self.body += await reader.readexactly(length)
+            else:
+                while size := int(await reader.readuntil(b"\r\n"), 16):
+                    self.body += (await reader.readexactly(size + 2))[:-2]
+                    self._change()
+                await reader.readexactly(2)
+            self.ended = True
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the server is gone; `ended` says so
+        finally:
+            self._change()
+            self._writer.close()
+
+    def _change(self) -> None:
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Read on until something holds; an end before that fails."""
+        async with asyncio.timeout(SOON_S):
+            while not condition():
+                assert not self._reading.done(), f"it has ended after {bytes(self.body[-500:])!r}"
+                await self.changed.wait()
+
+    async def read(self) -> None:
+        """Read to the end, whatever it is."""
+        async with asyncio.timeout(SOON_S):
+            await self._reading
+
+    def leave(self) -> None:
+        """Close the connection, as a client does that has seen enough."""
+        self._reading.cancel()
+
+    # -- what it holds --------------------------------------------------------------------------------------------
+
+    @property
+    def blocks(self) -> dict[int, bytes]:
+        """The bytes of every whole event, by seq; anything else between them fails."""
+        found: dict[int, bytes] = {}
+        position = last = 0
+        while position < len(self.body):
+            if noise := _NOISE.match(self.body, position):
+                position = noise.end()
+                continue
+            block = _BLOCK.match(self.body, position)
+            if block is None:
+                break
+            seq = int(block[1])
+            assert not found or seq == last + 1, f"{seq} follows {last}"
+            found[seq], last = block[0], seq
+            position = block.end()
+        assert not self.ended or position == len(self.body), f"no event: {bytes(self.body[position:])!r}"
+        return found
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Every whole event, as JSON."""
+        return [json.loads(block.split(b"\n")[2].removeprefix(b"data: ")) for block in self.blocks.values()]
+
+    @property
+    def types(self) -> list[str]:
+        """The types of the events."""
+        return [event["type"] for event in self.events]
+
+
+async def open_stream(port: int, path: str, after: int = 0) -> Stream:
+    """Ask for a stream, and read it in the background."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nLast-Event-ID: {after}\r\n\r\n".encode())
+    async with asyncio.timeout(SOON_S):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in head[1:] if line)
+    length = None if "transfer-encoding" in headers else int(headers.get("content-length", 0))
+    return Stream(reader, writer, int(head[0].split()[1]), length)
