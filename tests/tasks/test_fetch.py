@@ -219,6 +219,12 @@ async def test_a_compression_bomb_is_cut_off_at_the_limit(fetch: Fetch, serve: S
     assert os.listdir(tmp_path) == []
 
 
+async def test_what_unpacks_to_nothing_is_cut_off_at_the_limit_too(fetch: Fetch, serve: Serve) -> None:
+    """Empty gzip members can go on for ever without a byte of a body."""
+    server = await serve(answer(gzip.compress(b"") * 100, content_encoding="gzip", length=None))
+    assert (await failure(fetch(server.url, fetch_bytes_max=1000))).code == "too_large"
+
+
 # -- broken answers
 
 

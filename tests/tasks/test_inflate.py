@@ -55,7 +55,11 @@ def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
     assert len(raised.value.detail) < 200
 
 
-@pytest.mark.parametrize("data", [b"not packed", zlib.compress(b"other format"), gzip.compress(b"x") + b"garbage"])
+@pytest.mark.parametrize(
+    "data",
+    [b"not packed", zlib.compress(b"other format"), gzip.compress(b"x") + b"garbage"],
+    ids=["not packed", "another format", "more behind it"],
+)
 def test_a_body_that_is_not_what_it_says_is_refused(data: bytes) -> None:
     with pytest.raises(HandlerError) as raised:
         unpack("gzip", [data])
