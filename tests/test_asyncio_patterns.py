@@ -769,4 +769,5 @@ async def test_a_timeout_cannot_be_taken_back() -> None:
         events = await events_of(coordinator, started.id)
 
     assert types(events) == ["pending", "running", "cancel_ignored", "timed_out"]
+    assert events[2].data["declined"] is False
     assert now() == 6, "cancelled again after the grace"

@@ -212,6 +212,28 @@ async def test_a_shutdown_stops_every_running_task() -> None:
     assert {log[-1].data["error"]["code"] for log in logs} == {"shutdown"}
 
 
+@pytest.mark.scenario("cancellation", 9)
+@pytest.mark.parametrize("first", ["cancel", "shutdown"])
+async def test_the_first_cause_decides_between_cancel_and_shutdown(first: str) -> None:
+    coordinator, store = build([tidy])
+    async with coordinator:
+        task_id = await running(coordinator, "tidy", takes_s=2.5 if first == "cancel" else 1)
+        if first == "cancel":
+            await coordinator.cancel_task(task_id)
+        shutdown = asyncio.create_task(coordinator.shutdown(5))  # stops what still runs after 2.25 s
+        if first == "shutdown":
+            await asyncio.sleep(2.5)
+            await coordinator.cancel_task(task_id)
+        await shutdown
+    record = await store.record(task_id)
+
+    assert record.cancel is not None
+    if first == "cancel":
+        assert (record.status, record.cancel.outcome) == (TaskStatus.CANCELLED, CancelOutcome.STOPPED)
+    else:
+        assert (record.status, record.cancel.outcome) == (TaskStatus.INTERRUPTED, CancelOutcome.COMPLETED)
+
+
 @pytest.mark.scenario("cancellation", 10)
 async def test_a_shutdown_waits_for_the_cleanup() -> None:
     coordinator, _ = build([tidy])
