@@ -97,7 +97,7 @@ def _field_error(location: tuple[int | str, ...], message: str, kind: str, task_
     field = ".".join(["params", *map(str, location)])
     if kind == "extra_forbidden":
         message = f"There is no such parameter; possible: {', '.join(task_type.model.model_fields) or 'none'}."
-    return FieldError(field[:200], message)
+    return FieldError(field[:200], message.removeprefix("Value error, "))
 
 
 @overload
