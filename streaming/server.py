@@ -10,10 +10,11 @@ Never:  decides about a task or a request.
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 import uuid_utils
@@ -164,6 +165,8 @@ def run(settings: Settings) -> int:
         StreamingError: the server could not start; the message is for people.
     """
     configure(settings)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _leave)  # uvicorn and our lifespan take over, and give them back
     listener = listen(settings)
     host, port = listener.getsockname()[:2]
     _log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
@@ -186,6 +189,11 @@ def run(settings: Settings) -> int:
             raise
         raise server.failure from None
     return 0
+
+
+def _leave(signum: int, frame: FrameType | None) -> NoReturn:
+    """A signal before the server runs, or after it: no task can be lost."""
+    raise SystemExit(0)
 
 
 def listen(settings: Settings) -> socket.socket:
