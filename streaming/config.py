@@ -158,7 +158,10 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        wrong = [
-            FieldError(f"STREAMING_{'.'.join(map(str, item['loc'])).upper()}", item["msg"]) for item in error.errors()
-        ]
+        wrong = [_field_error(item["loc"], item["msg"]) for item in error.errors()]
         raise InvalidSettings("; ".join(f"{field.field}: {field.message}" for field in wrong), errors=wrong) from None
+
+
+def _field_error(place: tuple[int | str, ...], message: str) -> FieldError:
+    name = ".".join(map(str, place)).upper()
+    return FieldError(f"STREAMING_{name}", message.removeprefix("Value error, "))

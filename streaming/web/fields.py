@@ -65,7 +65,7 @@ def read_fields(model: type[Fields], body: dict[str, Any]) -> Fields:
 def _field_error(model: type[BaseModel], place: tuple[int | str, ...], kind: str, message: str) -> FieldError:
     if kind == "extra_forbidden":
         message = f"There is no such field; possible: {', '.join(model.model_fields)}."
-    return FieldError(".".join(map(str, place))[:200], message)
+    return FieldError(".".join(map(str, place))[:200], message.removeprefix("Value error, "))
 
 
 def fingerprint(body: dict[str, Any]) -> str:

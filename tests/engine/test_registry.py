@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Ge
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from streaming import Registry, TaskContext, TaskType, ThreadContext, task
-from streaming.errors import InvalidParams, InvalidTaskType, UnknownType
+from streaming.errors import FieldError, InvalidParams, InvalidTaskType, UnknownType
 
 
 class Point(BaseModel):
@@ -439,3 +439,20 @@ def test_ctrl_c_while_importing_ends_the_start(here: Path) -> None:
 def test_a_name_that_is_no_module_is_one_clear_line(here: Path, name: str) -> None:
     with pytest.raises(InvalidTaskType, match="cannot be imported"):
         Registry().load(name)
+
+
+def even(value: int) -> int:
+    if value % 2:
+        raise ValueError("an even number")
+    return value
+
+
+@task
+async def pairs(count: Annotated[int, AfterValidator(even)]) -> None: ...
+
+
+def test_a_reason_comes_in_the_words_of_the_handler_s_author() -> None:
+    with pytest.raises(InvalidParams) as refused:
+        Registry([pairs]).get("pairs").validate({"count": 3})
+
+    assert refused.value.errors == (FieldError("params.count", "an even number"),)
