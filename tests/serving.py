@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,14 +29,7 @@ def serving(folder: Path, *words: str, **environment: str) -> Iterator[str]:
     assert process.stderr is not None
     draining = threading.Thread(target=process.stderr.read)
     try:
-        url = ""
-        for line in process.stderr:
-            entry = json.loads(line)
-            url = entry.get("url", url)
-            if entry["event"] == "started":
-                break
-        else:
-            raise AssertionError("the server did not start")
+        url = _url_once_started(process.stderr)
         draining.start()
         yield url
         process.send_signal(signal.SIGTERM)
@@ -46,6 +40,17 @@ def serving(folder: Path, *words: str, **environment: str) -> Iterator[str]:
         if draining.ident is not None:
             draining.join()
         process.stderr.close()
+
+
+def _url_once_started(stderr: IO[str]) -> str:
+    url, lines = "", []
+    for line in stderr:
+        lines.append(line)
+        entry: dict[str, str] = json.loads(line) if line.startswith("{") else {}  # anything else is Python's own word
+        url = entry.get("url", url)
+        if entry.get("event") == "started":
+            return url
+    raise AssertionError(f"the server did not start:\n{''.join(lines)}")
 
 
 def _environment() -> dict[str, str]:
