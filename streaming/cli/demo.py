@@ -11,6 +11,7 @@ import asyncio
 import json
 import shlex
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -279,8 +280,14 @@ def _server_lines(stage: Stage) -> Sequence[str]:
     folder = shlex.quote(str(stage.package))
     return (
         f"  python3 -m http.server 8001 --bind 127.0.0.1 --directory {folder} &",
-        f"  STREAMING_CHECKSUM_ROOTS={folder} STREAMING_FETCH_ALLOW=127.0.0.1:8001 streaming serve &",
+        f"  STREAMING_CHECKSUM_ROOTS={folder} STREAMING_FETCH_ALLOW=127.0.0.1:8001 {_program()} serve &",
     )
+
+
+def _program() -> str:
+    """This command line as any shell finds it: the environment it is installed in need not be active there."""
+    script = Path(sys.executable).with_name("streaming")
+    return shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m streaming.cli"
 
 
 def _task_lines(url: str, package: Path, fetch: dict[str, str]) -> Sequence[str]:

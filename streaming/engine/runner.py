@@ -27,7 +27,7 @@ from streaming.engine.hub import Hub, Log
 from streaming.engine.registry import TaskType
 from streaming.engine.teller import LogTeller
 from streaming.engine.transitions import end, move, requeue
-from streaming.errors import StoreUnavailable, TaskEnded
+from streaming.errors import StoreUnavailable, StreamingError, TaskEnded
 from streaming.records import CancelOutcome, CancelReceipt, TaskError
 from streaming.rules.lifecycle import Cause, Transition
 from streaming.rules.outcome import Outcome, describe, outcome
@@ -259,7 +259,8 @@ class Runner:
             return Outcome(Transition.SHUTDOWN, TaskError("shutdown", message))
         raised, returned = _end_of(handler)
         if isinstance(raised, Exception | BaseExceptionGroup):
-            _log.warning("a handler raised", task_id=self.id, error=describe(raised), exc_info=raised)
+            trace = None if isinstance(raised, StreamingError) else raised  # raised on purpose, the words say enough
+            _log.warning("a handler raised", task_id=self.id, error=describe(raised), exc_info=trace)
         stop = self._stop
         cause = stop.cause if stop is not None and stop.delivered_at is not None else None
         return outcome(cause, self.reason(cause), returned=returned, raised=raised, bytes_max=limit)

@@ -35,7 +35,7 @@ def find(segments: Sequence[str]) -> tuple[Methods, str | None]:
     match segments:
         case ("tasks",):
             return {"GET": list_tasks, "POST": start_task}, None
-        case ("tasks", task_id):
+        case ("tasks", task_id) if task_id:
             return {"GET": show_task, "DELETE": delete_task}, _checked(task_id)
         case ("tasks", task_id, "cancel"):
             return {"POST": cancel_task}, _checked(task_id)
