@@ -40,6 +40,9 @@ FORCED_GRACE_S = 1.0
 REST_SHARE = 0.1
 REST_MAX_S = 0.5
 
+#: Once all logs have ended, streams and requests have so many seconds to end, but not more than half of the rest.
+STREAMS_END_S = 2.0
+
 #: Once all is stored and the streams have ended, the server that runs us has so many seconds to stop, ...
 STOP_S = 2.0
 
@@ -143,7 +146,7 @@ class Exit:
         assert self._coordinator is not None  # noqa: S101  # the start is complete
         assert self._web is not None  # noqa: S101  # the same
         self._stored = await self._coordinator.shutdown(self._for_drain_s()) == 0
-        await self._web.end(self._left_s() / 2)
+        await self._web.end(min(STREAMS_END_S, self._left_s() / 2))
         if signum is not None:
             self._exit_within(STOP_S)
             self._release(signum)

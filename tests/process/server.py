@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 import httpx
+import psutil
 
 from tests.process.stream import Stream, open_stream
 
@@ -69,6 +70,14 @@ class Server:
         async for line in self.process.stderr:
             self.lines.append(line.decode().rstrip("\n"))
 
+    def pause_reading(self) -> None:
+        """Let its stderr fill up."""
+        self._reading.cancel()
+
+    def go_on_reading(self) -> None:
+        """Read what is there, after a pause."""
+        self._reading = asyncio.create_task(self._read())
+
     @property
     def entries(self) -> list[dict[str, Any]]:
         """Its log lines; whatever else is on stderr, a traceback for example, fails here."""
@@ -92,10 +101,29 @@ class Server:
         except TimeoutError:
             raise AssertionError("\n".join(["it did not come so far:", *self.lines[-50:]])) from None
 
+    async def workers(self, count: int) -> list[int]:
+        """Wait until so many of its worker processes are in a handler, which begins with taking SIGTERM; their ids."""
+        found: list[int] = []
+
+        def at_work() -> bool:
+            found[:] = [child.pid for child in psutil.Process(self.process.pid).children() if _takes_sigterm(child.pid)]
+            return len(found) == count
+
+        await self.until(at_work)
+        return found
+
     @property
     def ended(self) -> bool:
         """Whether the process is no more."""
         return self.process.returncode is not None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process is no more, or a zombie, although its pipe has not been read to the end."""
+        try:
+            return psutil.Process(self.process.pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
 
     # -- its end --------------------------------------------------------------------------------------------------
 
@@ -199,6 +227,11 @@ async def answering(server: Server) -> None:
     assert not server.ended, "\n".join(server.lines)
     server.port = _port(server)
     server.http.base_url = httpx.URL(f"http://127.0.0.1:{server.port}")
+
+
+def _takes_sigterm(pid: int) -> bool:
+    (caught,) = re.findall(r"^SigCgt:\t(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def _port(server: Server) -> int:
