@@ -261,6 +261,7 @@ async def test_a_shutdown_does_not_wait_for_a_stuck_handler_beyond_its_grace() -
         assert "did not stop within the grace and stood at stage.py:" in events[-1].data["error"]["message"]
         assert [place[0] for place in coordinator.places()] == [task_id], "nobody calls it stopped"
         await gone(task_id)
+        assert coordinator.places() == [], "and nobody calls it stuck any more"
 
 
 @pytest.mark.scenario("cancellation", 11)

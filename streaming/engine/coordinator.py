@@ -406,7 +406,8 @@ class TaskCoordinator(Lookup):
 
     def places(self) -> Sequence[tuple[str, str]]:
         """Where each handler stands that has not ended, by task id; callable from any thread."""
-        return [(runner.id, runner.where()) for runner in [*self._running, *self.stuck]]
+        still = [*self._running, *(runner for runner in self.stuck if runner.stuck)]
+        return [(runner.id, runner.where()) for runner in still]
 
     def _close_queue(self) -> None:
         """Waiting tasks keep their place in a durable store; without one they end."""
