@@ -28,7 +28,7 @@ from tests.engine.hubs import end_elsewhere
 from tests.kit import TestedStore, build, collect, events_of, types
 from tests.leftovers import leftovers
 from tests.remote import SILENT_AFTER, SOON_S, remote, soon
-from tests.simulation import READERS, simulate
+from tests.simulation import simulate
 from tests.stage import Gate, broken, deaf, forever, instant, now, rounds, running, ticks, tidy
 
 pytestmark = pytest.mark.clock("virtual")
@@ -911,15 +911,11 @@ async def test_a_terminal_event_waits_for_a_store_that_is_away_for_an_hour() -> 
 @pytest.mark.scenario("races", 17)
 @pytest.mark.scenario("races", 18)
 @pytest.mark.scenario("races", 19)
-def test_whatever_the_order_of_steps_all_tell_the_same_story(
-    record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_whatever_the_order_of_steps_all_tell_the_same_story(record_property: Callable[[str, object], None]) -> None:
     """A task, four readers, cancels, a timeout, a shutdown and a store that stumbles, in many orders."""
     stories = {seed: simulate(seed) for seed in range(SCHEDULES)}
     schedules = len({story.trace for story in stories.values()})
     record_property("schedules", schedules)
-    with capsys.disabled():
-        print(f"\n{schedules} schedules of a task with {READERS} readers")
 
     assert {seed: story.problems for seed, story in stories.items() if story.problems} == {}
     assert schedules > 0.9 * SCHEDULES
