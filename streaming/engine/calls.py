@@ -53,14 +53,14 @@ class Call:
         """Call the handler, and return what it returns.
 
         Raises:
-            HandlerError: it tried to end the whole process.
+            HandlerError: it tried to end the whole process, or its own process was killed.
             BaseException: whatever it raises.
         """
         way = {"loop": self._in_loop, "thread": self._in_thread, "process": self._in_process}[self._task_type.run_in]
         try:
             return await way(self._task_type.arguments(self._context.params))
         except (SystemExit, KeyboardInterrupt) as error:
-            raise HandlerError("handler_exit", f"The handler raised {type(error).__name__}.") from error
+            raise _exit(error) from error
 
     def where(self, task: asyncio.Task[Any]) -> str:
         """The line on which the handler stands; ``task`` runs this call."""
@@ -73,18 +73,18 @@ class Call:
 
     async def _in_thread(self, arguments: dict[str, Any]) -> Any:
         """A thread cannot be cancelled: it is told, and waited for."""
-        stopping = threading.Event()
-        context = ThreadContext(self._context, anyio.from_thread.run, stopping.is_set)
+        bridge = _Bridge()
+        context = ThreadContext(self._context, bridge.call, bridge.stopping.is_set)
         handler = functools.partial(self._task_type.handler, **self._with(context, arguments))
         thread = asyncio.create_task(
-            anyio.to_thread.run_sync(self._enter_thread, handler, stopping, limiter=self._threads),
+            anyio.to_thread.run_sync(self._enter_thread, handler, bridge.stopping, limiter=self._threads),
             name="streaming-thread",
         )
         while not thread.done():
             try:
                 await asyncio.wait({thread})
             except asyncio.CancelledError:
-                stopping.set()
+                bridge.stop()
                 if self._thread is None:
                     thread.cancel()  # it waits for its turn; should it begin just now, it sees that it is to stop
         try:
@@ -95,7 +95,11 @@ class Call:
     async def _in_process(self, arguments: dict[str, Any]) -> Any:
         """A cancel kills the process."""
         function = functools.partial(_apart, self._task_type.handler, arguments)
-        return await anyio.to_process.run_sync(function, cancellable=True, limiter=self._processes)
+        try:
+            return await anyio.to_process.run_sync(function, cancellable=True, limiter=self._processes)
+        except anyio.BrokenWorkerProcess as error:
+            message = "The handler's process ended without a word; maybe it was killed."
+            raise HandlerError("handler_process", message) from error
 
     def _enter_thread(self, handler: Callable[[], Any], stopping: threading.Event) -> Any:
         self._thread = threading.get_ident()
@@ -103,12 +107,53 @@ class Call:
             if stopping.is_set():
                 raise Stopped
             return handler()
+        except (SystemExit, KeyboardInterrupt) as error:  # on its way through a task it would end the loop
+            raise _exit(error) from error
         finally:
             self._thread = None
 
     def _with(self, context: object, arguments: dict[str, Any]) -> dict[str, Any]:
         name = self._task_type.context_name
         return arguments if name is None else {**arguments, name: context}
+
+
+class _Bridge:
+    """A thread's way into the loop, which ends where the thread waits once it is to stop."""
+
+    __slots__ = ("_waiting", "stopping")
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._waiting: set[asyncio.Task[Any]] = set()
+
+    def stop(self) -> None:
+        """On the loop: tell the thread, and let it wait no longer, for a store that is away, say."""
+        self.stopping.set()
+        for task in self._waiting:
+            task.cancel()
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """In the thread: call a coroutine function on the loop, and wait for it.
+
+        Raises:
+            Stopped: the thread was told to stop meanwhile.
+        """
+        return anyio.from_thread.run(self._wait, function, *args)
+
+    async def _wait(self, function: Callable[..., Any], *args: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # coroutines run in tasks
+        self._waiting.add(task)
+        try:
+            return await function(*args)
+        except asyncio.CancelledError:
+            raise Stopped from None
+        finally:
+            self._waiting.discard(task)
+
+
+def _exit(error: BaseException) -> HandlerError:
+    return HandlerError("handler_exit", f"The handler raised {type(error).__name__}.")
 
 
 def _apart(handler: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -120,7 +165,10 @@ def _apart(handler: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _unmoved)
-    return handler(**arguments)
+    try:
+        return handler(**arguments)
+    except (SystemExit, KeyboardInterrupt) as error:  # it would end the worker, which the next handler is given
+        raise _exit(error) from error
 
 
 def _unmoved(signum: int, frame: object) -> None:

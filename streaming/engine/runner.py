@@ -61,6 +61,7 @@ class Runner:
         self.deadline_at = math.inf
         self.settled = asyncio.Event()
         self._hub = workshop.hub
+        self._time = asyncio.get_running_loop().time  # a thread asks too how much time is left
         self._settings = workshop.settings
         self._alarm = Alarm()
         self._stop: Stop | None = None
@@ -291,7 +292,7 @@ class Runner:
         return not self.log.lost and not self.log.window.ended
 
     def _remaining_s(self) -> float:
-        return self.deadline_at - asyncio.get_running_loop().time()
+        return self.deadline_at - self._time()
 
 
 def _end_of(handler: asyncio.Task[Any]) -> tuple[BaseException | None, Any]:
