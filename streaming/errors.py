@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,16 @@ class StreamingError(Exception):
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after_s = self.retry_after_default_s if retry_after_s is None else retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy it, or bring it out of a process, whatever arguments its class takes."""
+        return _restore, (type(self), self.args, vars(self))
+
+
+def _restore(kind: type[StreamingError], args: tuple[Any, ...], attributes: dict[str, Any]) -> StreamingError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
 
 
 # -- the request is wrong ---------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 
 import pytest
 
@@ -127,6 +129,24 @@ def test_a_gap_names_its_range() -> None:
 
     assert (gap.task_id, gap.first, gap.last, gap.reason) == ("7", 10, 99, "retention")
     assert gap.detail == "Events 10 to 99 of task 7 are gone (retention)."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HandlerError("no_disk", "There is no disk."),
+        ServerError(418, "teapot", "Short and stout.", errors=[FieldError("pot", "Full.")]),
+        errors.TaskTerminal("7", "failed"),
+        errors.LogGap("7", 10, 99, "retention"),
+        errors.TooManyTasks("Full.", retry_after_s=9.0),
+        errors.Draining(),
+    ],
+)
+def test_an_error_comes_out_of_a_process_as_it_was(error: StreamingError) -> None:
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301  # our own bytes
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert vars(again) == vars(error)
 
 
 def test_to_be_stopped_is_not_caught_by_a_handler_that_catches_exceptions() -> None:
