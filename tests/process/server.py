@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.process.forked import Forked, fork
 from tests.process.stream import Stream, open_stream
 
 #: Seconds in which anything in these tests happens, or never will; starting takes long on a busy machine.
@@ -47,6 +48,8 @@ WAYS: Mapping[str, Sequence[str]] = MappingProxyType(
     }
 )
 
+FORKED = "forked"
+
 #: What uvicorn says before our log takes over.
 _BEFORE_OURS = re.compile(r"INFO:     (Started server process \[\d+\]|Waiting for application startup\.)$")
 
@@ -56,7 +59,7 @@ _URL = re.compile(r"http://127\.0\.0\.1:([1-9]\d*)")
 class Server:
     """A running server process; see `running`."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process | Forked) -> None:
         self.process = process
         self.lines: list[str] = []
         self.port = 0
@@ -192,20 +195,11 @@ async def running(
 
     Args:
         folder: its working directory.
-        way: one of `WAYS`.
+        way: one of `WAYS`, or `FORKED`, which starts in no time.
         ready: wait until it answers.
         settings: by name, without STREAMING_ and in lower case.
     """
-    given = {"tasks": HANDLERS, "store_url": "sqlite:///tasks.db", "log_format": "json", **settings}
-    process = await asyncio.create_subprocess_exec(
-        *WAYS[way],
-        cwd=folder,
-        env={**_environment(), **{f"STREAMING_{name.upper()}": str(value) for name, value in given.items()}},
-        stdin=PIPE,
-        stderr=PIPE,
-        start_new_session=True,
-    )
-    server = Server(process)
+    server = Server(await _spawn(folder, way, settings))
     try:
         if ready:
             await answering(server)
@@ -213,6 +207,16 @@ async def running(
     finally:
         await server.kill()
         await server.http.aclose()
+
+
+async def _spawn(folder: Path, way: str, settings: Mapping[str, object]) -> Process | Forked:
+    given = {"tasks": HANDLERS, "store_url": "sqlite:///tasks.db", "log_format": "json", **settings}
+    variables = {f"STREAMING_{name.upper()}": str(value) for name, value in given.items()}
+    if way == FORKED:
+        return await fork(folder, {**variables, "STREAMING_PORT": "0"})
+    return await asyncio.create_subprocess_exec(
+        *WAYS[way], cwd=folder, env={**_environment(), **variables}, stderr=PIPE, start_new_session=True
+    )
 
 
 def _environment() -> dict[str, str]:

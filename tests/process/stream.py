@@ -107,11 +107,19 @@ class Stream:
 
 
 async def open_stream(port: int, path: str, after: int = 0) -> Stream:
-    """Ask for a stream, and read it in the background."""
+    """Ask for a stream, and read it in the background.
+
+    Raises:
+        ConnectionError: there is no answer.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nLast-Event-ID: {after}\r\n\r\n".encode())
-    async with asyncio.timeout(SOON_S):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+    try:
+        async with asyncio.timeout(SOON_S):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+    except asyncio.IncompleteReadError:
+        writer.close()
+        raise ConnectionError("the server has closed the connection without an answer") from None
     headers = dict(line.split(": ", 1) for line in head[1:] if line)
     length = None if "transfer-encoding" in headers else int(headers.get("content-length", 0))
     return Stream(reader, writer, int(head[0].split()[1]), length)
