@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -24,9 +23,10 @@ from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
 from streaming.engine.lookup import Lookup
 from streaming.engine.once import Once
+from streaming.engine.recovery import recover
 from streaming.engine.registry import Registry, TaskType
-from streaming.engine.runner import Runner, Workshop, may_restart
-from streaming.engine.transitions import end, requeue
+from streaming.engine.runner import Runner, Workshop
+from streaming.engine.transitions import end
 from streaming.errors import (
     Draining,
     FieldError,
@@ -38,7 +38,7 @@ from streaming.errors import (
     TooManyTasks,
 )
 from streaming.records import CancelReceipt, IdempotencyKey, Record, TaskError, TaskStatus
-from streaming.rules.lifecycle import TERMINAL, Cause, Transition, recovery
+from streaming.rules.lifecycle import TERMINAL, Cause, Transition
 from streaming.rules.outcome import Outcome
 
 REASON_MAX = 1000
@@ -92,7 +92,9 @@ class TaskCoordinator(Lookup):
         await self._group.__aenter__()
         try:
             await self._hub.open()
-            await self._recover()
+            for log in await recover(self._hub, self.registry):
+                task_type = self.registry.get(log.record.type)
+                self._enqueue(Runner(task_type, log, self._workshop))
         except BaseException:
             await self.shutdown(0)  # what recovery has not stored, the next start finds again
             await self._group.__aexit__(None, None, None)
@@ -414,33 +416,3 @@ class TaskCoordinator(Lookup):
         while self._queue and not self._journal.durable:
             error = TaskError("shutdown", "The server stopped before the task had its turn.")
             self._end_queued(self._queue.popleft(), Outcome(Transition.SHUTDOWN, error))
-
-    async def _recover(self) -> None:
-        """Take up what the last process left behind, and store what became of it."""
-        for record in await self._journal.unfinished():
-            log = self._hub.resume(record)
-            known = record.type in self.registry
-            cancelled = record.cancel is not None and not record.cancel.declined
-            restartable = known and may_restart(self.registry.get(record.type), record.attempt)
-            transition = recovery(record.status, cancelled=cancelled, restartable=restartable, known=known)
-            _log.info("recovering a task", task_id=record.id, status=record.status.value, transition=transition)
-            if transition in (None, Transition.REQUEUE):
-                if transition is not None:
-                    requeue(self._hub, log, "crash")
-                self._tasks[record.id] = runner = Runner(self.registry.get(record.type), log, self._workshop)
-                self._queue.append(runner)
-            else:
-                end(self._hub, log, left_behind(transition, record, known=known))
-                self._hub.when_committed(functools.partial(self._hub.drop, log))
-        await self._hub.committed()
-        self._fill()
-
-
-def left_behind(transition: Transition, record: Record, *, known: bool) -> Outcome:
-    """How a task ends that a crash left behind."""
-    if transition is Transition.CANCEL:
-        return Outcome(transition, TaskError("cancelled", "It was cancelled; then the server crashed."))
-    if not known:
-        message = f"The server has restarted, and knows no task type {record.type!r} any more."
-        return Outcome(transition, TaskError("unknown_type", message))
-    return Outcome(transition, TaskError("crash", "The server crashed or was killed while the task was running."))

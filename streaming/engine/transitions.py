@@ -67,7 +67,9 @@ def requeue(hub: Hub, log: Log, reason: str) -> None:
     """Send an interrupted task back to the queue."""
     attempt = log.record.attempt + 1
     data = {"attempt": attempt, "reason": reason}
-    move(hub, log, Transition.REQUEUE, data, hub.now(), attempt=attempt, started_at=None, progress=None)
+    # A cancel that the last attempt has declined says nothing about the next one.
+    changes = {"attempt": attempt, "started_at": None, "progress": None, "cancel": None}
+    move(hub, log, Transition.REQUEUE, data, hub.now(), **changes)
 
 
 def _final(receipt: CancelReceipt | None, transition: Transition, now: str, where: str | None) -> CancelReceipt | None:
