@@ -64,5 +64,12 @@ class FileLock:
                 f"The lock file {self._path} cannot be locked ({error.strerror}): "
                 "the database must be on a file system that supports flock."
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _note(descriptor, f"{os.getpid()}\n".encode())
+
+
+def _note(descriptor: int, holder: bytes) -> None:
+    try:
+        os.pwrite(descriptor, holder, 0)
+        os.ftruncate(descriptor, len(holder))
+    except OSError:
+        os.ftruncate(descriptor, 0)  # the disk is full: the lock holds, only who has it cannot be said

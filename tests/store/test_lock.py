@@ -72,6 +72,19 @@ def test_the_pid_of_the_one_before_is_overwritten(path: Path) -> None:
     lock.release()
 
 
+def test_a_full_disk_is_no_reason_not_to_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pwrite(_descriptor: int, _data: bytes, _offset: int) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path.write_text("12345\n")
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    lock = FileLock(path)
+    lock.take()
+    with pytest.raises(StoreUnavailable, match="by process unknown"):
+        FileLock(path).take()
+    lock.release()
+
+
 def test_a_lock_file_without_a_pid_is_still_a_lock(path: Path) -> None:
     lock = FileLock(path)
     lock.take()
