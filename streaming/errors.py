@@ -300,7 +300,7 @@ class TaskInterrupted(TaskUnsuccessful):
     code = "interrupted"
 
 
-# -- the client's side ------------------------------------------------------------------------------------------------------
+# -- the client's side -------------------------------------
 
 
 class ServerError(StreamingError):

@@ -678,7 +678,7 @@ async def test_a_reader_of_a_finished_task_that_is_deleted_under_it_gets_the_res
         assert types(events) == ["running", "tick", "tick", "completed"]
     else:
         assert types(events) == ["gap"], "never silence"
-        assert events[0].data == {"from": 2, "to": 5, "reason": "retention"}
+        assert events[0].data == {"from": 2, "to": 5, "reason": "deleted"}
     assert leftovers(coordinator) == {}
 
 

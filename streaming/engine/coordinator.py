@@ -144,7 +144,7 @@ class TaskCoordinator(Lookup):
         """
         task_type = self.registry.get(type)
         validated = task_type.validate(params)
-        seconds = self._timeout_s(task_type, timeout_s)
+        seconds = task_type.timeout(timeout_s, self.settings)
 
         async def create(remember: IdempotencyKey | None) -> Record:
             return await self._create(task_type, validated, seconds, tuple(tags), created_by, remember)
@@ -154,15 +154,6 @@ class TaskCoordinator(Lookup):
         wanted = IdempotencyKey(key, created_by, fingerprint, "", self._hub.now())
         task_id, created = await self._once.start(wanted, create)
         return await self.get(task_id), created
-
-    def _timeout_s(self, task_type: TaskType, wanted_s: float | None) -> float:
-        longest_s = self.settings.timeout_max_s
-        if wanted_s is None:
-            return min(task_type.timeout_s or self.settings.timeout_default_s, longest_s)
-        if not 0 < wanted_s <= longest_s:
-            message = f"A number of seconds over 0, at most {longest_s:g}."
-            raise InvalidParams("timeout_s is wrong.", errors=[FieldError("timeout_s", message)])
-        return float(wanted_s)
 
     async def _create(
         self,
@@ -199,7 +190,11 @@ class TaskCoordinator(Lookup):
         self._starting += 1
         remembered = None if key is None else dataclasses.replace(key, task_id=record.id)
         log = self._hub.create(record, {}, remembered, on_created)
-        problem: StoreUnavailable | None = await stored
+        try:
+            async with asyncio.timeout(self.settings.store_wait_s):
+                problem: StoreUnavailable | None = await stored
+        except TimeoutError:
+            problem = StoreUnavailable("The store does not answer; whether the task is started shows when it does.")
         if problem is not None:
             raise problem
         return log.snapshot()
@@ -212,10 +207,7 @@ class TaskCoordinator(Lookup):
             raise StoreUnavailable("The store is away; nothing was started.")
         free = self.settings.max_running - len(self._running)
         if len(self._queue) + self._starting >= self.settings.max_pending + max(0, free):
-            raise TooManyTasks(
-                f"{self.settings.max_running} tasks are running and {self.settings.max_pending} are waiting; "
-                "no more can be taken."
-            )
+            raise TooManyTasks(f"Too many tasks wait already: at most {self.settings.max_pending} may.")
 
     def _enqueue(self, runner: Runner) -> None:
         self._tasks[runner.id] = runner
@@ -287,7 +279,7 @@ class TaskCoordinator(Lookup):
             self._cancel_queued(runner, by, reason)
         else:
             runner.cancel(by, reason)
-        await self._stored()
+        await self._hub.committed(self.settings.store_wait_s)
         await self._settle(runner, wait_s)
         record = await self.get(task_id)
         if record.cancel is None:  # somebody else has ended it in the store, and the wish came too late
@@ -296,7 +288,7 @@ class TaskCoordinator(Lookup):
 
     async def _receipt_of_ended(self, task_id: str, runner: Runner | None) -> CancelReceipt:
         if runner is not None and not runner.log.lost:
-            await self._stored()
+            await self._hub.committed(self.settings.store_wait_s)
         record = await self.get(task_id)
         if record.status is TaskStatus.CANCELLED and record.cancel is not None:
             return record.cancel
@@ -317,18 +309,6 @@ class TaskCoordinator(Lookup):
         await runner.settled.wait()
         if wait_s > 0:
             await self.wait(runner.id, wait_s)
-
-    async def _stored(self) -> None:
-        """Wait until all that was written is stored, but not for ever.
-
-        Raises:
-            StoreUnavailable: it was not, within ``store_wait_s``.
-        """
-        try:
-            async with asyncio.timeout(self.settings.store_wait_s):
-                await self._hub.committed()
-        except TimeoutError:
-            raise StoreUnavailable("The store does not answer; what was asked for is done as soon as it can.") from None
 
     def _release_cancels(self) -> None:
         """The store has gone away or come back: cancels no longer wait for it."""
@@ -351,8 +331,8 @@ class TaskCoordinator(Lookup):
         runner = self._tasks.get(task_id)
         if runner is None or runner.log.lost or runner.log.window.ended:
             raise TaskTerminal(task_id, (await self.get(task_id)).status)
-        runner.move_deadline(self._timeout_s(runner.task_type, timeout_s))
-        await self._stored()
+        runner.move_deadline(runner.task_type.timeout(timeout_s, self.settings))
+        await self._hub.committed(self.settings.store_wait_s)
         return await self.get(task_id)
 
     async def delete(self, task_id: str) -> None:

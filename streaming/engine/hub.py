@@ -210,13 +210,20 @@ class Hub:
         log.record = dataclasses.replace(log.record, **changes)
         self._committer.submit(None, log.record)
 
-    async def committed(self) -> None:
+    async def committed(self, within_s: float | None = None) -> None:
         """Wait until all that was written before is stored.
 
+        Args:
+            within_s: seconds to wait at most; None waits for ever.
+
         Raises:
-            StoreUnavailable: the hub was closed before.
+            StoreUnavailable: the hub was closed before, or the store has not answered in that time.
         """
-        await self._committer.committed()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._committer.committed()
+        except TimeoutError:
+            raise StoreUnavailable("The store does not answer; what was asked for is done as soon as it can.") from None
 
     def when_committed(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once all that was written before is stored, or the hub is closed."""

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints, overload
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
+from streaming.config import Settings
 from streaming.engine.context import TaskContext, ThreadContext
 from streaming.errors import FieldError, InvalidParams, InvalidTaskType, UnknownType
 from streaming.events import encode_payload
@@ -80,6 +81,24 @@ class TaskType:
         """The handler's keyword arguments, typed as its annotations say."""
         parsed = self._parse(params)
         return {name: getattr(parsed, name) for name in type(parsed).model_fields}
+
+    def timeout(self, wanted_s: float | None, settings: Settings) -> float:
+        """Seconds that a run may take.
+
+        Args:
+            wanted_s: what its start asks for; None takes the type's, else the server's default.
+            settings: the default and the maximum.
+
+        Raises:
+            InvalidParams: no positive number, or over the maximum.
+        """
+        longest_s = settings.timeout_max_s
+        if wanted_s is None:
+            return min(self.timeout_s or settings.timeout_default_s, longest_s)
+        if not 0 < wanted_s <= longest_s:
+            message = f"A number of seconds over 0, at most {longest_s:g}."
+            raise InvalidParams("timeout_s is wrong.", errors=[FieldError("timeout_s", message)])
+        return float(wanted_s)
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the parameters."""

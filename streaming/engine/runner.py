@@ -12,6 +12,7 @@ Never:  raises; calls a handler stopped that still runs; reads the wall clock.
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import math
 from typing import Any
@@ -28,7 +29,7 @@ from streaming.engine.registry import TaskType
 from streaming.engine.teller import LogTeller
 from streaming.engine.transitions import end, move, requeue
 from streaming.errors import StoreUnavailable, StreamingError, TaskEnded
-from streaming.records import CancelOutcome, CancelReceipt, TaskError
+from streaming.records import CancelOutcome, CancelReceipt, TaskError, TaskStatus
 from streaming.rules.lifecycle import Cause, Transition
 from streaming.rules.outcome import Outcome, describe, outcome
 from streaming.rules.stopping import Step, Stop, next_step
@@ -69,7 +70,9 @@ class Runner:
         self._handler: asyncio.Task[Any] | None = None
         record = log.record
         self._teller = LogTeller(workshop.hub, log, workshop.settings, self._alarm.ring, self._left)
-        context = TaskContext(record.id, record.attempt, record.params, Deadline(self._remaining_s), self._teller)
+        context = TaskContext(
+            record.id, record.attempt, copy.deepcopy(record.params), Deadline(self._remaining_s), self._teller
+        )
         self._call = Call(task_type, context, workshop.threads, workshop.processes)
         log.on_lost = self._alarm.ring
 
@@ -143,6 +146,7 @@ class Runner:
             _log.warning("the record was changed by somebody else", task_id=self.id)
         except Exception:
             _log.exception("the runner failed", task_id=self.id)
+            self._give_up()
         finally:
             self.settled.set()
 
@@ -164,6 +168,12 @@ class Runner:
         if self._writable():
             self._finish()
         await self._hub.committed()
+
+    def _give_up(self) -> None:
+        """A mistake of ours must not leave the task running for ever."""
+        if self._writable() and self.log.record.status is TaskStatus.RUNNING:
+            message = "The server failed to end this task properly."
+            end(self._hub, self.log, Outcome(Transition.RAISE, TaskError("internal", message)))
 
     def _handler_ended(self, handler: asyncio.Task[Any]) -> None:
         if not handler.cancelled():

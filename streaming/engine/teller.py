@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 
@@ -29,6 +29,8 @@ SECTION_REASON_MAX = 1000
 
 #: Log lines written without an await may fill the backlog so many times over.
 UNAWAITED_BACKLOGS = 4
+
+_LEVELS = get_args(Level)
 
 _log = structlog.get_logger(__name__)
 
@@ -53,14 +55,17 @@ class LogTeller:
         self._settings = settings
         self._on_enter = on_enter
         self._on_leave = on_leave
+        self._loop = asyncio.get_running_loop()
 
     def tell(self, type: str, data: object) -> int:
         """Append an event of the handler's own."""
+        self._check_thread()
         check_type(type)
         return self._hub.append(self._log, type, self._payload(type, data)).seq
 
     def tell_progress(self, percent: object, message: object) -> int:
         """Append a progress event, and show it in the record."""
+        self._check_thread()
         if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
             raise InvalidEvent(f"Progress is a number from 0 to 100, not {percent!r:.64}.")
         if message is not None and (not isinstance(message, str) or len(message) > PROGRESS_MESSAGE_MAX):
@@ -72,10 +77,24 @@ class LogTeller:
 
     def tell_log(self, level: Level, message: str, fields: dict[str, Any]) -> int:
         """Append a log event."""
+        self._check_thread()
+        if level not in _LEVELS:
+            raise InvalidEvent(f"A level is {', '.join(_LEVELS)}; not {level!r:.64}.")
         if self._log.backlog_events >= UNAWAITED_BACKLOGS * self._settings.backlog_events_max:
             raise InvalidEvent("More log lines wait for their commit than fit: await ctx.log(...).")
         payload = self._payload("log", {**fields, "level": level, "message": message})
         return self._hub.append(self._log, "log", payload).seq
+
+    def _check_thread(self) -> None:
+        """The numbering of events is not made for threads."""
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if not here:
+            raise InvalidEvent(
+                "The context belongs to its event loop: a handler with run_in='thread' gets one for threads."
+            )
 
     async def room(self) -> None:
         """Wait while too much of the task is not committed yet."""

@@ -83,12 +83,13 @@ def with_gap(events: list[Event], *, task_id: str, after: int, upto: int, time: 
         time: of the notice, RFC 3339.
 
     Returns:
-        The events, with one ``gap`` event in front if the first one is not ``after + 1``.
+        The events, with one ``gap`` event in front if the first one is not ``after + 1``. Its reason is
+        ``retention``, or ``deleted`` where nothing is left.
     """
     first = events[0].seq if events else upto + 1
     if first == after + 1:
         return events
-    return [gap_event(task_id, after + 1, first - 1, "retention", time), *events]
+    return [gap_event(task_id, after + 1, first - 1, "retention" if events else "deleted", time), *events]
 
 
 class LogWindow:

@@ -16,6 +16,7 @@ from streaming.records import TaskError
 from streaming.rules.lifecycle import Cause, Transition, ending
 
 MESSAGE_MAX = 2000
+CODE_MAX = 64
 
 #: The error code of a task that was stopped.
 STOPPED_CODES = {Cause.CANCEL: "cancelled", Cause.TIMEOUT: "timed_out", Cause.SHUTDOWN: "shutdown"}
@@ -67,7 +68,8 @@ def outcome(
 def error_of(raised: BaseException) -> TaskError:
     """The error of a task whose handler raised without being stopped."""
     if isinstance(raised, StreamingError):
-        return _error(raised.code, raised.detail)
+        # A handler's own subclass may have left out what it should have set.
+        return _error(getattr(raised, "code", "handler_error"), getattr(raised, "detail", None) or describe(raised))
     if isinstance(raised, Exception | BaseExceptionGroup):
         return _error("handler_error", describe(raised))
     return TaskError("handler_cancelled_itself", "The handler ended with a cancellation that nobody had asked for.")
@@ -91,9 +93,13 @@ def _said(error: BaseException) -> str:
         return ""
 
 
-def _error(code: str, message: str) -> TaskError:
-    """An error that can be stored: not too long, and without lone surrogates (as in undecodable file names)."""
-    return TaskError(code, message.encode(errors="backslashreplace").decode()[:MESSAGE_MAX])
+def _error(code: object, message: object) -> TaskError:
+    """An error that can be stored: texts, not too long, without lone surrogates (as in undecodable file names)."""
+    return TaskError(_text(code)[:CODE_MAX], _text(message)[:MESSAGE_MAX])
+
+
+def _text(value: object) -> str:
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def _as_json(value: object, bytes_max: int) -> tuple[Any, TaskError | None]:

@@ -2,6 +2,7 @@
 
 Owns:   the task type ``countdown``: the smallest complete handler, an example to copy, and a load for benchmarks.
 Uses:   engine.registry (`task`), engine.context (`TaskContext`).
+Never:  counts faster than its readers' store can write.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ async def test_a_reader_of_a_log_that_is_deleted_under_it_is_told_and_ends() -> 
         batch = await reader.next()
 
         assert batch is not None
-        assert batch.events[0].data == {"from": 4, "to": 8, "reason": "retention"}
+        assert batch.events[0].data == {"from": 4, "to": 8, "reason": "deleted"}
         assert await reader.next() is None
 
 

@@ -1,4 +1,8 @@
-"""Tasks, events and idempotency keys."""
+"""Tasks, events and idempotency keys.
+
+Owns:   the first schema.
+Never:  changes any more: what comes later is a step of its own.
+"""
 
 from __future__ import annotations
 
