@@ -69,7 +69,8 @@ def error_of(raised: BaseException) -> TaskError:
     """The error of a task whose handler raised without being stopped."""
     if isinstance(raised, StreamingError):
         # A handler's own subclass may have left out what it should have set.
-        return _error(getattr(raised, "code", "handler_error"), getattr(raised, "detail", None) or describe(raised))
+        detail = getattr(raised, "detail", None) or describe(raised)
+        return _error(raised.code, detail)
     if isinstance(raised, Exception | BaseExceptionGroup):
         return _error("handler_error", describe(raised))
     return TaskError("handler_cancelled_itself", "The handler ended with a cancellation that nobody had asked for.")

@@ -24,7 +24,7 @@ from streaming.engine.coordinator import TaskCoordinator
 from streaming.errors import StreamingError
 from streaming.web.body import linger
 from streaming.web.heartbeat import Heartbeat
-from streaming.web.loopback import require_loopback
+from streaming.web.loopback import require_loopback, require_own_origin
 from streaming.web.problems import INTERNAL, internal_problem, problem, status_of
 from streaming.web.reply import Reply
 from streaming.web.request import Channel, Receive, Request, Scope, Send
@@ -114,6 +114,7 @@ class Application:
         try:
             if not self._site.settings.insecure_public:
                 require_loopback(request.server)
+                require_own_origin(request.method, request.header("origin"))
             return await respond(self._site, request)
         except asgineer.DisconnectedError:
             raise

@@ -3,14 +3,18 @@
 Without credentials everybody who reaches the server may run tasks on it. So it answers on loopback addresses only,
 whatever the process that owns the socket listens on, unless the operator says otherwise.
 
-Owns:   the question "is this address ours alone?".
-Never:  trusts a header.
+A web page of somebody else may still send requests from a browser on this machine, even under a name that leads here
+(DNS rebinding). Its browser says so in ``Origin``, so what changes something is refused to it.
+
+Owns:   the questions "is this address ours alone?" and "does a page of somebody else ask?".
+Never:  lets a header open what the address has closed.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from streaming.errors import Forbidden
 
@@ -30,6 +34,35 @@ def require_loopback(server: tuple[str, int | None] | None) -> None:
         "This server has no credentials configured and answers on loopback addresses only. "
         "STREAMING_INSECURE_PUBLIC=true opens it to everybody who can reach it."
     )
+
+
+def require_own_origin(method: str, origin: str | None) -> None:
+    """Refuse a change that a web page of somebody else asks for.
+
+    Args:
+        method: of the request.
+        origin: the ``Origin`` header (RFC 6454); None from whatever is no browser.
+
+    Raises:
+        Forbidden: the page does not come from this machine.
+    """
+    if origin is None or method in ("GET", "HEAD", "OPTIONS") or _is_local_name(_host(origin)):
+        return
+    raise Forbidden(
+        f"A page of {origin[:100]!r} may not change anything here. This server has no credentials configured; "
+        "STREAMING_INSECURE_PUBLIC=true opens it to everybody who can reach it."
+    )
+
+
+def _host(origin: str) -> str:
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:  # brackets that do not close
+        return ""
+
+
+def _is_local_name(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
 
 
 @lru_cache(maxsize=256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ from streaming.errors import HandlerError, InvalidEvent
 from streaming.events import encode_payload
 from streaming.records import TaskError
 from streaming.rules.lifecycle import Cause, Transition
-from streaming.rules.outcome import MESSAGE_MAX, Outcome, describe, error_of, outcome
+from streaming.rules.outcome import CODE_MAX, MESSAGE_MAX, Outcome, describe, error_of, outcome
 
 
 def ended(cause: Cause | None = None, *, returned: object = None, raised: BaseException | None = None) -> Outcome:
@@ -192,3 +193,28 @@ def test_a_group_nested_deeper_than_anybody_reads_is_described() -> None:
         group = ExceptionGroup(str(level), [group])
 
     assert error_of(group).code == "handler_error"
+
+
+class Careless(HandlerError):
+    def __init__(self) -> None:
+        """Sets nothing."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (Careless(), "internal", "Careless"),
+        (HandlerError("code", None), "code", "HandlerError"),  # type: ignore[arg-type]  # a mistake to survive
+        (HandlerError("\ud800", "x"), "\\ud800", "x"),
+        (HandlerError(5, 6), "5", "6"),  # type: ignore[arg-type]  # a mistake to survive
+        (HandlerError("c" * 1000, "x"), "c" * CODE_MAX, "x"),
+    ],
+)
+def test_an_error_that_was_made_carelessly_is_still_an_error_that_can_be_stored(
+    raised: HandlerError, code: str, message: str
+) -> None:
+    error = error_of(raised)
+
+    assert error.code == code
+    assert error.message.startswith(message)
+    assert json.loads(encode_payload([error.code, error.message])) == [error.code, error.message]

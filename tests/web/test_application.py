@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
+from streaming.engine.journal import RecordQuery
 from streaming.errors import HandlerError, IllegalTransition, StoreUnavailable
 from tests.web.live import Live, live, read_answer
 from tests.web.test_routes import check_problem
@@ -244,3 +245,15 @@ async def test_the_end_does_not_wait_for_an_upload_that_stands_still(caplog: pyt
             assert await reader.read() == b""
         await here.until(lambda: not here.app._requests)
     assert caplog.records == []
+
+
+async def test_a_page_of_somebody_else_starts_nothing_under_any_name() -> None:
+    async with live() as here:
+        body = b'{"type":"countdown"}'
+        head = f"POST /tasks HTTP/1.1\r\nHost: elsewhere.example\r\nContent-Length: {len(body)}\r\n".encode()
+        answer = await here.exchange(
+            head + b"Content-Type: application/json\r\nOrigin: http://elsewhere.example\r\n\r\n" + body
+        )
+
+        check_problem(answer, 403, "forbidden")
+        assert list(await here.coordinator.list(RecordQuery())) == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streaming.errors import Forbidden
-from streaming.web.loopback import require_loopback
+from streaming.web.loopback import require_loopback, require_own_origin
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,29 @@ def test_this_machine_is_served(server: Any) -> None:
 def test_everybody_else_is_refused_and_told_how_to_open(server: Any) -> None:
     with pytest.raises(Forbidden, match="STREAMING_INSECURE_PUBLIC=true"):
         require_loopback(server)
+
+
+@pytest.mark.parametrize(
+    ("method", "origin"),
+    [
+        ("POST", None),
+        ("GET", "http://elsewhere.example"),
+        ("OPTIONS", "http://elsewhere.example"),
+        ("POST", "http://localhost:8000"),
+        ("POST", "http://app.localhost"),
+        ("DELETE", "http://127.0.0.1:8000"),
+        ("POST", "http://[::1]:8000"),
+    ],
+)
+def test_pages_of_this_machine_and_what_is_no_page_may_ask(method: str, origin: str | None) -> None:
+    require_own_origin(method, origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://elsewhere.example", "http://localhost.elsewhere.example", "null", "", "http://[::1", "https://10.0.0.1"],
+)
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_page_of_somebody_else_changes_nothing(method: str, origin: str) -> None:
+    with pytest.raises(Forbidden, match="STREAMING_INSECURE_PUBLIC=true"):
+        require_own_origin(method, origin)
