@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from pathlib import Path
 
 from streaming import TaskContext, ThreadContext, task
 
@@ -91,3 +92,12 @@ def computes(seconds: float = FOR_EVER_S) -> str:
     while time.monotonic() < until:
         pass
     return "computed"
+
+
+@task
+async def marks(path: str) -> None:
+    """Sleep until it is stopped, and leave an empty file, for which there is room on the fullest disk."""
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        Path(path).touch()  # noqa: ASYNC240  # one file, in a test

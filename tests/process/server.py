@@ -189,13 +189,13 @@ class Server:
 
 @asynccontextmanager
 async def running(
-    folder: Path, way: str = "streaming serve", *, ready: bool = True, **settings: object
+    folder: Path, way: str | Sequence[str] = "streaming serve", *, ready: bool = True, **settings: object
 ) -> AsyncIterator[Server]:
     """Run a server with the handlers of ``tests.process.handlers`` on a SQLite file, and kill it at the end.
 
     Args:
         folder: its working directory.
-        way: one of `WAYS`, or `FORKED`, which starts in no time.
+        way: one of `WAYS`, or `FORKED`, which starts in no time, or a command line.
         ready: wait until it answers.
         settings: by name, without STREAMING_ and in lower case.
     """
@@ -209,13 +209,17 @@ async def running(
         await server.http.aclose()
 
 
-async def _spawn(folder: Path, way: str, settings: Mapping[str, object]) -> Process | Forked:
+async def _spawn(folder: Path, way: str | Sequence[str], settings: Mapping[str, object]) -> Process | Forked:
     given = {"tasks": HANDLERS, "store_url": "sqlite:///tasks.db", "log_format": "json", **settings}
     variables = {f"STREAMING_{name.upper()}": str(value) for name, value in given.items()}
     if way == FORKED:
         return await fork(folder, {**variables, "STREAMING_PORT": "0"})
     return await asyncio.create_subprocess_exec(
-        *WAYS[way], cwd=folder, env={**_environment(), **variables}, stderr=PIPE, start_new_session=True
+        *(WAYS[way] if isinstance(way, str) else way),
+        cwd=folder,
+        env={**_environment(), **variables},
+        stderr=PIPE,
+        start_new_session=True,
     )
 
 

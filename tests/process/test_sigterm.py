@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from streaming.exit import STOP_S, STREAMS_END_S
-from tests.process.server import SOON_S, Server, running
+from tests.process.server import FORKED, SOON_S, Server, running
 
 pytestmark = pytest.mark.process
 
@@ -88,7 +88,7 @@ async def test_a_handler_that_holds_up_the_loop_is_named_and_ended_and_reported_
     (said,) = server.said("unfinished at the end of the grace")
     assert said["task_id"] == task_id
     assert said["where"] == f"handlers.py:{lines_of_handlers()['block']} in blocks_loop"
-    async with running(tmp_path) as server:
+    async with running(tmp_path, FORKED) as server:
         task = await server.get(task_id)
         assert (task["status"], task["error"]["code"]) == ("interrupted", "crash")
         await server.stop()
@@ -108,7 +108,7 @@ async def test_a_reader_that_never_reads_does_not_hang_the_exit_and_misses_nothi
         assert await sigterm(server) == 0
         frozen.close()
 
-    async with running(tmp_path) as server:
+    async with running(tmp_path, FORKED) as server:
         stream = await server.stream(task_id)
         await stream.read()
         assert [event["data"]["n"] for event in stream.events[2:-1]] == list(range(1, 301))
@@ -184,7 +184,7 @@ async def test_a_stderr_that_nobody_reads_does_not_hang_the_exit(tmp_path: Path)
 
 async def test_after_a_restart_waiting_tasks_run_and_interrupted_ones_go_on_as_their_type_says(tmp_path: Path) -> None:
     async with running(tmp_path, grace_s=GRACE_S, max_running=2) as server:
-        emitting, restarting = await server.running("burst"), await server.running("again")
+        emitting, restarting = await server.running("burst", pause_s=0.0005), await server.running("again")
         waiting = await server.start("burst", n=3)
         streams = {task_id: await server.stream(task_id) for task_id in (emitting, restarting, waiting)}
         assert await sigterm(server) == 0
@@ -195,7 +195,7 @@ async def test_after_a_restart_waiting_tasks_run_and_interrupted_ones_go_on_as_t
         assert streams[restarting].events[-1]["data"] == {"attempt": 2, "reason": "shutdown"}
         assert streams[waiting].types == ["pending"]
 
-    async with running(tmp_path, grace_s=GRACE_S) as server:
+    async with running(tmp_path, FORKED) as server:
         logs = {task_id: await server.stream(task_id) for task_id in streams}
         await logs[emitting].read()
         assert logs[emitting].body == streams[emitting].body, "all that was emitted was stored, and is all there is"
@@ -212,7 +212,7 @@ async def test_after_a_restart_waiting_tasks_run_and_interrupted_ones_go_on_as_t
 
 async def test_a_ctrl_c_in_the_terminal_gives_a_handler_in_a_process_its_grace(tmp_path: Path) -> None:
     """The terminal signals the whole process group: the server, and the workers that it has started."""
-    async with running(tmp_path, grace_s=GRACE_S) as server:
+    async with running(tmp_path, grace_s=2 * GRACE_S) as server:
         short, long = await server.running("computes", seconds=0.7), await server.running("computes")
         streams = [await server.stream(short), await server.stream(long)]
         workers = await server.workers(2)

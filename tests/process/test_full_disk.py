@@ -1,0 +1,128 @@
+"""A disk without room: nothing is acknowledged that is not stored, and everything goes on once there is room again."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.server import FORKED, Server, running
+
+pytestmark = pytest.mark.process
+
+SETTINGS: dict[str, Any] = {"keepalive_s": 0.4, "store_wait_s": 0.5, "grace_s": 2.0}
+
+
+@contextmanager
+def full_disk(server: Server) -> Iterator[None]:
+    """Let no file of the server grow: the kernel refuses its writes, as it does when a quota is reached."""
+    soft, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    if not server.ended:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the write lock, as a person does who has forgotten a shell with an open transaction."""
+    other = sqlite3.connect(folder / "tasks.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+
+
+async def ready(server: Server, status: int) -> None:
+    """Wait until /readyz says so."""
+    async with asyncio.timeout(20):
+        while (answer := await server.http.get("/readyz")).status_code != status:  # noqa: ASYNC110  # it asks
+            await asyncio.sleep(0.01)
+    if status == 503:
+        check_unavailable(answer)
+
+
+def check_unavailable(answer: Any) -> None:
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("trouble", ["full disk", "locked by another process"])
+async def test_tasks_pause_and_go_on_and_nothing_that_was_acknowledged_is_missing(trouble: str, tmp_path: Path) -> None:
+    async with running(tmp_path, FORKED, **SETTINGS) as server:
+        emitting, stopping = await server.running("burst", pause_s=0.002), await server.start("marks", path="stopped")
+        streams = [await server.stream(emitting), await server.stream(stopping)]
+        await streams[0].until(lambda: len(streams[0].body) > 2000)
+        await streams[1].until(lambda: b"event: running\n" in streams[1].body)
+
+        with full_disk(server) if trouble == "full disk" else locked(tmp_path):
+            await ready(server, 503)
+            shown = streams[0].body.rpartition(b"\n\n")[0]
+            paused = await server.get(emitting)
+            for _ in range(2):
+                check_unavailable(await start(server, "once"))
+            cancel = await server.http.post(f"/tasks/{stopping}/cancel", json={"reason": "no room"})
+            check_unavailable(cancel)
+            assert (tmp_path / "stopped").exists(), "the handler is stopped all the same"
+            assert (await server.get(stopping))["status"] == "running", "but nobody says so before it is stored"
+            alive = len(streams[0].body)
+            await streams[0].until(lambda: streams[0].body.count(b": keepalive\n", alive) >= 2)
+            assert streams[0].body.rpartition(b"\n\n")[0] == shown, "nothing is shown that is not stored"
+            assert (await server.get(emitting))["last_seq"] == paused["last_seq"]
+
+        await ready(server, 200)
+        await streams[0].until(lambda: len(streams[0].body) > len(shown) + 2000)
+        await streams[1].read()
+        assert streams[1].types == ["pending", "running", "cancel_requested", "cancelled"]
+        started = await start(server, "once")
+        assert started.status_code == 201, "the refused starts have left nothing, not even their key"
+        listed = (await server.http.get("/tasks")).json()["tasks"]
+        assert {task["id"] for task in listed} == {emitting, stopping, started.json()["id"]}
+        await server.kill()
+        await streams[0].read()
+
+    async with running(tmp_path, FORKED) as server:
+        log = await server.stream(emitting)
+        await log.read()
+        seen = streams[0].blocks
+        assert {seq: block for seq, block in log.blocks.items() if seq in seen} == seen
+        numbers = [event["data"]["n"] for event in log.events if event["type"] == "n"]
+        assert numbers == list(range(1, len(numbers) + 1)), "no event of the handler was lost in between"
+        await server.stop()
+
+
+async def start(server: Server, key: str) -> Any:
+    return await server.http.post("/tasks", json={"type": "sleeper"}, headers={"Idempotency-Key": key})
+
+
+async def test_sigterm_during_the_outage_says_what_is_lost_and_does_not_say_0(tmp_path: Path) -> None:
+    async with running(tmp_path, FORKED, **SETTINGS) as server:
+        task_id = await server.running("burst", pause_s=0.002)
+        stream = await server.stream(task_id)
+        with full_disk(server):
+            await ready(server, 503)
+            began_at = time.monotonic()
+            server.signal(signal.SIGTERM)
+            assert await server.exited() == 1
+            assert time.monotonic() - began_at < SETTINGS["grace_s"] + 1
+        await stream.read()
+        assert "interrupted" not in stream.types
+        (said,) = server.said("events could not be stored before the end")
+        assert said["events"] > 0
+
+    async with running(tmp_path, FORKED) as server:
+        task = await server.get(task_id)
+        assert (task["status"], task["error"]["code"]) == ("interrupted", "crash")
+        log = await server.stream(task_id)
+        await log.read()
+        assert log.body.startswith(stream.body.rpartition(b"\n\n")[0].replace(b": keepalive\n", b""))
+        await server.stop()
