@@ -920,3 +920,24 @@ def test_whatever_the_order_of_steps_all_tell_the_same_story(record_property: Ca
     assert {seed: story.problems for seed, story in stories.items() if story.problems} == {}
     assert schedules > 0.9 * SCHEDULES
     assert {story.status for story in stories.values()} >= {"completed", "cancelled", "timed_out", "failed"}
+
+
+async def test_a_start_does_not_wait_for_ever_for_a_store_that_hangs() -> None:
+    """The caller hears that it is not known; the task runs once the store answers, for it is stored then."""
+    coordinator, store = build([instant], store_wait_s=5)
+    async with coordinator:
+        store.hold()
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await coordinator.start("instant", {})
+        assert now() == 5
+
+        store.release()
+        feed = await coordinator.follow()
+        seen: list[Event] = []
+        while not seen or seen[-1].type != "completed":
+            batch = await feed.next()
+            assert batch is not None
+            seen += batch.events
+        feed.close()
+
+    assert types(seen) == ["pending", "running", "completed"]

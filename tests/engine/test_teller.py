@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from streaming import TaskContext, task
 from streaming.engine.hub import Log
 from streaming.engine.teller import PROGRESS_MESSAGE_MAX, SECTION_REASON_MAX, UNAWAITED_BACKLOGS, LogTeller
 from streaming.errors import EventTooLarge, InvalidEvent, TaskEnded
 from streaming.events import Event
 from streaming.records import Progress
 from tests.engine.hubs import Desk
+from tests.kit import build, events_of, types
 
 pytestmark = pytest.mark.clock("virtual")
 
@@ -333,3 +335,26 @@ async def test_the_report_of_an_overrun_fits_whatever_the_limit_of_an_event() ->
 
         assert section.overrun
         assert (await it.last())[1]["section"] == "p"
+
+
+@task
+async def from_a_thread_of_its_own(ctx: TaskContext) -> list[str]:
+    said = []
+    for tell in (lambda: ctx.log("x"), lambda: asyncio.run(ctx.emit("x")), lambda: asyncio.run(ctx.progress(1))):
+        try:
+            await asyncio.to_thread(tell)
+        except InvalidEvent as refused:
+            said.append(refused.detail)
+    return said
+
+
+@pytest.mark.clock("real")
+async def test_a_context_in_a_foreign_thread_is_refused_before_it_can_mix_up_the_numbers() -> None:
+    coordinator, _ = build([from_a_thread_of_its_own])
+    async with coordinator:
+        record, _ = await coordinator.start("from_a_thread_of_its_own", {})
+        said = await coordinator.result(record.id)
+        events = await events_of(coordinator, record.id)
+
+    assert [text[:31] for text in said] == ["The context belongs to its even"] * 3
+    assert types(events) == ["pending", "running", "completed"]
