@@ -225,7 +225,8 @@ class Runner:
         held_back = stop is not None and stop.written and stop.delivered_at is None
         if not held_back or stop is None or handler is None or self._teller.held_by() is not None:
             return False
-        self._deliver(stop, handler, asyncio.get_running_loop().time())
+        self._deliver(stop, handler, self._time())
+        self._alarm.ring()  # the next look was planned for the time at which the section would have overrun
         return True
 
     def _deliver(self, stop: Stop, handler: asyncio.Task[Any], now: float) -> None:
@@ -263,7 +264,9 @@ class Runner:
         """The one place that decides how a task ends; it does not wait."""
         limit = self._settings.event_bytes_max
         handler = self._handler
-        if handler is None or not handler.done():
+        if handler is None:
+            return Outcome(Transition.SHUTDOWN, TaskError("shutdown", "The server stopped before the task had begun."))
+        if not handler.done():
             place = self.where()
             _log.error("a handler did not stop within the grace", task_id=self.id, where=place)
             message = f"The server stopped; the handler did not stop within the grace and stood at {place}."
@@ -288,11 +291,11 @@ class Runner:
     def _finish(self) -> None:
         """Write the terminal event, or send an interrupted task back to the queue if its type says so."""
         end_of_run = self._outcome()
-        ended = self._handler is not None and self._handler.done()
-        if end_of_run.transition is Transition.SHUTDOWN and self._restartable and ended:
+        goes_on = self._handler is not None and not self._handler.done()
+        if end_of_run.transition is Transition.SHUTDOWN and self._restartable and not goes_on:
             requeue(self._hub, self.log, "shutdown")
         else:
-            end(self._hub, self.log, end_of_run, where=None if ended else self.where())
+            end(self._hub, self.log, end_of_run, where=self.where() if goes_on else None)
 
     @property
     def _restartable(self) -> bool:
