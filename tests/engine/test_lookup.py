@@ -1,0 +1,351 @@
+"""Looking changes nothing, and finds what is live, what is stored, and what is on its way between the two."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streaming import TaskContext, task
+from streaming.engine.journal import RecordQuery
+from streaming.errors import (
+    BadCursor,
+    TaskCancelled,
+    TaskFailed,
+    TaskInterrupted,
+    TaskNotFound,
+    TaskTimedOut,
+    TaskUnsuccessful,
+)
+from streaming.records import TaskStatus
+from tests.engine.hubs import seqs, to_end
+from tests.kit import build, collect, events_of, types
+from tests.stage import Gate, broken, forever, instant, now, rounds, running, ticks
+
+pytestmark = pytest.mark.clock("virtual")
+
+HANDLERS: list[Callable[..., Any]] = [ticks, forever, instant, broken]
+
+
+@task(on_interrupt="restart")
+async def restarts(ctx: TaskContext) -> None:
+    await forever()
+
+
+async def test_a_live_task_shows_what_is_committed() -> None:
+    coordinator, store = build([Gate().handler])
+    async with coordinator:
+        task_id = await running(coordinator, "gate")
+
+        assert await coordinator.get(task_id) == await store.record(task_id)
+        assert (await coordinator.get(task_id)).status == "running"
+
+
+async def test_an_ended_task_comes_from_the_store() -> None:
+    coordinator, store = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("instant", {})
+        await events_of(coordinator, record.id)
+        await asyncio.sleep(1)
+        assert coordinator._tasks == {}
+
+        assert (await coordinator.get(record.id)).result == "at once"
+        assert await coordinator.get(record.id) == await store.record(record.id)
+
+
+@pytest.mark.parametrize("task_id", ["", "nowhere", "0" * 32, "x" * 10_000, "\0", "../etc", "\ud800"])
+async def test_what_is_not_there_is_not_found(task_id: str) -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        for looking in (
+            coordinator.get(task_id),
+            coordinator.watch(task_id),
+            coordinator.wait(task_id, 1),
+            coordinator.result(task_id),
+            coordinator.history(task_id, after=0, limit=1),
+            coordinator.cancel_task(task_id),
+            coordinator.delete(task_id),
+            coordinator.move_deadline(task_id, 1),
+        ):
+            with pytest.raises(TaskNotFound):
+                await looking
+
+
+async def test_a_list_is_a_page_of_the_store() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        ids = []
+        for _ in range(3):
+            ids.append((await coordinator.start("forever", {}))[0].id)
+            await asyncio.sleep(1)
+
+        found = await coordinator.list(RecordQuery(statuses=frozenset({TaskStatus.RUNNING}), limit=2))
+
+        assert [record.id for record in found] == [ids[2], ids[1]]
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------------
+
+
+async def test_to_wait_ends_with_the_task() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 3, "pause_s": 5.0})
+
+        record = await coordinator.wait(record.id, 100)
+
+        assert (record.status, now()) == ("completed", 15)
+
+
+async def test_to_wait_ends_with_its_time() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+
+        record = await coordinator.wait(task_id, 7)
+
+        assert (record.status, now()) == ("running", 7)
+        assert not coordinator._tasks[task_id].log.readers
+
+
+@pytest.mark.parametrize("wait_s", [0, -1])
+async def test_not_to_wait_takes_no_time(wait_s: float) -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+
+        assert (await coordinator.wait(task_id, wait_s)).status == "running"
+        assert now() == 0
+
+
+async def test_a_waiter_that_leaves_leaves_nothing_behind() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+        waiting = asyncio.create_task(coordinator.wait(task_id, 100))
+        await asyncio.sleep(1)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+        assert not coordinator._tasks[task_id].log.readers
+
+
+async def test_to_wait_ends_with_the_server() -> None:
+    coordinator, _ = build([forever])
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+        waiting = asyncio.create_task(coordinator.wait(task_id, 1000))
+        await asyncio.sleep(1)
+        await coordinator.shutdown(1)
+
+        assert (await waiting).status == "interrupted"
+
+
+async def test_the_result_is_what_the_handler_returned_however_long_it_takes() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 2, "pause_s": 1000.0})
+
+        assert await coordinator.result(record.id) == {"ticks": 2}
+        assert await coordinator.result(record.id) == {"ticks": 2}
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "code"),
+    [
+        ("raise", TaskFailed, "broken"),
+        ("cancel", TaskCancelled, "cancelled"),
+        ("timeout", TaskTimedOut, "timed_out"),
+        ("shutdown", TaskInterrupted, "shutdown"),
+    ],
+)
+async def test_a_task_without_a_result_says_why(how: str, error: type[TaskUnsuccessful], code: str) -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("broken" if how == "raise" else "forever", {}, timeout_s=50)
+        waiting = asyncio.create_task(coordinator.result(record.id))
+        await asyncio.sleep(1)
+        if how == "cancel":
+            await coordinator.cancel_task(record.id)
+        elif how == "shutdown":
+            await coordinator.shutdown(1)
+
+        with pytest.raises(error) as caught:
+            await waiting
+
+        assert type(caught.value) is error
+        assert (caught.value.task_id, caught.value.task_code) == (record.id, code)
+
+
+async def test_a_task_that_waits_for_the_next_server_has_no_result_here() -> None:
+    coordinator, _ = build([restarts])
+    async with coordinator:
+        task_id = await running(coordinator, "restarts")
+        waiting = asyncio.create_task(coordinator.result(task_id))
+        await asyncio.sleep(1)
+        await coordinator.shutdown(1)
+
+        with pytest.raises(TaskInterrupted, match="The server has stopped"):
+            await waiting
+
+
+# -- watching ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_a_log_is_read_alike_whether_its_task_lives_or_not(live: bool) -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 3})
+        reading = collect(await coordinator.watch(record.id))
+        if not live:
+            await coordinator.wait(record.id, 100)
+            await asyncio.sleep(1)
+
+        assert types(await reading) == ["pending", "running", "tick", "tick", "tick", "completed"]
+
+
+@pytest.mark.parametrize(("tail", "first"), [(0, None), (2, 5), (6, 1), (100, 1)])
+async def test_a_tail_begins_so_many_events_before_the_head(tail: int, first: int | None) -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 3})
+        await coordinator.wait(record.id, 100)
+
+        found = await to_end(await coordinator.watch(record.id, tail=tail))
+
+        assert found == ([] if first is None else list(range(first, 7)))
+
+
+async def test_a_cursor_goes_on_where_it_stood_and_beyond_the_end_is_refused() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 3})
+        await coordinator.wait(record.id, 100)
+        await asyncio.sleep(1)
+
+        assert await to_end(await coordinator.watch(record.id, after=4)) == [5, 6]
+        assert (await coordinator.watch(record.id, after=6)).finished
+        for cursor in (7, -1, 10**18):
+            with pytest.raises(BadCursor):
+                await coordinator.watch(record.id, after=cursor)
+
+
+async def test_a_task_that_ends_while_the_store_is_being_asked_is_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    coordinator, store = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 1})
+        await coordinator.wait(record.id, 100)
+        await asyncio.sleep(1)
+        original = store.record
+
+        async def slow(task_id: str) -> Any:
+            found = await original(task_id)
+            await asyncio.sleep(1)
+            return found
+
+        monkeypatch.setattr(store, "record", slow)
+
+        assert await to_end(await coordinator.watch(record.id)) == [1, 2, 3, 4]
+
+
+async def test_a_task_in_the_store_that_nobody_runs_is_read_as_far_as_it_is() -> None:
+    """It may belong to a process that is just starting, or was left by one that is gone."""
+    coordinator, store = build([restarts])
+    async with coordinator:
+        task_id = await running(coordinator, "restarts")
+        await coordinator.shutdown(1)
+    other, _ = build([restarts], store)
+    await other._hub.open()
+    try:
+        assert await to_end(await other.watch(task_id)) == [1, 2, 3]
+    finally:
+        await other.shutdown(1)
+
+
+async def test_a_task_that_is_stored_but_not_acknowledged_yet_is_read_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    coordinator, store = build(HANDLERS)
+    async with coordinator:
+        original = store.outcome
+
+        async def slow(commit: Any) -> Any:
+            await asyncio.sleep(1)
+            return await original(commit)
+
+        monkeypatch.setattr(store, "outcome", slow)
+        store.fail("after")
+        starting = asyncio.create_task(coordinator.start("ticks", {"n": 1}))
+        await rounds()
+        (found,) = await coordinator.list(RecordQuery())
+
+        assert await to_end(await coordinator.watch(found.id)) == [1, 2, 3, 4]
+        assert (await starting)[0].id == found.id
+
+
+# -- the feed ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_feed_is_followed_from_a_cursor_a_tail_or_the_beginning() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 2}, tags=["t"])
+        await coordinator.wait(record.id, 100)
+
+        assert await seqs(await coordinator.follow(), 5) == [1, 2, 3, 4, 5]
+        assert await seqs(await coordinator.follow(after=3), 2) == [4, 5]
+        assert await seqs(await coordinator.follow(tail=1), 1) == [5]
+        assert await seqs(await coordinator.follow(tail=1000), 5) == [1, 2, 3, 4, 5]
+        assert await seqs(await coordinator.follow(types=frozenset({"tick"})), 2) == [3, 4]
+        assert await seqs(await coordinator.follow(task_types=frozenset({"ticks"}), tag="t"), 5) == [1, 2, 3, 4, 5]
+        with pytest.raises(BadCursor):
+            await coordinator.follow(after=6)
+
+
+# -- history -----------------------------------------------------------------------------------------------------------
+
+
+async def test_history_is_read_page_by_page_to_the_head() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 5})
+        await coordinator.wait(record.id, 100)
+        pages = [
+            [event.seq for event in await coordinator.history(record.id, after=after, limit=3)]
+            for after in (0, 3, 6, 8)
+        ]
+
+        assert pages == [[1, 2, 3], [4, 5, 6], [7, 8], []]
+        with pytest.raises(BadCursor):
+            await coordinator.history(record.id, after=9, limit=3)
+
+
+async def test_history_of_a_live_task_shows_only_what_is_committed() -> None:
+    coordinator, store = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 5})
+        await asyncio.sleep(1.5)
+        store.hold()
+        await store.entered.wait()
+
+        assert [event.seq for event in await coordinator.history(record.id, after=0, limit=100)] == [1, 2, 3, 4]
+        store.release()
+
+
+async def test_history_that_retention_has_removed_is_one_gap() -> None:
+    coordinator, _ = build(HANDLERS, memory_events_max=3)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 10})
+        await coordinator.wait(record.id, 100)
+        found = await coordinator.history(record.id, after=2, limit=100)
+        page = await coordinator.history(record.id, after=2, limit=4)
+
+    assert found[0].data["from"] == 3
+    assert found[0].data["to"] == 10
+    assert [event.seq for event in found] == [10, 11, 12, 13]
+    assert [(event.type, event.data["from"], event.data["to"]) for event in page] == [("gap", 3, 6)]

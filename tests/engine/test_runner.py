@@ -1,0 +1,670 @@
+"""One task, seen from outside its handler: what it is stopped for, when, how often, and what is said about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import pytest
+
+from streaming import Record, TaskContext, TaskCoordinator, task
+from streaming.engine import runner as runner_module
+from streaming.errors import HandlerError, StoreUnavailable, TaskNotFound, TaskTerminal
+from streaming.events import Event
+from streaming.records import CancelOutcome, CancelReceipt
+from streaming.rules.lifecycle import TERMINAL
+from tests.engine.hubs import end_elsewhere
+from tests.kit import build, collect, events_of, types
+from tests.stage import Gate, deaf, forever, gone, instant, now, rounds, running, tidy
+
+pytestmark = pytest.mark.clock("virtual")
+
+LogLines = list[MutableMapping[str, Any]]
+
+
+def receipt_of(record: Record) -> CancelReceipt:
+    assert record.cancel is not None
+    return record.cancel
+
+
+def only_end(events: list[Event]) -> str:
+    """The one terminal event, which is the last."""
+    ends = [event.type for event in events if event.type in TERMINAL]
+    assert len(ends) == 1
+    assert events[-1].type == ends[0]
+    return ends[0]
+
+
+async def ended(coordinator: TaskCoordinator, task_id: str) -> tuple[Record, list[Event]]:
+    events = await events_of(coordinator, task_id)
+    return await coordinator.get(task_id), events
+
+
+# -- protected sections ------------------------------------------------------------------------------------------------
+
+
+@task
+async def protects(ctx: TaskContext, for_s: float = 2.0, at_most_s: float = 60.0, after_s: float = 100.0) -> str:
+    async with ctx.protected("pay", at_most_s=at_most_s):
+        await asyncio.sleep(for_s)
+        await ctx.emit("paid")
+    await asyncio.sleep(after_s)
+    return "all of it"
+
+
+async def test_a_held_cancel_tells_readers_what_it_waits_for_and_arrives_where_the_section_ends() -> None:
+    coordinator, _ = build([protects])
+    async with coordinator:
+        task_id = await running(coordinator, "protects")
+        receipt = await coordinator.cancel_task(task_id)
+        assert (now(), receipt.outcome, receipt.delivered_at) == (0, CancelOutcome.REQUESTED, None)
+
+        record, events = await ended(coordinator, task_id)
+
+    assert types(events)[2:] == ["cancel_requested", "paid", "cancelled"]
+    assert events[2].data["held_by"] == "pay"
+    assert now() == 2
+    assert receipt_of(record).delivered_at == receipt_of(record).stopped_at == events[-1].time
+
+
+@task
+async def stubborn_after_section(ctx: TaskContext) -> None:
+    try:
+        async with ctx.protected("pay", at_most_s=1000):
+            await asyncio.sleep(2)
+    except asyncio.CancelledError:
+        await forever()
+
+
+async def test_who_does_not_obey_after_a_section_is_cancelled_again_in_the_usual_time() -> None:
+    """The time runs from the delivery, and not from the time at which the section would have overrun."""
+    coordinator, _ = build([stubborn_after_section], cancel_grace_s=5)
+    async with coordinator:
+        task_id = await running(coordinator, "stubborn_after_section")
+        await coordinator.cancel_task(task_id)
+        _, events = await ended(coordinator, task_id)
+
+    assert types(events)[-2:] == ["cancel_ignored", "cancelled"]
+    assert now() == 7
+
+
+async def test_a_section_that_ends_in_time_costs_a_handler_nothing() -> None:
+    coordinator, _ = build([protects])
+    async with coordinator:
+        record, _ = await coordinator.start("protects", {"after_s": 1})
+        record, events = await ended(coordinator, record.id)
+
+    assert (record.status, record.result) == ("completed", "all of it")
+    assert types(events) == ["pending", "running", "paid", "completed"]
+
+
+@task
+async def nests(ctx: TaskContext) -> None:
+    async with ctx.protected("outer", at_most_s=60):
+        async with ctx.protected("inner", at_most_s=60):
+            await asyncio.sleep(2)
+        await asyncio.sleep(2)
+        await ctx.emit("outer done")  # never: a type has no blank
+
+
+@task
+async def nests_well(ctx: TaskContext) -> None:
+    async with ctx.protected("outer", at_most_s=60):
+        async with ctx.protected("inner", at_most_s=60):
+            await asyncio.sleep(2)
+        await asyncio.sleep(2)
+        await ctx.emit("outer.done")
+    await forever()
+
+
+async def test_of_nested_sections_the_outer_one_lets_go() -> None:
+    coordinator, _ = build([nests_well])
+    async with coordinator:
+        task_id = await running(coordinator, "nests_well")
+        await coordinator.cancel_task(task_id)
+        _, events = await ended(coordinator, task_id)
+
+    assert types(events)[-2:] == ["outer.done", "cancelled"]
+    assert now() == 4
+
+
+async def test_an_error_in_a_section_that_held_a_cancel_is_told_with_the_cancel() -> None:
+    coordinator, _ = build([nests])
+    async with coordinator:
+        task_id = await running(coordinator, "nests")
+        await coordinator.cancel_task(task_id)
+        record, _ = await ended(coordinator, task_id)
+
+    assert record.status == "cancelled"
+
+
+@task
+async def two_at_once(ctx: TaskContext) -> None:
+    async def part(name: str, for_s: float) -> None:
+        async with ctx.protected(name, at_most_s=60):
+            await asyncio.sleep(for_s)
+            await ctx.emit(name)
+        await forever()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(part("first", 1))
+        group.create_task(part("second", 3))
+
+
+async def test_of_two_sections_at_once_the_last_one_lets_go() -> None:
+    coordinator, _ = build([two_at_once])
+    async with coordinator:
+        task_id = await running(coordinator, "two_at_once")
+        await coordinator.cancel_task(task_id)
+        _, events = await ended(coordinator, task_id)
+
+    assert types(events)[-3:] == ["first", "second", "cancelled"]
+    assert now() == 3
+
+
+@pytest.mark.parametrize(("way", "status"), [("timeout", "timed_out"), ("shutdown", "interrupted")])
+async def test_a_timeout_and_a_shutdown_are_held_back_too(way: str, status: str) -> None:
+    coordinator, store = build([protects], grace_s=100, cancel_grace_s=50)
+    async with coordinator:
+        record, _ = await coordinator.start("protects", {"for_s": 5}, timeout_s=1 if way == "timeout" else 1000)
+        if way == "shutdown":
+            await asyncio.sleep(0)
+            await coordinator.shutdown(8)  # 5 s into its section it is told, at 4.8 s less the stop and the flush
+        else:
+            await coordinator.wait(record.id, 1000)
+        events = await store.events_after(record.id, 0, last_seq=99, limit=99)
+
+    assert types(events)[-2:] == ["paid", status]
+
+
+async def test_an_overrun_is_told_and_the_stop_is_delivered_then() -> None:
+    coordinator, _ = build([protects])
+    async with coordinator:
+        task_id = await running(coordinator, "protects", for_s=100, at_most_s=5)
+        await coordinator.cancel_task(task_id)
+        _, events = await ended(coordinator, task_id)
+
+    assert types(events)[-3:] == ["cancel_requested", "log", "cancelled"]
+    assert events[-2].data["section"] == "pay"
+    assert now() == 5
+
+
+async def test_an_overrun_without_a_stop_only_costs_the_protection() -> None:
+    coordinator, _ = build([protects])
+    async with coordinator:
+        record, _ = await coordinator.start("protects", {"for_s": 10, "at_most_s": 5, "after_s": 1})
+        record, events = await ended(coordinator, record.id)
+
+    assert types(events) == ["pending", "running", "log", "paid", "completed"]
+
+
+# -- who does not obey -------------------------------------------------------------------------------------------------
+
+
+async def test_each_insistence_is_said_with_the_line_and_the_waits_double() -> None:
+    coordinator, _ = build([deaf], cancel_grace_s=5)
+    async with coordinator:
+        task_id = await running(coordinator, "deaf", for_s=100.0)
+        await coordinator.cancel_task(task_id)
+        record, events = await ended(coordinator, task_id)
+
+    ignored = [event.data for event in events if event.type == "cancel_ignored"]
+    assert [each["deliveries"] for each in ignored] == [1, 2, 3, 4]  # at 5, 15, 35 and 75 s; the next would be at 135 s
+    assert {each["where"].split(":")[0] for each in ignored} == {"stage.py"}
+    assert {(each["cause"], each["declined"]) for each in ignored} == {("cancel", False)}
+    assert (record.status, record.result) == ("cancelled", "what cancel?")
+    assert receipt_of(record).outcome is CancelOutcome.STOPPED
+
+
+async def test_as_long_as_it_runs_it_is_ignored_and_not_stopped() -> None:
+    coordinator, _ = build([deaf], cancel_grace_s=5)
+    async with coordinator:
+        task_id = await running(coordinator, "deaf", for_s=100.0)
+        await coordinator.cancel_task(task_id)
+        await asyncio.sleep(50)
+        record = await coordinator.get(task_id)
+
+        assert record.status == "running"
+        assert receipt_of(record).outcome is CancelOutcome.IGNORED
+        assert receipt_of(record).stopped_at is None
+        assert await coordinator.cancel_task(task_id) == receipt_of(record)
+
+
+async def test_a_timeout_that_is_ignored_has_no_receipt_to_change() -> None:
+    coordinator, _ = build([deaf], cancel_grace_s=5)
+    async with coordinator:
+        record, _ = await coordinator.start("deaf", {"for_s": 20.0}, timeout_s=10)
+        record, events = await ended(coordinator, record.id)
+
+    assert [event.data["cause"] for event in events if event.type == "cancel_ignored"] == ["timeout"]
+    assert (record.status, record.cancel) == ("timed_out", None)
+
+
+@task
+async def declines(ctx: TaskContext, then_s: float = 20.0) -> str:
+    try:
+        await forever()
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        assert current is not None
+        current.uncancel()
+    await ctx.emit("going.on")
+    await asyncio.sleep(then_s)
+    return "after all"
+
+
+async def test_a_cancel_that_is_taken_back_is_said_so_and_sent_no_second_time() -> None:
+    coordinator, _ = build([declines], cancel_grace_s=5)
+    async with coordinator:
+        task_id = await running(coordinator, "declines")
+        await coordinator.cancel_task(task_id)
+        record, events = await ended(coordinator, task_id)
+
+    assert types(events)[2:] == ["cancel_requested", "going.on", "cancel_ignored", "completed"]
+    assert (record.result, now()) == ("after all", 20)
+    receipt = receipt_of(record)
+    assert (receipt.outcome, receipt.declined, receipt.stopped_at) == (CancelOutcome.IGNORED, True, None)
+
+
+async def test_who_took_a_cancel_back_is_still_timed_out() -> None:
+    coordinator, _ = build([declines], cancel_grace_s=5)
+    async with coordinator:
+        started, _ = await coordinator.start("declines", {}, timeout_s=10)
+        await rounds()
+        await coordinator.cancel_task(started.id)
+        record, _ = await ended(coordinator, started.id)
+
+    assert (record.status, now()) == ("timed_out", 10)
+    assert receipt_of(record).declined
+
+
+async def test_asking_again_after_it_was_taken_back_changes_nothing() -> None:
+    coordinator, _ = build([declines], cancel_grace_s=5)
+    async with coordinator:
+        task_id = await running(coordinator, "declines")
+        await coordinator.cancel_task(task_id)
+        await asyncio.sleep(6)
+
+        receipt = await coordinator.cancel_task(task_id, wait_s=1)
+
+        assert (receipt.declined, now()) == (True, 7)
+        assert (await coordinator.get(task_id)).status == "running"
+
+
+# -- the deadline ------------------------------------------------------------------------------------------------------
+
+
+@task
+async def asks_time(ctx: TaskContext) -> list[float]:
+    found = [ctx.deadline.remaining_s]
+    await asyncio.sleep(4)
+    found.append(ctx.deadline.remaining_s)
+    await asyncio.sleep(4)
+    found.append(ctx.deadline.remaining_s)
+    return found
+
+
+async def test_a_handler_sees_how_much_time_is_left_also_when_it_is_moved() -> None:
+    coordinator, _ = build([asks_time])
+    async with coordinator:
+        record, _ = await coordinator.start("asks_time", {}, timeout_s=10)
+        await asyncio.sleep(5)
+        await coordinator.move_deadline(record.id, 100)
+        record = await coordinator.wait(record.id, 100)
+
+    assert record.result == [10, 6, 92]
+    assert record.timeout_s == 100
+
+
+# -- what a handler may do ---------------------------------------------------------------------------------------------
+
+
+@task
+async def says(what: str) -> Any:
+    outcomes: dict[str, Callable[[], Any]] = {
+        "nothing": lambda: None,
+        "object": lambda: object(),
+        "large": lambda: "x" * 1000,
+    }
+    return outcomes[what]()
+
+
+@pytest.mark.parametrize(("what", "code"), [("object", "invalid_result"), ("large", "result_too_large")])
+async def test_a_result_that_cannot_be_kept_is_the_handlers_failure(what: str, code: str) -> None:
+    coordinator, _ = build([says], event_bytes_max=500)
+    async with coordinator:
+        record, _ = await coordinator.start("says", {"what": what})
+        record, events = await ended(coordinator, record.id)
+
+    assert only_end(events) == "failed"
+    assert record.error is not None
+    assert record.error.code == code
+    assert record.result is None
+
+
+@task
+async def tells_too_much(ctx: TaskContext) -> None:
+    await ctx.emit("tick", "x" * 1000)
+
+
+@task
+async def tells_nonsense(ctx: TaskContext) -> None:
+    await ctx.emit("tick", object())
+
+
+@pytest.mark.parametrize(("type", "code"), [("tells_too_much", "event_too_large"), ("tells_nonsense", "invalid_event")])
+async def test_an_event_that_cannot_be_kept_is_the_handlers_failure(type: str, code: str) -> None:
+    coordinator, _ = build([tells_too_much, tells_nonsense], event_bytes_max=500)
+    async with coordinator:
+        record, _ = await coordinator.start(type, {})
+        record, events = await ended(coordinator, record.id)
+
+    assert types(events) == ["pending", "running", "failed"]
+    assert record.error is not None
+    assert record.error.code == code
+
+
+@task
+async def undecodable() -> None:
+    raise OSError("no such file: caf\udce9")
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("nothing to say")
+
+
+@task
+async def mute() -> None:
+    raise Mute
+
+
+@pytest.mark.parametrize("type", ["undecodable", "mute"])
+async def test_a_failure_that_cannot_be_told_in_words_is_an_end_all_the_same(type: str) -> None:
+    coordinator, _ = build([undecodable, mute])
+    async with coordinator:
+        record, _ = await coordinator.start(type, {})
+        record, events = await ended(coordinator, record.id)
+
+    assert only_end(events) == "failed"
+
+
+@task
+async def leaves_a_child(ctx: TaskContext) -> None:
+    async def child() -> None:
+        await asyncio.sleep(5)
+        try:
+            await ctx.emit("late")
+        except Exception as error:
+            LATE.append(type(error).__name__)
+
+    CHILDREN.append(asyncio.create_task(child()))
+
+
+LATE: list[str] = []
+CHILDREN: list[asyncio.Task[None]] = []
+
+
+async def test_what_a_handler_leaves_behind_cannot_speak_for_it() -> None:
+    LATE.clear()
+    coordinator, _ = build([leaves_a_child])
+    async with coordinator:
+        record, _ = await coordinator.start("leaves_a_child", {})
+        record, events = await ended(coordinator, record.id)
+        await CHILDREN.pop()
+
+    assert LATE == ["TaskEnded"]
+    assert only_end(events) == "completed"
+
+
+@task(on_interrupt="restart")
+async def leaves_a_child_and_waits(ctx: TaskContext) -> None:
+    async def child() -> None:
+        for _ in range(50):
+            try:
+                await ctx.emit("late")
+            except Exception as error:
+                LATE.append(type(error).__name__)
+                return
+            await asyncio.sleep(0.5)
+
+    CHILDREN.append(asyncio.create_task(child()))
+    await forever()
+
+
+async def test_nor_can_it_after_its_task_went_back_to_the_queue() -> None:
+    """It would bring the committer down, with all that other tasks wait for."""
+    LATE.clear()
+    coordinator, store = build([leaves_a_child_and_waits, forever], grace_s=10)
+    async with coordinator:
+        task_id = await running(coordinator, "leaves_a_child_and_waits")
+        await coordinator.shutdown()
+        await CHILDREN.pop()
+        record = await store.record(task_id)
+
+    assert record is not None
+    assert (record.status, record.attempt) == ("pending", 2)
+    assert LATE in ([], ["TaskEnded"])
+
+
+# -- before the handler ------------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_is_not_at_work_before_the_store_calls_it_running() -> None:
+    gate = Gate()
+    coordinator, store = build([gate.handler])
+    async with coordinator:
+        record, _ = await coordinator.start("gate", {})
+        store.hold()
+        await store.entered.wait()
+        await asyncio.sleep(100)
+        assert not gate.reached.is_set()
+        assert coordinator.places() == [(record.id, "not started")]
+
+        store.release()
+        await gate.reached.wait()
+
+        assert (await store.record(record.id)).status == "running"
+        gate.opened.set()
+
+
+@pytest.mark.parametrize("delete", [False, True])
+async def test_a_task_that_was_ended_elsewhere_before_its_turn_never_runs(delete: bool) -> None:
+    gate = Gate()
+    coordinator, store = build([gate.handler, forever], max_running=1)
+    async with coordinator:
+        first = await running(coordinator, "forever")
+        second, _ = await coordinator.start("gate", {})
+        await end_elsewhere(store, second.id, delete=delete)
+        await coordinator.cancel_task(first, wait_s=10)
+        await asyncio.sleep(1)
+
+        assert not gate.reached.is_set()
+        assert coordinator.running() == []
+        if delete:
+            with pytest.raises(TaskNotFound):
+                await coordinator.get(second.id)
+        else:
+            assert (await coordinator.get(second.id)).status == "failed"
+
+
+async def test_its_time_begins_with_its_handler_and_not_in_the_queue() -> None:
+    coordinator, _ = build([forever], max_running=1)
+    async with coordinator:
+        first = await running(coordinator, "forever")
+        second, _ = await coordinator.start("forever", {}, timeout_s=5)
+        await asyncio.sleep(100)
+        await coordinator.cancel_task(first)
+        record, _ = await ended(coordinator, second.id)
+
+    assert (record.status, now()) == ("timed_out", 105)
+
+
+# -- lost --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delete", [False, True])
+async def test_a_task_that_was_ended_elsewhere_is_stopped_and_writes_nothing(delete: bool) -> None:
+    coordinator, store = build([tidy])
+    async with coordinator:
+        task_id = await running(coordinator, "tidy")
+        await end_elsewhere(store, task_id, delete=delete)
+        stored = len(store.commits)
+        with pytest.raises(TaskNotFound if delete else TaskTerminal):
+            await coordinator.cancel_task(task_id)
+        await asyncio.sleep(10)
+
+        assert coordinator.running() == []
+        assert [
+            event for commit in store.commits[stored:] for event in commit.events if event.type != "cancel_requested"
+        ] == []
+
+
+async def test_a_lost_task_that_does_not_obey_is_insisted_on_and_left_behind_at_the_end(log_lines: LogLines) -> None:
+    coordinator, store = build([deaf], grace_s=10, cancel_grace_s=2)
+    async with coordinator:
+        task_id = await running(coordinator, "deaf")
+        await end_elsewhere(store, task_id)
+        with pytest.raises(TaskTerminal):
+            await coordinator.cancel_task(task_id)
+        await asyncio.sleep(20)
+        assert [line for line in log_lines if "goes on after it was stopped" in line["event"]]
+        await coordinator.shutdown()
+
+        assert [each.id for each in coordinator.stuck] == [task_id]
+        assert (await store.record(task_id)).error.code == "elsewhere"
+        await gone(task_id)
+
+
+async def test_the_deadline_of_a_task_that_was_ended_elsewhere_cannot_be_moved() -> None:
+    coordinator, store = build([forever])
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+        await end_elsewhere(store, task_id)
+        with pytest.raises(TaskTerminal):
+            await coordinator.cancel_task(task_id)
+
+        with pytest.raises(TaskTerminal):
+            await coordinator.move_deadline(task_id, 5)
+
+
+# -- the end of the process --------------------------------------------------------------------------------------------
+
+
+@task(on_interrupt="restart")
+async def restarts(ctx: TaskContext) -> None:
+    await ctx.emit("begun")
+
+
+@pytest.mark.parametrize(("type", "status"), [("gate", "interrupted"), ("restarts", "pending")])
+async def test_a_task_whose_handler_never_began_is_not_said_to_have_stood_anywhere(type: str, status: str) -> None:
+    gate = Gate()
+    coordinator, store = build([gate.handler, restarts], grace_s=10)
+    async with coordinator:
+        record, _ = await coordinator.start(type, {})
+        store.hold()
+        await store.entered.wait()
+        stopping = asyncio.create_task(coordinator.shutdown())
+        await asyncio.sleep(9)
+        store.release()
+        await stopping
+        events = await store.events_after(record.id, 0, last_seq=9, limit=9)
+        record = await store.record(record.id)
+
+    assert types(events) == ["pending", "running", status]
+    assert record.status == status
+    assert record.error is None or record.error.message == "The server stopped before the task had begun."
+
+
+async def test_the_end_that_could_not_be_stored_is_said_in_the_log(log_lines: LogLines) -> None:
+    coordinator, store = build([instant], grace_s=10)
+    async with coordinator:
+        await coordinator.start("instant", {})
+        store.away = True
+        assert await coordinator.shutdown() > 0
+
+    assert "the end of a task could not be stored" in [line["event"] for line in log_lines]
+
+
+async def test_an_error_of_ours_ends_neither_the_group_nor_the_others(
+    monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    coordinator, _ = build([instant, forever])
+    async with coordinator:
+        other = await running(coordinator, "forever")
+        with monkeypatch.context() as patch:
+            patch.setattr(runner_module, "outcome", lambda *_, **__: 1 / 0)
+            record, _ = await coordinator.start("instant", {})
+            record, events = await ended(coordinator, record.id)
+
+        assert "the runner failed" in [line["event"] for line in log_lines]
+        assert only_end(events) == "failed"
+        assert record.error is not None
+        assert (record.error.code, record.error.message) == ("internal", "The server failed to end this task properly.")
+        assert [each.id for each in coordinator.running()] == [other]
+
+
+# -- the store is away -------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancel_while_the_store_does_not_answer_is_refused_in_time_and_done_later() -> None:
+    coordinator, store = build([forever], store_wait_s=5)
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+        store.hold()
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await coordinator.cancel_task(task_id)
+        assert now() == 5
+        assert len(coordinator.running()) == 1
+
+        store.release()
+        record, _ = await ended(coordinator, task_id)
+
+    assert record.status == "cancelled"
+    assert receipt_of(record).outcome is CancelOutcome.STOPPED
+
+
+@task
+async def chatty(ctx: TaskContext) -> None:
+    while True:
+        await ctx.emit("tick")
+        await asyncio.sleep(1)
+
+
+async def test_a_handler_pauses_at_its_emit_while_the_store_is_away_and_loses_nothing() -> None:
+    coordinator, store = build([chatty])
+    async with coordinator:
+        task_id = await running(coordinator, "chatty")
+        reading = asyncio.create_task(collect(await coordinator.watch(task_id)))
+        await asyncio.sleep(3.5)
+        store.away = True
+        await asyncio.sleep(100)
+        store.away = False
+        await asyncio.sleep(10)
+        await coordinator.cancel_task(task_id)
+        events = await reading
+
+    ticks = [event for event in events if event.type == "tick"]
+    assert len(ticks) < 20
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert only_end(events) == "cancelled"
+
+
+@task
+async def fails_while_cleaning() -> None:
+    try:
+        await forever()
+    finally:
+        raise HandlerError("dirty", "There is a stain.")
+
+
+async def test_an_error_while_cleaning_up_is_told_beside_who_cancelled() -> None:
+    coordinator, _ = build([fails_while_cleaning])
+    async with coordinator:
+        task_id = await running(coordinator, "fails_while_cleaning")
+        await coordinator.cancel_task(task_id, by="anna", reason="too slow")
+        record, _ = await ended(coordinator, task_id)
+
+    assert record.error is not None
+    assert record.error.message == "Cancelled by anna: too slow. Its cleanup raised HandlerError: There is a stain."
