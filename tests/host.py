@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -112,7 +113,13 @@ def hosting(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     host = Host(server)
     monkeypatch.setattr(os, "_exit", host.exits.append)
     with host.uvicorn.capture_signals(), _logging_as_it_was():
-        yield host
+        try:
+            yield host
+        finally:
+            for thread in threading.enumerate():
+                if isinstance(thread, threading.Timer):  # a watchdog, which would outlive the patch above
+                    thread.cancel()
+                    thread.join()
 
 
 @contextmanager
