@@ -30,6 +30,7 @@ from streaming.store import open_store
 from streaming.tasks import built_in
 from streaming.web.application import Application
 from streaming.web.problems import problem
+from streaming.web.protocol import ProblemProtocol
 from streaming.web.request import Receive, Scope, Send
 
 #: Above the keep-alive time of the usual proxies (60 to 75 s), so that it is never us who closes first.
@@ -173,7 +174,7 @@ def run(settings: Settings) -> int:
     server = Server(settings)
     config = uvicorn.Config(
         server,
-        http="httptools",
+        http=ProblemProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

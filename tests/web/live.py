@@ -26,6 +26,7 @@ from streaming.config import Settings
 from streaming.engine.journal import Journal
 from streaming.store import open_store
 from streaming.web.application import Application
+from streaming.web.protocol import ProblemProtocol
 
 #: Seconds in which anything in a test happens, or never will.
 SOON_S = 10.0
@@ -280,7 +281,7 @@ async def live(
 
 async def _serve(asgi: Any, listener: socket.socket) -> uvicorn.Server:
     """What `uvicorn.Server.serve` does, without its signals and its ticks of a tenth of a second."""
-    config = uvicorn.Config(asgi, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(asgi, http=ProblemProtocol, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
