@@ -184,7 +184,8 @@ def run(settings: Settings) -> int:
         timeout_keep_alive=KEEP_ALIVE_S,
     )
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        with listener:
+            uvicorn.Server(config).run(sockets=[listener])
     except SystemExit:  # the way in which uvicorn says that the application has not started
         if server.failure is None:
             raise
@@ -215,8 +216,9 @@ def listen(settings: Settings) -> socket.socket:
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         return _bound(family, address, settings)
-    except OSError as error:
-        raise InvalidSettings(f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}.") from None
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "It is no host name"
+        raise InvalidSettings(f"Cannot listen on {settings.host} port {settings.port}: {reason}.") from None
 
 
 def _bound(family: int, address: Any, settings: Settings) -> socket.socket:

@@ -45,9 +45,9 @@ class Host:
     async def start(self) -> None:
         """Begin the lifespan, and wait for what the application says to it."""
         self.begin()
-        await self.until(lambda: self.said or self._ended)
-        if self._ended:
-            await self._result()
+        await self.until(lambda: self.said or self._task.done())
+        if self._task.done():
+            await self.ended()
 
     def begin(self) -> None:
         """Begin the lifespan."""
@@ -57,7 +57,16 @@ class Host:
     async def stop(self) -> None:
         """End the lifespan, as uvicorn does once it has closed its door."""
         self._messages.put_nowait({"type": "lifespan.shutdown"})
-        await self._result()
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Wait for the end of the lifespan, and raise what it raises."""
+        async with asyncio.timeout(SOON_S):
+            await self._task
+
+    def cancel(self) -> None:
+        """End the lifespan as no server should."""
+        self._task.cancel()
 
     async def ask(self, method: str, path: str) -> tuple[int, dict[str, str]]:
         """Send one request without a body; status and headers of the answer."""
@@ -98,13 +107,9 @@ class Host:
         return self.server._web._site.coordinator
 
     @property
-    def _ended(self) -> bool:
-        return self._lifespan is not None and self._lifespan.done()
-
-    async def _result(self) -> None:
+    def _task(self) -> asyncio.Task[None]:
         assert self._lifespan is not None
-        async with asyncio.timeout(SOON_S):
-            await self._lifespan
+        return self._lifespan
 
 
 @contextmanager
@@ -112,18 +117,24 @@ def hosting(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """Have uvicorn's signal handlers installed, no exit of this process, and the logging as it was in the end."""
     host = Host(server)
     monkeypatch.setattr(os, "_exit", host.exits.append)
-    with host.uvicorn.capture_signals(), _logging_as_it_was():
+    with host.uvicorn.capture_signals(), logging_as_it_was():
         try:
             yield host
         finally:
-            for thread in threading.enumerate():
-                if isinstance(thread, threading.Timer):  # a watchdog, which would outlive the patch above
-                    thread.cancel()
-                    thread.join()
+            end_watchdogs()
+
+
+def end_watchdogs() -> None:
+    """A watchdog that outlives the patch of its test would end pytest, without a word and with status 0."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+            thread.join()
 
 
 @contextmanager
-def _logging_as_it_was() -> Iterator[None]:
+def logging_as_it_was() -> Iterator[None]:
+    """Put back what a server has done to the logging of the whole process."""
     root = logging.getLogger()
     handlers, level, settings = list(root.handlers), root.level, structlog.get_config()
     try:

@@ -1,0 +1,401 @@
+"""The composition root: what is plugged together, what a failed start leaves, and who may reach the server."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+import uvicorn
+
+from streaming import server as module
+from streaming import task
+from streaming.config import Settings
+from streaming.engine.journal import RecordQuery
+from streaming.errors import InvalidSettings, InvalidTaskType, StoreUnavailable
+from streaming.server import SEND_BUFFER_BYTES, Server, listen, load_registry, run
+from streaming.store.memory import MemoryStore
+from tests.host import SOON_S, Host, end_watchdogs, hosting, logging_as_it_was
+
+FAILED = {"type": "lifespan.startup.failed"}
+COMPLETE = {"type": "lifespan.startup.complete"}
+OVER = {"type": "lifespan.shutdown.complete"}
+
+BUILT_IN = ["checksum", "command", "countdown", "http_fetch"]
+
+
+@task
+async def mine() -> None:
+    """A handler of a user's module."""
+
+
+@pytest.fixture
+def my_tasks(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A user's module with one handler."""
+    made = ModuleType("my_tasks")
+    vars(made)["mine"] = mine
+    monkeypatch.setitem(sys.modules, "my_tasks", made)
+    return "my_tasks"
+
+
+def in_memory(**settings: Any) -> Settings:
+    return Settings(**{"store_url": "memory://", "grace_s": 2.0, **settings})
+
+
+# -- plugged together --------------------------------------------------------------------------------------------------
+
+
+async def test_the_environment_decides_what_runs(my_tasks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMING_STORE_URL", "memory://")
+    monkeypatch.setenv("STREAMING_TASKS", my_tasks)
+    with hosting(Server(), monkeypatch) as host:
+        await host.start()
+        assert [task_type.name for task_type in host.coordinator.registry] == [*BUILT_IN, "mine"]
+        started, _ = await host.coordinator.start("mine", {})
+        assert len(started.id) == 32
+        assert (await host.ask("GET", f"/tasks/{started.id}"))[0] == 200
+        await host.stop()
+
+    assert host.said == [COMPLETE, OVER]
+
+
+async def test_ids_of_tasks_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [module._new_id() for _ in range(100)]
+
+    assert ids == sorted(set(ids))
+
+
+async def test_one_application_can_live_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Server(Settings(store_url=f"sqlite:///{tmp_path / 'tasks.db'}", grace_s=1))
+    for number in range(2):
+        with hosting(app, monkeypatch) as host:
+            await host.start()
+            assert len(await host.coordinator.list(RecordQuery())) == number
+            await host.coordinator.start("countdown", {"count": 0})
+            await host.stop()
+
+
+async def test_without_a_lifespan_requests_are_refused_and_signals_mean_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Server(in_memory())
+    with hosting(app, monkeypatch) as host:
+        app.shutdown_handler(signal.SIGTERM)
+        status, headers = await host.ask("GET", "/healthz")
+        assert (status, headers["content-type"]) == (503, "application/problem+json")
+        assert int(headers["retry-after"]) > 0
+        await app({"type": "websocket"}, never, never)
+
+
+async def never(*_: Any) -> Any:
+    raise AssertionError("nobody is to ask or to say anything here")
+
+
+# -- a start that fails ------------------------------------------------------------------------------------------------
+
+
+async def failed_start(host: Host) -> dict[str, Any]:
+    """What is said, once nothing is left of the start."""
+    before = asyncio.all_tasks()
+    await host.start()
+    await host.ended()
+    assert asyncio.all_tasks() == before
+    assert [type(thread) for thread in threading.enumerate() if thread.name.startswith("store-")] == []
+    (said,) = host.said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("STREAMING_GRACE_S", "-1", "STREAMING_GRACE_S: Input should be greater than or equal to 0"),
+        ("STREAMING_TASKS", "no_such_module", "Module 'no_such_module' cannot be imported: ModuleNotFoundError"),
+        ("STREAMING_STORE_URL", "sqlite:////proc/no/tasks.db", "There is no directory /proc/no"),
+        ("STREAMING_STORE_URL", "sqlite:///:memory:", "names no file"),
+    ],
+)
+async def test_what_is_wrong_is_said_in_one_line(
+    variable: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMING_STORE_URL", "memory://")
+    monkeypatch.setenv(variable, value)
+    app = Server()
+    with hosting(app, monkeypatch) as host:
+        said = await failed_start(host)
+        assert (await host.ask("GET", "/readyz"))[0] == 503
+
+    assert app.failure is not None
+    assert said == {**FAILED, "message": app.failure.detail}
+    assert words in app.failure.detail
+    assert "\n" not in app.failure.detail
+
+
+async def test_whoever_gives_the_settings_reports_the_failure_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Server(in_memory(tasks=["no_such_module"]))
+    with hosting(app, monkeypatch) as host:
+        assert await failed_start(host) == {**FAILED, "message": ""}
+
+    assert isinstance(app.failure, InvalidTaskType)
+
+
+class Broken(MemoryStore):
+    """A store that cannot be read while the server recovers."""
+
+    error: Exception = StoreUnavailable("The store cannot be read: its disk does not work.")
+    closed = 0
+
+    async def unfinished(self) -> Any:
+        raise self.error
+
+    async def close(self) -> None:
+        Broken.closed += 1
+        await super().close()
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [(Broken.error, Broken.error), (ZeroDivisionError("a bug"), None)],
+    ids=["trouble", "bug"],
+)
+async def test_a_recovery_that_fails_is_a_failed_start_and_closes_the_store(
+    error: Exception, failure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "open_store", Broken)
+    monkeypatch.setattr(Broken, "error", error)
+    monkeypatch.setattr(Broken, "closed", 0)
+    monkeypatch.setattr(module, "configure", lambda settings: None)
+    app = Server(in_memory())
+    with hosting(app, monkeypatch) as host, structlog.testing.capture_logs() as lines:
+        assert await failed_start(host) == {**FAILED, "message": ""}
+
+    assert (app.failure, Broken.closed) == (failure, 1)
+    bugs = [line["exc_info"] for line in lines if line["event"] == "the server could not start"]
+    assert bugs == ([] if failure else [error]), "only a bug gets a traceback"
+
+
+async def test_an_error_of_the_end_is_no_failed_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    with hosting(Server(in_memory()), monkeypatch) as host:
+        await host.start()
+        monkeypatch.setattr(host.coordinator, "shutdown", fails_once(host.coordinator.shutdown))
+        with pytest.raises(ExceptionGroup) as raised:
+            await host.stop()
+
+    assert [type(error) for error in raised.value.exceptions] == [ZeroDivisionError]
+    assert host.said == [COMPLETE]
+
+
+def fails_once(shutdown: Callable[..., Any]) -> Callable[..., Any]:
+    calls = itertools.count()
+
+    async def failing(grace_s: float | None = None) -> Any:
+        if next(calls) == 0:
+            raise ZeroDivisionError
+        return await shutdown(grace_s)
+
+    return failing
+
+
+# -- a start that is stopped -------------------------------------------------------------------------------------------
+
+
+class Slow(MemoryStore):
+    """A store that does not open, or does not take what recovery writes."""
+
+    waits_at = ""
+
+    async def open(self) -> None:
+        await super().open()
+        await self._wait("open")
+
+    async def last_position(self) -> int:
+        await self._wait("recover")
+        return 0
+
+    async def _wait(self, where: str) -> None:
+        if self.waits_at == where:
+            await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("where", ["open", "recover"])
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_signal_stops_a_start_that_is_under_way(
+    where: str, signals: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvicorn waits for the end of a start, whatever signal comes: it must be told something."""
+    monkeypatch.setattr(module, "open_store", Slow)
+    monkeypatch.setattr(Slow, "waits_at", where)
+    with hosting(Server(in_memory()), monkeypatch) as host:
+        before = asyncio.all_tasks()
+        host.begin()
+        await asyncio.sleep(0.01)
+        assert host.said == []
+        for _ in range(signals):
+            os.kill(os.getpid(), signal.SIGTERM)
+        await host.until(lambda: host.said)
+        assert host.said == [COMPLETE], "uvicorn goes on, sees that it is to stop, and stops"
+        assert host.uvicorn.should_exit
+        assert (await host.ask("POST", "/tasks"))[0] == 503, "whoever comes in meanwhile"
+        await host.stop()
+        assert asyncio.all_tasks() == before
+
+    assert host.said == [COMPLETE, OVER]
+    assert host.exits == [], "nothing was begun, nothing is lost, and nobody was in a hurry"
+
+
+async def test_a_start_that_is_cancelled_by_somebody_else_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "open_store", Slow)
+    monkeypatch.setattr(Slow, "waits_at", "open")
+    with hosting(Server(in_memory()), monkeypatch) as host:
+        host.begin()
+        await asyncio.sleep(0.01)
+        host.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await host.ended()
+
+    assert host.said == []
+
+
+# -- who may reach it --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
+def test_loopback_needs_no_word(host: str) -> None:
+    with structlog.testing.capture_logs() as lines, listen(Settings(host=host, port=0)) as listener:
+        assert listener.getsockname()[1] > 0
+        with socket.create_connection(listener.getsockname()[:2], timeout=5):
+            pass  # it listens already
+
+    assert lines == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.invalid"])  # noqa: S104  # refused
+def test_an_address_that_others_can_reach_is_refused_before_it_is_bound(host: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"{host} needs --insecure-public or STREAMING_INSECURE_PUBLIC=true"):
+        listen(Settings(host=host, port=0))
+
+
+def test_an_address_that_others_can_reach_can_be_asked_for_and_is_warned_of() -> None:
+    settings = Settings(host="0.0.0.0", port=0, insecure_public=True)  # noqa: S104  # for a moment
+    with structlog.testing.capture_logs() as lines, listen(settings):
+        pass
+
+    assert [(line["log_level"], line["host"]) for line in lines] == [("warning", "0.0.0.0")]  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("127.0.0.1", "Address already in use"),
+        ("192.0.2.1", "Cannot assign requested address"),
+        ("a..b", "It is no host name"),
+        ("x" * 64, "It is no host name"),
+    ],
+)
+def test_an_address_that_cannot_be_listened_on_is_named(host: str, reason: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(InvalidSettings, match=rf"Cannot listen on {host} port {port}: {reason}"):
+            listen(Settings(host=host, port=port, insecure_public=True))
+
+
+def test_the_socket_sends_at_once_holds_little_and_finds_out_who_is_gone() -> None:
+    with listen(Settings(port=0, send_timeout_s=12)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP, "asyncio turns Nagle off where it sees the protocol"
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * SEND_BUFFER_BYTES  # as Linux counts
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 12_000
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 1
+
+
+def test_where_the_system_cannot_tell_who_is_gone_it_works_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
+
+    listen(Settings(port=0)).close()
+
+
+# -- the whole of it ---------------------------------------------------------------------------------------------------
+
+
+def test_a_registry_has_the_built_in_types_and_those_of_the_modules(my_tasks: str) -> None:
+    assert [task_type.name for task_type in load_registry(Settings(tasks=[my_tasks]))] == [*BUILT_IN, "mine"]
+    with pytest.raises(InvalidTaskType, match="cannot be imported"):
+        load_registry(Settings(tasks=[my_tasks, "no_such_module"]))
+
+
+@pytest.fixture
+def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Put back signal handlers and logging; the statuses with which the process would have ended at once."""
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    exits: list[int] = []
+    monkeypatch.setattr(os, "_exit", exits.append)
+    with logging_as_it_was():
+        yield exits
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+    end_watchdogs()
+
+
+def test_run_serves_until_a_signal_and_returns_0(as_it_was: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    ports: queue.Queue[int] = queue.Queue()
+    answers: list[int] = []
+
+    def listening(settings: Settings) -> socket.socket:
+        listener = listen(settings)
+        ports.put(listener.getsockname()[1])
+        return listener
+
+    def client() -> None:
+        port = ports.get(timeout=SOON_S)
+        answers.append(httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=SOON_S, trust_env=False).status_code)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(module, "listen", listening)
+    asking = threading.Thread(target=client, daemon=True)
+    asking.start()
+    status = run(in_memory(port=0))
+    asking.join()
+
+    assert (status, answers) == (0, [200])
+    assert as_it_was in ([], [0])
+
+
+def test_run_raises_why_it_could_not_start(as_it_was: list[int]) -> None:
+    with pytest.raises(InvalidTaskType, match="'no_such_module' cannot be imported"):
+        run(in_memory(port=0, tasks=["no_such_module"]))
+
+
+def test_run_ends_with_the_status_of_uvicorn_where_there_is_no_word_for_it(
+    as_it_was: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "open_store", Broken)
+    monkeypatch.setattr(Broken, "error", ZeroDivisionError("a bug"))
+
+    with pytest.raises(SystemExit) as ended:
+        run(in_memory(port=0))
+
+    assert ended.value.code == uvicorn.config.STARTUP_FAILURE
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_server_runs_ends_the_process_with_0(
+    signum: signal.Signals, as_it_was: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "listen", lambda settings: os.kill(os.getpid(), signum))
+
+    with pytest.raises(SystemExit) as ended:
+        run(in_memory())
+
+    assert ended.value.code == 0
