@@ -94,6 +94,7 @@ class Committer:
         self._closed = False
         self._too_late: StoreUnavailable | None = None
         self._writer: asyncio.Task[None] | None = None
+        self._limit: asyncio.Timeout | None = None
         self._listeners: list[Callable[[], None]] = []
 
     # -- submitting ------------------------------------------------------------------------------------------------
@@ -180,7 +181,13 @@ class Committer:
         self._closing = True
         self._alarm.ring()
         if self._writer is not None:
-            await asyncio.wait({self._writer}, timeout=max(0.0, until - asyncio.get_running_loop().time()))
+            try:
+                async with asyncio.timeout_at(until) as self._limit:
+                    await asyncio.wait({self._writer})
+            except TimeoutError:
+                pass  # what is left is counted below
+            finally:
+                self._limit = None
             self._writer.cancel()
             await asyncio.wait({self._writer})
         self._closed = True
@@ -192,6 +199,11 @@ class Committer:
         for batch in left:
             batch.settle(self._too_late)
         return sum(len(batch.events) for batch in left)
+
+    def hurry(self, until: float) -> None:
+        """Give up earlier, if `close` is waiting for the journal."""
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(until)
 
     async def _write(self) -> None:
         while not self._closing or self._batches:

@@ -46,6 +46,7 @@ class Drain:
         self._abandon_at = min(self._abandon_at, now + plan.finish_s + plan.stop_s)
         self._end_at = min(self._end_at, now + grace_s)
         self.begun = True
+        self._hub.hurry(self._end_at)
         self._alarm.ring()
 
     def check(self) -> None:

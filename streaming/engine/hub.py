@@ -113,6 +113,10 @@ class Hub:
         self._logs.clear()
         return lost
 
+    def hurry(self, until: float) -> None:
+        """Give up earlier, if `close` is waiting for the store."""
+        self._committer.hurry(until)
+
     @property
     def available(self) -> bool:
         """Whether the last commit was stored."""
