@@ -424,6 +424,44 @@ async def test_close_with_a_time_that_is_over_still_ends() -> None:
     assert isinstance(writer.created["a"], StoreUnavailable)
 
 
+async def stuck() -> Writer:
+    writer = Writer()
+    writer.journal.hold()
+    writer.create("a")
+    await writer.journal.entered.wait()
+    return writer
+
+
+async def test_close_can_be_made_to_give_up_earlier() -> None:
+    writer = await stuck()
+    asyncio.get_running_loop().call_at(3, writer.committer.hurry, 4)
+
+    assert await writer.committer.close(100) == 1
+    assert now() == 4
+
+
+@pytest.mark.parametrize("first", ["close", "hurry"])
+async def test_to_give_up_earlier_in_the_step_in_which_it_gives_up_changes_nothing(first: str) -> None:
+    writer = await stuck()
+    if first == "hurry":
+        asyncio.get_running_loop().call_at(5, writer.committer.hurry, 6)
+    closing = asyncio.create_task(writer.committer.close(5))
+    await asyncio.sleep(0)
+    if first == "close":
+        asyncio.get_running_loop().call_at(5, writer.committer.hurry, 6)
+
+    assert await closing == 1
+    assert now() in (5, 6)
+
+
+async def test_who_is_in_no_hurry_to_close_cannot_be_hurried() -> None:
+    writer = Writer()
+    writer.committer.hurry(0)
+    await created(writer, "a")
+    assert await writer.committer.close(now()) == 0
+    writer.committer.hurry(0)
+
+
 async def test_a_record_that_could_not_be_changed_before_the_end_is_not_called_stored() -> None:
     writer = Writer()
     await created(writer, "a")

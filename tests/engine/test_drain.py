@@ -1,0 +1,327 @@
+"""The grace is spent in order - finish, stop, flush - and the process never waits longer than it was told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import pytest
+
+from streaming import TaskContext, TaskCoordinator, task
+from streaming.errors import Draining
+from streaming.rules.drain import plan_drain
+from tests.kit import build, collect, types
+from tests.leftovers import leftovers
+from tests.stage import Gate, deaf, forever, gone, now, rounds, running, ticks, tidy
+
+pytestmark = pytest.mark.clock("virtual")
+
+GRACE_S = 10.0
+PLAN = plan_drain(GRACE_S, 5.0)
+HANDLERS: list[Callable[..., Any]] = [deaf, forever, ticks, tidy]
+
+LogLines = list[MutableMapping[str, Any]]
+
+
+def built(*handlers: Callable[..., Any], **settings: Any) -> tuple[TaskCoordinator, Any]:
+    return build([*HANDLERS, *handlers], **settings)
+
+
+# -- each phase --------------------------------------------------------------------------------------------------------
+
+
+async def test_with_nothing_running_it_takes_no_time() -> None:
+    coordinator, _ = built()
+    async with coordinator:
+        assert await coordinator.shutdown() == 0
+        assert now() == 0
+        assert leftovers(coordinator) == {}
+
+
+async def test_a_handler_that_finishes_in_its_time_is_left_in_peace() -> None:
+    coordinator, store = built()
+    async with coordinator:
+        task_id = await running(coordinator, "ticks", n=2, pause_s=2.0)
+        await coordinator.shutdown(GRACE_S)
+
+        assert now() == 4
+        assert (await store.record(task_id)).status == "completed"
+
+
+async def test_a_handler_that_does_not_is_stopped_when_that_time_is_over() -> None:
+    coordinator, store = built()
+    async with coordinator:
+        task_id = await running(coordinator, "tidy", takes_s=2.0)
+        await coordinator.shutdown(GRACE_S)
+
+        assert now() == PLAN.finish_s + 2
+        record = await store.record(task_id)
+        assert (record.status, record.error.code) == ("interrupted", "shutdown")
+        assert record.error.message == "The server stopped before the task had ended."
+
+
+async def test_a_handler_that_is_stuck_is_left_behind_with_its_line(log_lines: LogLines) -> None:
+    coordinator, store = built()
+    async with coordinator:
+        task_id = await running(coordinator, "deaf")
+        await coordinator.shutdown(GRACE_S)
+
+        assert now() == pytest.approx(PLAN.finish_s + PLAN.stop_s)
+        record = await store.record(task_id)
+        assert record.status == "interrupted"
+        assert "stood at stage.py:" in record.error.message
+        assert [(task_id, place.split(":")[0]) for task_id, place in coordinator.places()] == [(task_id, "stage.py")]
+        stopping = [line for line in log_lines if line["event"] == "stopping a task"]
+        assert [(line["task_id"], line["task_type"], line["where"][:9]) for line in stopping] == [
+            (task_id, "deaf", "stage.py:")
+        ]
+        await gone(task_id)
+    assert coordinator.places() == []
+
+
+async def test_a_store_that_is_away_is_waited_for_until_the_end_and_not_longer(log_lines: LogLines) -> None:
+    coordinator, store = built()
+    async with coordinator:
+        await running(coordinator, "forever")
+        store.away = True
+
+        lost = await coordinator.shutdown(GRACE_S)
+
+        assert lost == 1  # the terminal event
+        assert now() == GRACE_S
+        assert [line["events"] for line in log_lines if "could not be stored before the end" in line["event"]] == [1]
+
+
+async def test_a_store_that_comes_back_in_time_loses_nothing() -> None:
+    coordinator, store = built()
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+        store.away = True
+        stopping = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(GRACE_S - 1)
+        store.away = False
+
+        assert await stopping == 0
+        assert (await store.record(task_id)).status == "interrupted"
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 0.001, 1.0])
+async def test_a_short_grace_is_kept_too(grace_s: float) -> None:
+    coordinator, store = built()
+    async with coordinator:
+        stuck, obedient = await running(coordinator, "deaf"), await running(coordinator, "forever")
+        await coordinator.shutdown(grace_s)
+
+        assert now() <= grace_s + 1e-9
+        for task_id in (stuck, obedient):
+            assert (await store.record(task_id)).status == "interrupted"
+        await gone(stuck)
+
+
+# -- again, at once, shorter -------------------------------------------------------------------------------------------
+
+
+async def test_calling_it_again_is_the_same_drain() -> None:
+    coordinator, _ = built()
+    async with coordinator:
+        await running(coordinator, "forever")
+        first, second = await asyncio.gather(coordinator.shutdown(GRACE_S), coordinator.shutdown(1000))
+        assert (first, second, now()) == (0, 0, PLAN.finish_s)
+
+        assert await coordinator.shutdown(1000) == 0
+        assert now() == PLAN.finish_s
+
+
+@pytest.mark.parametrize(("at", "ends"), [(1.0, 1.0 + plan_drain(2.0, 5.0).finish_s), (4.0, PLAN.finish_s)])
+async def test_a_shorter_grace_shortens_the_time_to_finish(at: float, ends: float) -> None:
+    coordinator, _ = built()
+    async with coordinator:
+        await running(coordinator, "forever")
+        stopping = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(at)
+        coordinator.hurry(2.0)
+        await stopping
+
+        assert now() == pytest.approx(ends)
+
+
+async def test_a_shorter_grace_shortens_the_time_to_clean_up() -> None:
+    coordinator, store = built()
+    async with coordinator:
+        task_id = await running(coordinator, "tidy", takes_s=3.0)
+        stopping = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(PLAN.finish_s + 1)
+        coordinator.hurry(0)
+        await stopping
+
+        assert now() == PLAN.finish_s + 1
+        assert "did not stop within the grace" in (await store.record(task_id)).error.message
+        await gone(task_id)
+
+
+async def test_a_shorter_grace_shortens_the_wait_for_the_store() -> None:
+    """A second Ctrl-C while a disk hangs."""
+    coordinator, store = built()
+    async with coordinator:
+        await running(coordinator, "forever")
+        store.hold()
+        stopping = asyncio.create_task(coordinator.shutdown(100))
+        await asyncio.sleep(98.5)  # in the flush
+        coordinator.hurry(0.1)
+
+        assert await stopping == 1
+        assert now() == pytest.approx(98.6)
+
+
+async def test_a_longer_grace_lengthens_nothing() -> None:
+    coordinator, _ = built()
+    async with coordinator:
+        await running(coordinator, "forever")
+        stopping = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(1)
+        coordinator.hurry(1000)
+        await stopping
+
+        assert now() == PLAN.finish_s
+
+
+async def test_a_caller_that_is_cancelled_does_not_end_the_drain() -> None:
+    coordinator, store = built()
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+        leaving = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(1)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+
+        await coordinator.shutdown(GRACE_S)
+
+        assert (await store.record(task_id)).status == "interrupted"
+        assert leftovers(coordinator) == {}
+
+
+# -- the doors ---------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_new_is_accepted_from_the_first_moment() -> None:
+    coordinator, _ = built()
+    async with coordinator:
+        await running(coordinator, "forever")
+        assert (coordinator.ready, coordinator.draining) == (True, False)
+        stopping = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(0)
+
+        assert (coordinator.ready, coordinator.draining) == (False, True)
+        with pytest.raises(Draining):
+            await coordinator.start("forever", {})
+        await stopping
+        with pytest.raises(Draining):
+            await coordinator.start("forever", {}, key="k")
+
+
+@pytest.mark.parametrize(("durable", "status"), [(True, "pending"), (False, "interrupted")])
+async def test_those_who_wait_keep_their_place_where_there_is_one(durable: bool, status: str) -> None:
+    coordinator, store = built(max_running=1)
+    store.durable = durable
+    async with coordinator:
+        await running(coordinator, "forever")
+        waiting, _ = await coordinator.start("ticks", {})
+        reading = asyncio.create_task(collect(await coordinator.watch(waiting.id)))
+        await coordinator.shutdown(GRACE_S)
+
+        assert (await store.record(waiting.id)).status == status
+        assert types(await reading) == ["pending"] + [status] * (not durable)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_a_start_that_is_stored_during_the_drain_is_a_task_that_waits(durable: bool) -> None:
+    coordinator, store = built()
+    store.durable = durable
+    async with coordinator:
+        await running(coordinator, "forever")
+        store.hold()
+        starting = asyncio.create_task(coordinator.start("ticks", {}))
+        await store.entered.wait()
+        stopping = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(1)
+        store.release()
+        record, _ = await starting
+        await stopping
+
+        assert (await store.record(record.id)).status == ("pending" if durable else "interrupted")
+        assert leftovers(coordinator) == {}
+
+
+@task(on_interrupt="restart", attempts_max=2)
+async def restarts(ctx: TaskContext) -> None:
+    await forever()
+
+
+@pytest.mark.parametrize(("durable", "status", "attempt"), [(True, "pending", 2), (False, "interrupted", 1)])
+async def test_a_type_that_restarts_goes_back_to_the_queue_where_there_is_one(
+    durable: bool, status: str, attempt: int
+) -> None:
+    coordinator, store = built(restarts)
+    store.durable = durable
+    async with coordinator:
+        task_id = await running(coordinator, "restarts")
+        await coordinator.shutdown(1)
+        record = await store.record(task_id)
+
+    assert (record.status, record.attempt) == (status, attempt)
+
+
+async def test_its_attempts_are_counted_over_the_shutdowns() -> None:
+    coordinator, store = built(restarts)
+    async with coordinator:
+        task_id = await running(coordinator, "restarts")
+    for _ in range(2):
+        again, _ = build([restarts], store)
+        async with again:
+            await rounds()
+            await again.shutdown(1)
+    record = await store.record(task_id)
+
+    assert (record.status, record.attempt) == ("interrupted", 2)
+
+
+async def test_a_cancel_before_the_drain_is_a_cancel_and_one_in_it_comes_too_late() -> None:
+    coordinator, store = built()
+    async with coordinator:
+        before, within = await running(coordinator, "tidy"), await running(coordinator, "tidy")
+        await coordinator.cancel_task(before)
+        stopping = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(PLAN.finish_s + 1)
+        receipt = await coordinator.cancel_task(within)
+        await stopping
+
+        assert (await store.record(before)).status == "cancelled"
+        record = await store.record(within)
+        assert (record.status, record.cancel.outcome, receipt.delivered_at) == ("interrupted", "completed", None)
+
+
+async def test_a_cancel_in_the_time_to_finish_still_counts() -> None:
+    coordinator, store = built()
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+        stopping = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(1)
+        await coordinator.cancel_task(task_id)
+        await stopping
+
+        assert (await store.record(task_id)).status == "cancelled"
+        assert now() == 1
+
+
+async def test_every_reader_ends_with_the_drain() -> None:
+    gate = Gate()
+    coordinator, _ = built(gate.handler)
+    async with coordinator:
+        task_id = await running(coordinator, "gate")
+        log = asyncio.create_task(collect(await coordinator.watch(task_id)))
+        feed = asyncio.create_task(collect(await coordinator.follow()))
+        await coordinator.shutdown(1)
+
+        assert types(await log) == types(await feed) == ["pending", "running", "interrupted"]
+        assert leftovers(coordinator) == {}
