@@ -84,7 +84,23 @@ async def test_one_application_can_live_again(tmp_path: Path, monkeypatch: pytes
             await host.start()
             assert len(await host.coordinator.list(RecordQuery())) == number
             await host.coordinator.start("countdown", {"count": 0})
+            assert (await host.ask("GET", "/healthz"))[0] == 200
             await host.stop()
+            assert (await host.ask("GET", "/healthz"))[0] == 503
+            app.shutdown_handler(signal.SIGTERM)  # to nobody
+
+
+async def test_after_a_signal_and_the_end_of_all_a_process_that_is_held_up_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with hosting(Server(in_memory(grace_s=60)), monkeypatch) as host:
+        await host.start()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await host.until(lambda: host.uvicorn.should_exit)
+        await host.stop()
+        await host.until(lambda: host.exits)
+
+    assert host.exits == [0]
 
 
 async def test_without_a_lifespan_requests_are_refused_and_signals_mean_nothing(
