@@ -25,6 +25,7 @@ from streaming import task
 from streaming.config import Settings
 from streaming.engine.journal import RecordQuery
 from streaming.errors import InvalidSettings, InvalidTaskType, StoreUnavailable
+from streaming.exit import HELD_UP_S
 from streaming.server import SEND_BUFFER_BYTES, Server, listen, load_registry, run
 from streaming.store.memory import MemoryStore
 from tests.host import SOON_S, Host, end_watchdogs, hosting, logging_as_it_was
@@ -98,6 +99,8 @@ async def test_after_a_signal_and_the_end_of_all_a_process_that_is_held_up_is_en
         os.kill(os.getpid(), signal.SIGTERM)
         await host.until(lambda: host.uvicorn.should_exit)
         await host.stop()
+        timers = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+        assert [each.interval <= HELD_UP_S for each in timers if not each.finished.is_set()] == [True]
         await host.until(lambda: host.exits)
 
     assert host.exits == [0]
