@@ -69,7 +69,7 @@ class TaskCoordinator(Lookup):
         wall: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
-        super().__init__(journal, Hub(journal, settings, wall))
+        super().__init__(journal, Hub(journal, settings, wall), settings.store_wait_s)
         self.registry = registry
         self.settings = settings
         self.stuck: list[Runner] = []
@@ -272,9 +272,9 @@ class TaskCoordinator(Lookup):
         if len(reason) > REASON_MAX:
             message = f"At most {REASON_MAX} characters."
             raise InvalidParams("The reason is too long.", errors=[FieldError("reason", message)])
-        runner = self._tasks.get(task_id)
-        if runner is None or runner.log.lost or runner.log.window.ended:
-            return await self._receipt_of_ended(task_id, runner)
+        runner = await self._going_on(task_id)
+        if runner is None:
+            return await self._receipt_of_ended(task_id)
         if runner in self._queue:
             self._cancel_queued(runner, by, reason)
         else:
@@ -286,9 +286,7 @@ class TaskCoordinator(Lookup):
             raise TaskTerminal(task_id, record.status)
         return record.cancel
 
-    async def _receipt_of_ended(self, task_id: str, runner: Runner | None) -> CancelReceipt:
-        if runner is not None and not runner.log.lost:
-            await self._hub.committed(self.settings.store_wait_s)
+    async def _receipt_of_ended(self, task_id: str) -> CancelReceipt:
         record = await self.get(task_id)
         if record.status is TaskStatus.CANCELLED and record.cancel is not None:
             return record.cancel
@@ -328,8 +326,8 @@ class TaskCoordinator(Lookup):
             InvalidParams: no positive number, or over the maximum.
             StoreUnavailable: the change could not be stored; it holds all the same.
         """
-        runner = self._tasks.get(task_id)
-        if runner is None or runner.log.lost or runner.log.window.ended:
+        runner = await self._going_on(task_id)
+        if runner is None:
             raise TaskTerminal(task_id, (await self.get(task_id)).status)
         runner.move_deadline(runner.task_type.timeout(timeout_s, self.settings))
         await self._hub.committed(self.settings.store_wait_s)

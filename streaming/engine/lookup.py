@@ -16,6 +16,8 @@ from streaming.engine.journal import Journal, RecordQuery
 from streaming.engine.runner import Runner
 from streaming.engine.subscription import Subscription
 from streaming.errors import (
+    Draining,
+    StoreUnavailable,
     TaskCancelled,
     TaskFailed,
     TaskInterrupted,
@@ -43,10 +45,12 @@ class Lookup:
     Args:
         journal: what is remembered.
         hub: what is live.
+        wait_s: seconds that a question waits for a store that does not answer.
     """
 
-    def __init__(self, journal: Journal, hub: Hub) -> None:
+    def __init__(self, journal: Journal, hub: Hub, wait_s: float) -> None:
         self._journal = journal
+        self._wait_s = wait_s
         self._hub = hub
         self._tasks: dict[str, Runner] = {}
 
@@ -182,7 +186,7 @@ class Lookup:
         record = await self.get(task_id)
         if record.status not in TERMINAL:
             # Its creation may be stored, but not yet acknowledged: a reader has to get the log that is going to grow.
-            await self._hub.committed()
+            await self._hub.committed(self._wait_s)
             log = self._live(task_id)
             if log is not None:
                 return log
@@ -190,6 +194,30 @@ class Lookup:
         log = Log(record, LogWindow(task_id, last_seq=record.last_seq, ended=record.status in TERMINAL))
         log.lost = True  # nobody writes to it here
         return log
+
+    async def _going_on(self, task_id: str) -> Runner | None:
+        """The runner of a task that may still be stopped; None if it has ended.
+
+        Raises:
+            TaskNotFound: there is none.
+            Draining: it waits for the next server.
+            StoreUnavailable: the store cannot be read, or has a task that runs nowhere here.
+        """
+        runner = self._tasks.get(task_id)
+        if runner is None and (await self.get(task_id)).status not in TERMINAL:
+            await self._hub.committed(self._wait_s)  # its creation may be stored, but not acknowledged yet
+            runner = self._tasks.get(task_id)
+            status = (await self.get(task_id)).status
+            if runner is None and status not in TERMINAL:
+                raise (
+                    Draining if self._hub.closed else StoreUnavailable(f"The task is {status}, but runs nowhere here.")
+                )
+        if runner is None or runner.log.lost:
+            return None
+        if runner.log.window.ended:
+            await self._hub.committed(self._wait_s)  # nobody is told of an end that is not stored
+            return None
+        return runner
 
     def _live(self, task_id: str) -> Log | None:
         runner = self._tasks.get(task_id)
