@@ -16,6 +16,7 @@ from streaming.records import CancelOutcome, CancelReceipt
 from streaming.rules.lifecycle import TERMINAL
 from tests.engine.hubs import end_elsewhere
 from tests.kit import build, collect, events_of, types
+from tests.leftovers import leftovers
 from tests.stage import Gate, deaf, forever, gone, instant, now, rounds, running, tidy
 
 pytestmark = pytest.mark.clock("virtual")
@@ -501,6 +502,13 @@ async def test_its_time_begins_with_its_handler_and_not_in_the_queue() -> None:
     assert (record.status, now()) == ("timed_out", 105)
 
 
+@task
+async def chatty(ctx: TaskContext) -> None:
+    while True:
+        await ctx.emit("tick")
+        await asyncio.sleep(1)
+
+
 # -- lost --------------------------------------------------------------------------------------------------------------
 
 
@@ -519,6 +527,21 @@ async def test_a_task_that_was_ended_elsewhere_is_stopped_and_writes_nothing(del
         assert [
             event for commit in store.commits[stored:] for event in commit.events if event.type != "cancel_requested"
         ] == []
+
+
+@pytest.mark.parametrize("delete", [False, True])
+async def test_a_task_whose_loss_is_found_by_its_own_event_is_stopped(delete: bool) -> None:
+    coordinator, store = build([chatty])
+    async with coordinator:
+        task_id = await running(coordinator, "chatty")
+        reading = asyncio.create_task(collect(await coordinator.watch(task_id)))
+        await asyncio.sleep(2.5)
+        await end_elsewhere(store, task_id, delete=delete)
+        await asyncio.sleep(1)
+
+        assert coordinator.running() == []
+        assert types(await reading) == ["pending", "running", "tick", "tick", "tick"]
+        assert leftovers(coordinator) == {}
 
 
 async def test_a_lost_task_that_does_not_obey_is_insisted_on_and_left_behind_at_the_end(log_lines: LogLines) -> None:
@@ -605,6 +628,29 @@ async def test_an_error_of_ours_ends_neither_the_group_nor_the_others(
         assert [each.id for each in coordinator.running()] == [other]
 
 
+async def test_an_error_of_ours_after_the_end_changes_the_end_no_more(
+    monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    coordinator, store = build([instant])
+    async with coordinator:
+        committed = coordinator._hub.committed
+
+        async def broken(within_s: float | None = None) -> None:
+            await committed(within_s)
+            if any(record.status in TERMINAL for commit in store.commits for record in commit.updated):
+                raise RuntimeError("a bug")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(coordinator._hub, "committed", broken)
+            record, _ = await coordinator.start("instant", {})
+            _, events = await ended(coordinator, record.id)
+            await rounds()
+
+        assert "the runner failed" in [line["event"] for line in log_lines]
+        assert only_end(events) == "completed"
+        assert coordinator._tasks == {}
+
+
 # -- the store is away -------------------------------------------------------------------------------------------------
 
 
@@ -623,13 +669,6 @@ async def test_a_cancel_while_the_store_does_not_answer_is_refused_in_time_and_d
 
     assert record.status == "cancelled"
     assert receipt_of(record).outcome is CancelOutcome.STOPPED
-
-
-@task
-async def chatty(ctx: TaskContext) -> None:
-    while True:
-        await ctx.emit("tick")
-        await asyncio.sleep(1)
 
 
 async def test_a_handler_pauses_at_its_emit_while_the_store_is_away_and_loses_nothing() -> None:

@@ -177,6 +177,17 @@ async def test_a_field_cannot_pretend_to_be_the_message() -> None:
         assert await it.last() == ("log", {"level": "info", "message": "true"})
 
 
+@pytest.mark.parametrize("level", ["loud", "", None, "INFO"])
+async def test_a_level_is_one_of_four(level: Any) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+
+        with pytest.raises(InvalidEvent, match="A level is debug, info, warning, error; not"):
+            it.teller.tell_log(level, "line", {})
+
+        assert it.teller.tell_log("debug", "line", {}) == 3
+
+
 async def test_lines_without_an_await_have_a_limit() -> None:
     async with Desk(backlog_events_max=2) as desk:
         it = await told(desk)
