@@ -1,0 +1,193 @@
+"""The house checks itself: floors, purity, heads, sizes and names."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import streaming
+
+ROOT = Path(streaming.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+#: The floors, from the ground up. A module imports from floors below its own, and from its own unit.
+FLOORS: list[set[str]] = [
+    {"words"},  # errors, events, records, config
+    {"rules"},
+    {"engine"},
+    {"store", "tasks", "observe"},
+    {"web"},
+    {"exit"},
+    {"server"},
+    {"cli"},
+]
+WORDS = {"errors", "events", "records", "config"}
+
+#: Beside the house: the floors they stand on at most, and who may import them.
+BESIDE = {"client": (["words", "rules"], {"cli"}), "testing": (["words", "rules", "engine"], set[str]())}
+
+#: Every file and folder of the package.
+PARTS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in MODULES} - {"__init__"}
+
+#: All that a decision may need of the standard library.
+PURE = {"__future__", "collections", "dataclasses", "enum", "itertools", "json", "math", "re", "types", "typing"}
+
+#: What the engine gets as arguments, so that a test can choose them; only threads are made in one place.
+GIVEN = {"time", "uuid", "random", "secrets", "threading", "socket", "os", "subprocess", "sqlite3"}
+THREADS = "streaming.engine.calls"
+
+LINES_MAX, FUNCTION_LINES_MAX = 400, 60
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def unit_of(name: str) -> str:
+    """The part of the house that a name belongs to; what the package itself offers is the engine's."""
+    part = f"{name}.".split(".")[1]
+    if part in WORDS:
+        return "words"
+    return part if part in PARTS else "engine"
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def may_import(importer: str, imported: str) -> bool:
+    if importer == imported:
+        return True
+    if importer in BESIDE:
+        return imported in BESIDE[importer][0]
+    if imported in BESIDE:
+        return importer in BESIDE[imported][1]
+    floor = {unit: number for number, units in enumerate(FLOORS) for unit in units}
+    return floor[imported] < floor[importer]
+
+
+@pytest.fixture(params=MODULES, ids=name_of)
+def module(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
+def test_a_module_imports_only_from_floors_below(module: Path) -> None:
+    importer = unit_of(name_of(module))
+    ours = [name for name in imports(module) if name.split(".")[0] == "streaming"]
+
+    assert [name for name in ours if not may_import(importer, unit_of(name))] == []
+
+
+def test_every_part_of_the_house_has_its_floor() -> None:
+    assert {unit_of(f"streaming.{part}") for part in PARTS} <= set().union(*FLOORS, BESIDE)
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [("rules", "engine"), ("store", "tasks"), ("web", "server"), ("client", "engine"), ("engine", "client")],
+)
+def test_the_floors_are_closed_upwards_and_sideways(importer: str, imported: str) -> None:
+    assert not may_import(importer, imported)
+
+
+@pytest.mark.parametrize("module", sorted(ROOT.joinpath("rules").glob("*.py")), ids=name_of)
+def test_a_decision_needs_no_loop_clock_chance_or_file(module: Path) -> None:
+    outside = {name.split(".")[0] for name in imports(module)} - {"streaming"}
+
+    assert outside <= PURE
+    assert set() == {"open", "print", "input", "now", "today", "utcnow"} & calls(module)
+    assert not [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
+
+
+@pytest.mark.parametrize("module", sorted(ROOT.joinpath("engine").glob("*.py")), ids=name_of)
+def test_the_engine_gets_its_clock_its_ids_and_its_store_as_arguments(module: Path) -> None:
+    forbidden = GIVEN - ({"threading"} if name_of(module) == THREADS else set())
+
+    assert set() == forbidden & {name.split(".")[0] for name in imports(module)}
+    assert set() == {"open", "print", "input", "today", "utcnow", "datetime.now", "asyncio.wait_for"} & calls(module)
+
+
+def calls(path: Path) -> set[str]:
+    """What a module calls: ``open`` for the built-in, ``datetime.now`` for a function of a module or class."""
+    functions = [node.func for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    return {ast.unparse(function) for function in functions} | {
+        function.attr for function in functions if isinstance(function, ast.Attribute) and function.attr != "open"
+    }
+
+
+def test_every_module_says_what_it_owns_and_what_it_never_does(module: Path) -> None:
+    tree = tree_of(module)
+    head = ast.get_docstring(tree) or ""
+
+    assert head, "no head"
+    if module.name not in ("__init__.py", "__main__.py"):
+        assert re.search(r"^Owns: +\S", head, re.MULTILINE)
+        assert re.search(r"^Never: +\S", head, re.MULTILINE)
+
+
+def test_no_module_is_longer_than_anybody_reads_in_one_sitting(module: Path) -> None:
+    assert len(module.read_text(encoding="utf-8").splitlines()) <= LINES_MAX
+
+
+def test_no_function_is_longer_than_a_screen(module: Path) -> None:
+    functions = [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = [(node.name, (node.end_lineno or 0) - node.lineno + 1) for node in functions]
+
+    assert [(name, lines) for name, lines in lengths if lines > FUNCTION_LINES_MAX] == []
+
+
+def test_nothing_is_left_for_later(module: Path) -> None:
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", module.read_text(encoding="utf-8"))
+
+
+def test_every_module_has_a_name_that_says_what_it_is(module: Path) -> None:
+    assert not {"utils", "util", "helpers", "helper", "common", "base", "misc"} & set(name_of(module).split("."))
+
+
+def test_every_exception_to_the_checkers_gives_its_reason(module: Path) -> None:
+    lines = module.read_text(encoding="utf-8").splitlines()
+    silenced = [line for line in lines if re.search(r"# (type: ignore|noqa|pragma: no cover)", line)]
+    reason = re.compile(r"(ignore\[[\w, -]+\]|noqa: [\w, ]+|no cover)\s+#? ?\S")
+
+    assert [line for line in silenced if not reason.search(line)] == []
+
+
+SURFACES = [path for path in MODULES if "__all__" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("package", SURFACES, ids=name_of)
+def test_what_is_public_exists_and_says_what_it_is_for(package: Path) -> None:
+    found = importlib.import_module(name_of(package))
+
+    for name in found.__all__:
+        value = getattr(found, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            assert inspect.getdoc(value), name
+
+
+def test_the_public_surface_is_sorted_and_whole() -> None:
+    assert sorted(streaming.__all__, key=str.casefold) == sorted(set(streaming.__all__), key=str.casefold)
+    assert {"TaskCoordinator", "TaskContext", "ThreadContext", "Registry", "task", "Event"} <= set(streaming.__all__)
+
+
+@pytest.mark.parametrize("unit", ["rules", "engine"])
+def test_every_module_of_the_inner_house_has_its_own_test_file(unit: str) -> None:
+    modules = {path.stem for path in ROOT.joinpath(unit).glob("*.py")} - {"__init__"}
+    tests = {path.stem.removeprefix("test_") for path in Path(__file__).parent.joinpath(unit).glob("test_*.py")}
+
+    assert set() == modules - tests
