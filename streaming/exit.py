@@ -77,7 +77,7 @@ class Exit:
         self._previous: dict[int, Any] = {}
         self._signals = 0
         self._exit_at = math.inf
-        self._watchdog: threading.Timer | None = None
+        self._watchdogs: tuple[threading.Timer, ...] = ()
         self._leaving: asyncio.Task[None] | None = None
         self._stored = True
         self._over = False
@@ -110,10 +110,10 @@ class Exit:
         for signum, previous in self._previous.items():
             if _uvicorn(previous) is None:  # uvicorn puts back what it found by itself
                 signal.signal(signum, previous)
-        if self._watchdog is not None:
+        if self._watchdogs:
+            self._exit_within(HELD_UP_S if self._stored else 0)
             if not self._stored:
                 self._exit_now()
-            self._exit_within(HELD_UP_S)
 
     # -- in order ---------------------------------------------------------------------------------------------------
 
@@ -174,17 +174,24 @@ class Exit:
         self._exit_at = min(self._exit_at, time.monotonic() + seconds)
         if not self._previous:
             return  # the process is not ours
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-        # The local name: another signal may come right here, and replace the watchdog.
-        watchdog = self._watchdog = threading.Timer(self._left_s(), self._exit_now)
-        watchdog.daemon = True
-        watchdog.start()
+        for watchdog in self._watchdogs:
+            watchdog.cancel()
+        left_s = self._left_s()
+        # Two, and both made now: an interpreter that is ending makes no threads. The second one does not wait for the
+        # last words of the first one: stderr may be a pipe that nobody reads.
+        watchdogs = (threading.Timer(left_s, self._exit_now), threading.Timer(left_s + TELL_S, self._exit_silently))
+        self._watchdogs = watchdogs  # and a local name: another signal may come right here, and replace them
+        for watchdog in watchdogs:
+            watchdog.daemon = True
+            watchdog.start()
 
     def _exit_now(self) -> None:
-        telling = threading.Thread(target=self._tell, daemon=True)
-        telling.start()
-        telling.join(TELL_S)  # not for ever: stderr may be a pipe that nobody reads
+        try:
+            self._tell()
+        finally:
+            self._exit_silently()
+
+    def _exit_silently(self) -> None:
         os._exit(0 if self._stored else 1)
 
     def _tell(self) -> None:

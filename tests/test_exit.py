@@ -18,7 +18,7 @@ import uvicorn
 
 from streaming import exit as module
 from streaming.config import Settings
-from streaming.exit import FORCED_GRACE_S, HELD_UP_S, STOP_S, STREAMS_END_S, Exit
+from streaming.exit import FORCED_GRACE_S, HELD_UP_S, STOP_S, STREAMS_END_S, TELL_S, Exit
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
@@ -47,7 +47,15 @@ def now() -> float:
 
 def watchdogs() -> list[float]:
     """When each watchdog that is not called off would end the process, in seconds from the beginning."""
-    return [round(timer.due_at - 1000, 3) for timer in Timer.made if timer.started and not timer.cancelled]
+    on_watch = [timer for timer in Timer.made if timer.started and not timer.cancelled]
+    pairs = list(zip(on_watch[::2], on_watch[1::2], strict=True))
+    assert [second.due_at - first.due_at for first, second in pairs] == [pytest.approx(TELL_S)] * len(pairs)
+    return [round(first.due_at - 1000, 3) for first, _ in pairs]
+
+
+def bite() -> None:
+    """Let the newest watchdog end the process."""
+    Timer.made[-2].function()
 
 
 class Drained:
@@ -323,7 +331,7 @@ async def test_the_watchdog_says_what_is_unfinished_and_ends_with_1(host: uvicor
     leaving()
     os.kill(os.getpid(), TERM)
     with structlog.testing.capture_logs() as lines:
-        Timer.made[-1].function()
+        bite()
 
     assert exits == [1]
     (line,) = [line for line in lines if line["log_level"] == "error"]
@@ -348,7 +356,7 @@ async def test_what_is_stored_and_only_held_up_ends_with_0_and_names_the_thread(
     stuck.start()
     try:
         with structlog.testing.capture_logs() as lines:
-            Timer.made[-1].function()
+            bite()
     finally:
         leave.set()
         stuck.join()
@@ -373,7 +381,7 @@ async def test_what_could_not_be_stored_ends_with_1_at_once(host: uvicorn.Server
 async def test_a_start_that_is_given_up_has_nothing_to_store(host: uvicorn.Server, exits: list[int]) -> None:
     way_out = Exit(Settings(grace_s=5))
     os.kill(os.getpid(), TERM)
-    Timer.made[-1].function()
+    bite()
     with pytest.raises(asyncio.CancelledError):
         await rounds()
 
@@ -381,28 +389,16 @@ async def test_a_start_that_is_given_up_has_nothing_to_store(host: uvicorn.Serve
     assert exits == [0]
 
 
-async def test_last_words_that_nobody_takes_do_not_hold_the_exit(
-    host: uvicorn.Server, exits: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """stderr may be a full pipe; whoever writes to it waits for ever."""
+async def test_last_words_that_nobody_takes_do_not_hold_the_exit(host: uvicorn.Server, exits: list[int]) -> None:
+    """stderr may be a full pipe; whoever writes to it waits for ever. And there are no new threads at the end."""
     _, inside = leaving()
-    telling: list[threading.Thread] = []
-    released = threading.Event()
-
-    def places() -> list[tuple[str, str]]:
-        telling.append(threading.current_thread())
-        released.wait()
-        return []
-
-    monkeypatch.setattr(inside, "places", places)
-    monkeypatch.setattr(module, "TELL_S", 0.01)
+    inside.stuck = None  # whoever asked would fail
     os.kill(os.getpid(), TERM)
-    try:
-        Timer.made[-1].function()
-        assert exits == [1]
-    finally:
-        released.set()
-        telling[0].join()
+    threads = threading.enumerate()
+    Timer.made[-1].function()
+
+    assert exits == [1]
+    assert threading.enumerate() == threads
 
 
 async def test_last_words_that_fail_do_not_hold_the_exit(
@@ -410,9 +406,9 @@ async def test_last_words_that_fail_do_not_hold_the_exit(
 ) -> None:
     _, inside = leaving()
     monkeypatch.setattr(inside, "stuck", [("a task",)])
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
     os.kill(os.getpid(), TERM)
-    Timer.made[-1].function()
+    with pytest.raises(ValueError, match="not enough values"):
+        bite()
 
     assert exits == [1]
 
@@ -455,7 +451,7 @@ async def test_outside_of_the_main_thread_signals_are_left_alone(host: uvicorn.S
     assert signal.getsignal(TERM) == of_uvicorn
 
 
-async def test_a_signal_in_the_middle_of_a_signal_leaves_one_watchdog(host: uvicorn.Server) -> None:
+async def test_a_signal_in_the_middle_of_a_signal_leaves_a_watchdog_for_the_shorter_time(host: uvicorn.Server) -> None:
     """Python runs handlers between any two steps, also of a handler."""
     way_out, _ = leaving(60)
     calls = itertools.count()
@@ -472,4 +468,5 @@ async def test_a_signal_in_the_middle_of_a_signal_leaves_one_watchdog(host: uvic
     finally:
         Timer.__init__ = make  # type: ignore[method-assign]  # here
 
-    assert min(watchdogs()) == FORCED_GRACE_S
+    on_watch = [timer.due_at - 1000 for timer in Timer.made if timer.started and not timer.cancelled]
+    assert min(on_watch) == FORCED_GRACE_S
