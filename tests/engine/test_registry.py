@@ -399,6 +399,7 @@ def test_a_module_in_the_current_directory_is_found(here: Path) -> None:
     registry.load("mine_b")
 
     assert [task_type.name for task_type in registry] == ["one", "two"]
+    assert sys.path[0] == ""
     assert sys.path.count("") == 1
 
 
