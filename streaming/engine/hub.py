@@ -111,6 +111,7 @@ class Hub:
         for reader in [*self.feed_readers, *(reader for log in self._logs.values() for reader in log.readers)]:
             reader.wake()
         self._logs.clear()
+        self._backlog_bytes = 0
         return lost
 
     def hurry(self, until: float) -> None:
