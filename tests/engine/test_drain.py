@@ -90,6 +90,7 @@ async def test_a_store_that_is_away_is_waited_for_until_the_end_and_not_longer(l
 
         assert lost == 1  # the terminal event
         assert now() == GRACE_S
+        assert leftovers(coordinator) == {}
         assert [line["events"] for line in log_lines if "could not be stored before the end" in line["event"]] == [1]
 
 

@@ -421,6 +421,7 @@ async def test_a_log_that_was_dropped_with_events_on_their_way_disturbs_nobody()
 
         assert other.snapshot().last_seq == 3
         assert desk.hub._backlog_bytes == 0
+        assert desk.hub._logs.keys() == {"b"}
         assert len(await seqs(follower, 6)) == 6
         with pytest.raises(TaskEnded):
             desk.hub.append(log, "tick", "{}")

@@ -288,6 +288,33 @@ async def test_a_task_that_is_stored_but_not_acknowledged_yet_is_read_like_any_o
         assert (await starting)[0].id == found.id
 
 
+async def test_a_task_that_begins_and_ends_while_the_store_is_asked_is_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    coordinator, store = build(HANDLERS)
+    async with coordinator:
+        outcome, record = store.outcome, store.record
+
+        async def slow_outcome(commit: Any) -> Any:
+            await asyncio.sleep(1)
+            return await outcome(commit)
+
+        async def slow_record(task_id: str) -> Any:
+            found = await record(task_id)
+            await asyncio.sleep(2)
+            return found
+
+        monkeypatch.setattr(store, "outcome", slow_outcome)
+        monkeypatch.setattr(store, "record", slow_record)
+        store.fail("after")
+        starting = asyncio.create_task(coordinator.start("instant", {}))
+        await rounds()
+        (found,) = await coordinator.list(RecordQuery())
+
+        assert await to_end(await coordinator.watch(found.id)) == [1, 2, 3]
+        await starting
+
+
 # -- the feed ----------------------------------------------------------------------------------------------------------
 
 

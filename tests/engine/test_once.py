@@ -229,6 +229,17 @@ async def test_old_keys_are_removed_once_an_hour_and_not_at_every_start(starts: 
     assert len(starts.store.swept) <= 3
 
 
+async def test_of_keys_that_are_over_a_day_old_nothing_is_left(starts: Starts) -> None:
+    await starts.start("old")
+    await asyncio.sleep(20 * HOUR_S)
+    await starts.start("younger")
+    await asyncio.sleep(5 * HOUR_S)
+    await starts.start("new")
+
+    left = [key for key in ("old", "younger", "new") if await starts.store.key("anna", key, created_after="")]
+    assert left == ["younger", "new"]
+
+
 async def test_a_key_that_is_known_is_answered_also_while_the_store_cannot_be_written(
     starts: Starts, monkeypatch: Any
 ) -> None:

@@ -470,6 +470,26 @@ async def test_a_handler_is_not_at_work_before_the_store_calls_it_running() -> N
         gate.opened.set()
 
 
+@pytest.mark.parametrize("by", ["cancel", "shutdown"])
+async def test_a_task_that_is_stopped_while_its_start_is_stored_runs_nothing(by: str) -> None:
+    gate = Gate()
+    coordinator, store = build([gate.handler])
+    async with coordinator:
+        record, _ = await coordinator.start("gate", {})
+        store.hold()
+        await store.entered.wait()
+        stopping: Any = coordinator.cancel_task(record.id, wait_s=9) if by == "cancel" else coordinator.shutdown(100)
+        stopping = asyncio.create_task(stopping)
+        await asyncio.sleep(97 if by == "shutdown" else 1)
+        store.release()
+        await stopping
+        events = await store.events_after(record.id, 0, last_seq=9, limit=9)
+
+    assert not gate.reached.is_set()
+    asked = ["cancel_requested"] if by == "cancel" else []
+    assert types(events) == ["pending", "running", *asked, "cancelled" if by == "cancel" else "interrupted"]
+
+
 @pytest.mark.parametrize("delete", [False, True])
 async def test_a_task_that_was_ended_elsewhere_before_its_turn_never_runs(delete: bool) -> None:
     gate = Gate()
@@ -669,6 +689,34 @@ async def test_a_cancel_while_the_store_does_not_answer_is_refused_in_time_and_d
 
     assert record.status == "cancelled"
     assert receipt_of(record).outcome is CancelOutcome.STOPPED
+
+
+@pytest.mark.parametrize("away", ["before", "meanwhile"])
+async def test_a_cancel_stops_its_handler_also_while_the_store_is_away(away: str) -> None:
+    """A full disk must not keep alive what fills it."""
+    gate = Gate()
+    coordinator, store = build([gate.handler])
+    async with coordinator:
+        task_id = await running(coordinator, "gate")
+        if away == "before":
+            store.away = True
+            coordinator._hub.amend(coordinator._tasks[task_id].log)
+            await rounds()
+        else:
+            store.hold()
+        cancelling = asyncio.create_task(coordinator.cancel_task(task_id))
+        await asyncio.sleep(1)
+        assert len(gate.cancelled_at) == (away == "before")
+        store.away = True
+        store.release()
+        await rounds()
+        assert len(gate.cancelled_at) == 1
+
+        store.away = False
+        assert (await cancelling).delivered_at is not None
+        record, _ = await ended(coordinator, task_id)
+
+    assert record.status == "cancelled"
 
 
 async def test_a_handler_pauses_at_its_emit_while_the_store_is_away_and_loses_nothing() -> None:
