@@ -7,6 +7,7 @@ Never:  is imported by a test; what a test must know of them goes over HTTP.
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from pathlib import Path
@@ -87,7 +88,8 @@ async def stuck_to_thread(ctx: TaskContext) -> None:
 
 @task(run_in="process")
 def computes(seconds: float = FOR_EVER_S) -> str:
-    """Keep a processor busy in a process."""
+    """Keep a processor busy in a process, which catches SIGUSR1: so a test can see that the handler has begun."""
+    signal.signal(signal.SIGUSR1, signal.default_int_handler)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         pass

@@ -105,11 +105,13 @@ class Server:
             raise AssertionError("\n".join(["it did not come so far:", *self.lines[-50:]])) from None
 
     async def workers(self, count: int) -> list[int]:
-        """Wait until so many of its worker processes are in a handler, which begins with taking SIGTERM; their ids."""
+        """Wait until so many of its worker processes are in the handler ``computes``; their ids."""
         found: list[int] = []
 
         def at_work() -> bool:
-            found[:] = [child.pid for child in psutil.Process(self.process.pid).children() if _takes_sigterm(child.pid)]
+            found[:] = [
+                child.pid for child in psutil.Process(self.process.pid).children() if _catches_sigusr1(child.pid)
+            ]
             return len(found) == count
 
         await self.until(at_work)
@@ -237,9 +239,9 @@ async def answering(server: Server) -> None:
     server.http.base_url = httpx.URL(f"http://127.0.0.1:{server.port}")
 
 
-def _takes_sigterm(pid: int) -> bool:
+def _catches_sigusr1(pid: int) -> bool:
     (caught,) = re.findall(r"^SigCgt:\t(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+    return bool(int(caught, 16) >> (signal.SIGUSR1 - 1) & 1)
 
 
 def _port(server: Server) -> int:
