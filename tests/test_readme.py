@@ -7,6 +7,7 @@ Two things are replaced: the port by a free one, and ``python3 dev.py run`` by t
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -45,7 +46,8 @@ def shell(port: str, folder: Path, scripts: Sequence[str]) -> list[str]:
     script = f"\necho '{border}'\n".join(scripts).replace(":8000", f":{port}")
     bash = shutil.which("bash")
     assert bash is not None
-    done = subprocess.run([bash, "-c", script], cwd=folder, capture_output=True, text=True, timeout=30)
+    environment = os.environ | {"no_proxy": "127.0.0.1"}
+    done = subprocess.run([bash, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=30)
     return done.stdout.split(f"{border}\n")
 
 
