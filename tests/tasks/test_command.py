@@ -231,11 +231,20 @@ async def held(run: Run, recorder: Recorder, grace_s: float) -> tuple[asyncio.Ta
     return task, int(recorder.data("stdout")[0]["line"])
 
 
+async def reaped(pid: int) -> None:
+    """Wait until the handler has seen the end of its program, and tells again: until then it takes no second cancel."""
+    async with asyncio.timeout(5):
+        while psutil.pid_exists(pid):  # noqa: ASYNC110  # see `gone`
+            await asyncio.sleep(0.005)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def test_a_store_that_is_away_does_not_keep_the_program_alive(run: Run, recorder: Recorder) -> None:
     """What is left can be told only when the store is back, or is given up with a second cancel."""
     task, pid = await held(run, recorder, grace_s=60.0)
     task.cancel()
-    await gone(pid)
+    await reaped(pid)
     assert not task.done()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

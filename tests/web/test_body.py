@@ -78,7 +78,7 @@ def test_any_bytes_are_a_value_or_bad_json_and_never_another_error(raw: bytes) -
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b'{"a": 1,}', "line 1, column 9"),
+        (b'{"a": 1,}', r"line 1, column [89]"),  # Python 3.13 points at the comma
         (b'{\n  "a": x\n}', "line 2, column 8"),
         (b"{'a': 1}", "line 1, column 2"),
         (b"", "line 1, column 1"),
