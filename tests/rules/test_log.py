@@ -232,6 +232,18 @@ def test_trimming_by_bytes_forgets_only_as_much_as_it_must() -> None:
     assert seqs(window.after(7)) == [8, 9, 10]
 
 
+def test_a_window_of_exactly_the_limit_forgets_nothing() -> None:
+    window = window_of(10, size=1000)
+    size = sum(len(frame(event(seq, 1000))) for seq in range(1, 11))
+
+    window.trim(events_max=10, bytes_max=size)
+    assert seqs(window.after(0))[0] == 1
+
+    window.trim(events_max=10, bytes_max=size - 1)
+    assert window.after(0) is Reading.BELOW
+    assert seqs(window.after(1))[0] == 2
+
+
 def test_a_batch_is_cut_at_the_byte_limit_and_never_before_its_first_event() -> None:
     large = event(2, BATCH_BYTES_MAX)
     batch = batch_of([(each, frame(each)) for each in (event(1), large, event(3))])
