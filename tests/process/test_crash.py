@@ -173,7 +173,7 @@ async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(
             load = asyncio.create_task(world.load(server))
             await asyncio.sleep(world.chance.uniform(0.02, 0.4))
             await server.kill()
-        await load
+            await load
         for reader in [*world.readers, world.feed]:
             await reader.stop()
 
