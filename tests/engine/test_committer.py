@@ -188,6 +188,16 @@ async def test_a_callback_comes_when_everything_before_is_stored(writer: Writer)
     assert seen == [("a", 2)]
 
 
+async def test_a_callback_comes_also_where_nothing_is_to_be_stored(writer: Writer) -> None:
+    await asyncio.sleep(1)
+    called = asyncio.Event()
+    writer.committer.when_committed(called.set)
+
+    await called.wait()
+
+    assert now() == 1
+
+
 async def test_a_waiter_that_has_left_disturbs_nobody(writer: Writer) -> None:
     await created(writer, "a")
     writer.journal.hold()

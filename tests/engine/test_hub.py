@@ -462,6 +462,21 @@ async def test_a_log_that_is_read_keeps_as_many_events_as_the_settings_say() -> 
         assert not isinstance(log.window.after(7), Reading)
 
 
+@pytest.mark.parametrize(("commits", "each", "kept"), [(100, 1, 32), (20, 20, 80), (3, 500, 1024)])
+async def test_a_log_that_is_read_keeps_a_few_commits_for_readers_that_are_a_little_late(
+    commits: int, each: int, kept: int
+) -> None:
+    async with Desk(window_bytes_max=10**9) as desk:
+        log = await desk.log()
+        desk.hub.read(log, 2)
+        for _ in range(commits):
+            await desk.emit(log, each)
+        last = log.window.committed
+
+        assert log.window.after(last - kept - 1) is Reading.BELOW
+        assert not isinstance(log.window.after(last - kept), Reading)
+
+
 async def test_a_log_that_is_read_keeps_as_many_bytes_as_the_settings_say() -> None:
     async with Desk(window_bytes_max=5_000) as desk:
         log = await desk.log()
