@@ -1,6 +1,7 @@
 """A clock that jumps: an event loop on which an hour takes microseconds, and a hang is an error.
 
 Owns:   `VirtualLoop`: when nothing is ready, time moves to the next timer; without a timer it raises `Deadlock`.
+        A module runs on it with ``pytestmark = pytest.mark.clock("virtual")``.
 Never:  changes the order in which asyncio runs callbacks, or waits for a thread: what uses threads needs a real loop.
 """
 
@@ -48,10 +49,3 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def _line(task: asyncio.Task[Any]) -> str:
     return f"  {task.get_name()} at {where(task)}"
-
-
-class VirtualPolicy(asyncio.DefaultEventLoopPolicy):
-    """Gives every test a `VirtualLoop`: make it the module's ``event_loop_policy`` fixture."""
-
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return VirtualLoop()
