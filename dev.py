@@ -534,7 +534,7 @@ def fetch(url: str, settings: Mapping[str, str], accept: str = "*/*") -> bytes:
 def answer(url: str, settings: Mapping[str, str], accept: str) -> tuple[str, bytes]:
     """Content type and body."""
     address, user, password = split_credentials(url)
-    request = urllib.request.Request(address, headers={"Accept": accept, "User-Agent": "dev.py"})  # noqa: S310
+    request = urllib.request.Request(address, headers={"Accept": accept, "User-Agent": "dev.py"})  # noqa: S310  # an address of pip's own configuration
     if user:
         import base64
 

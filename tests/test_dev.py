@@ -325,7 +325,7 @@ def test_the_second_one_waits_for_the_first(tmp_path: Path, capsys: pytest.Captu
 
 
 def steps_in(folder: Path, lock: object) -> dev.Steps:
-    return dev.Steps(folder / "install.log", lock)  # type: ignore[arg-type]
+    return dev.Steps(folder / "install.log", lock)  # type: ignore[arg-type]  # a stand-in for the lock
 
 
 def test_output_of_a_program_that_fails_is_kept_and_its_end_is_shown(

@@ -369,7 +369,7 @@ def test_a_handler_that_is_a_class_is_named_too() -> None:
 def test_a_module_gives_all_its_handlers() -> None:
     module = ModuleType("mine")
     module.plain = plain  # type: ignore[attr-defined]  # a module made by hand
-    module.other = print  # type: ignore[attr-defined]
+    module.other = print  # type: ignore[attr-defined]  # a name that is no handler
 
     assert [task_type.name for task_type in Registry().add_module(module)] == ["plain"]
 
