@@ -76,13 +76,16 @@ async def test_a_client_that_leaves_ends_the_work() -> None:
 @pytest.mark.parametrize("first", ["result", "leaving"])
 async def test_result_and_leaving_in_the_same_step_end_in_one_of_them(first: str) -> None:
     left = asyncio.Event()
+    began = asyncio.Event()
     result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def work() -> int:
+        began.set()
         return await result
 
     waiting = asyncio.create_task(while_present(request(left), work()))
-    await asyncio.sleep(0.01)
+    await began.wait()
+    await asyncio.sleep(0)  # the watcher's first step
     if first == "result":
         result.set_result(7)
         left.set()
