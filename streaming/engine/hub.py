@@ -12,6 +12,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
+
 from streaming.config import Settings
 from streaming.engine.committer import Committer, OnCreated
 from streaming.engine.journal import Committed, Journal
@@ -27,6 +29,8 @@ from streaming.rules.log import LogWindow
 WINDOW_EVENTS_MIN = 32
 COMMITS_KEPT = 4
 
+_log = structlog.get_logger(__name__)
+
 
 class Log:
     """The log of one task, while anybody writes or reads it.
@@ -35,7 +39,8 @@ class Log:
         window: its newest events.
         record: the task as it is to be, maybe not committed yet.
         visible: the task as it was committed last.
-        lost: somebody else has ended or removed the task in the store; nothing more can be written.
+        lost: somebody else has ended or removed the task in the store, or writes to its log there; nothing more can be
+            written here.
         dropped: nothing more is to be written.
     """
 
@@ -327,6 +332,7 @@ class Hub:
         log = self._logs.get(task_id)
         if log is None:
             return
+        _log.error("somebody else has changed this task in the store: it is ours no longer", task_id=task_id)
         log.lost = True
         self._discard(log)
         for reader in log.readers:

@@ -9,7 +9,8 @@ The contract, which one test suite checks against every store:
   answer was lost; `Journal.outcome` tells which.
 - Positions of the feed grow with every commit, in the order of ``Commit.events``.
 - A record whose status in the store is terminal, whose log there has its terminal event, or that is gone, is *lost* to
-  us: its updates and events are left out, the rest of the commit is stored, and `Committed.lost` names it.
+  us, and so is one to whose log somebody else writes: it does not end there right before the first of our events. Its
+  updates and events are left out, the rest of the commit is stored, and `Committed.lost` names it.
 - Anything that goes wrong outside our control is raised as `errors.StoreUnavailable`.
 """
 
@@ -44,6 +45,10 @@ class Commit:
     created: Sequence[Record] = ()
     updated: Sequence[Record] = ()
     keys: Sequence[IdempotencyKey] = ()
+
+    def first_seqs(self) -> dict[str, int]:
+        """The lowest seq of each task that has events here."""
+        return {event.task_id: event.seq for event in reversed(self.events)}
 
 
 @dataclass(frozen=True, slots=True)

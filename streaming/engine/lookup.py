@@ -203,16 +203,16 @@ class Lookup:
             Draining: it waits for the next server.
             StoreUnavailable: the store cannot be read, or has a task that runs nowhere here.
         """
-        runner = self._tasks.get(task_id)
+        runner = self._runner(task_id)
         if runner is None and (await self.get(task_id)).status not in TERMINAL:
             await self._hub.committed(self._wait_s)  # its creation may be stored, but not acknowledged yet
-            runner = self._tasks.get(task_id)
+            runner = self._runner(task_id)
             status = (await self.get(task_id)).status
             if runner is None and status not in TERMINAL:
                 raise (
                     Draining if self._hub.closed else StoreUnavailable(f"The task is {status}, but runs nowhere here.")
                 )
-        if runner is None or runner.log.lost:
+        if runner is None:
             return None
         if runner.log.window.ended:
             await self._hub.committed(self._wait_s)  # nobody is told of an end that is not stored
@@ -220,5 +220,10 @@ class Lookup:
         return runner
 
     def _live(self, task_id: str) -> Log | None:
+        runner = self._runner(task_id)
+        return None if runner is None else runner.log
+
+    def _runner(self, task_id: str) -> Runner | None:
+        """The runner of a task that is ours."""
         runner = self._tasks.get(task_id)
-        return None if runner is None or runner.log.lost else runner.log
+        return None if runner is None or runner.log.lost else runner

@@ -54,7 +54,7 @@ class MemoryStore:
             StoreUnavailable: the store is closed, or the commit contradicts what it holds; nothing was stored.
         """
         self._check_open()
-        lost = self._dead(commit)
+        lost = self._lost(commit)
         # The repeat of a commit that took place: the tasks that it ended are terminal now.
         done = self._outcome(commit) if lost else None
         if done is not None:
@@ -144,10 +144,18 @@ class MemoryStore:
         task = self._tasks.get(task_id)
         return task is not None and task.record.status in LIVE
 
-    def _dead(self, commit: Commit) -> frozenset[str]:
-        named = {event.task_id for event in commit.events} | {record.id for record in commit.updated}
+    def _is_ours(self, task_id: str, first_seq: int | None) -> bool:
+        """Whether a task can take events from ``first_seq`` on."""
+        if not self._is_live(task_id):
+            return False
+        task = self._tasks[task_id]
+        return not task.ended and first_seq in (None, task.last_seq + 1)
+
+    def _lost(self, commit: Commit) -> frozenset[str]:
+        first_seqs = commit.first_seqs()
+        named = first_seqs.keys() | {record.id for record in commit.updated}
         named -= {record.id for record in commit.created}
-        return frozenset(task_id for task_id in named if not self._is_live(task_id) or self._tasks[task_id].ended)
+        return frozenset(task_id for task_id in named if not self._is_ours(task_id, first_seqs.get(task_id)))
 
     def _outcome(self, commit: Commit) -> Committed | None:
         known = [event for event in commit.events if event.task_id in self._tasks]
@@ -156,7 +164,7 @@ class MemoryStore:
         if not positions:
             return None
         written = {event.task_id for event in positions}
-        return Committed(list(positions.values()), self._dead(commit) - written)
+        return Committed(list(positions.values()), self._lost(commit) - written)
 
     def _check_fits(self, commit: Commit, stored: Sequence[Event]) -> None:
         """Refuse, before anything is changed, what a database would refuse."""

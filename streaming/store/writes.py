@@ -30,7 +30,8 @@ _UPDATE_TASK = sql_text(
 # One row tells all that a commit must know, and takes a JSON list of ids, so that one text serves any number of them.
 _named = func.json_each(text("?")).table_valued("value")
 _end = select(events.c.task_id).where(events.c.task_id == tasks.c.id, events.c.type.in_(sorted(TERMINAL)))
-_live = select(func.json_group_array(tasks.c.id)).where(
+_last_seq = select(func.max(events.c.seq)).where(events.c.task_id == tasks.c.id)
+_live = select(func.json_group_object(tasks.c.id, _last_seq.scalar_subquery())).where(
     tasks.c.id.in_(select(_named.c.value)), tasks.c.status.in_(sorted(LIVE)), ~_end.exists()
 )
 _BEFORE = sql_text(select(LAST_POSITION.scalar_subquery(), _live.scalar_subquery()))
@@ -64,8 +65,8 @@ def outcome(connection: Connection, commit: Commit) -> Committed | None:
     if not positions:
         return None
     written = {event.task_id for event in positions}
-    _, dead = _before(connection, commit)
-    return Committed([positions[event] for event in commit.events if event in positions], dead - written)
+    _, lost = _before(connection, commit)
+    return Committed([positions[event] for event in commit.events if event in positions], lost - written)
 
 
 def delete_task(connection: Connection, task_id: str) -> bool:
@@ -81,15 +82,17 @@ def delete_keys(connection: Connection, created_before: str) -> int:
 
 
 def _before(connection: Connection, commit: Commit) -> tuple[int, frozenset[str]]:
-    """The last position that was given, and which tasks of ``commit`` are terminal or gone.
+    """The last position that was given, and which tasks of ``commit`` are lost.
 
     A task with a terminal event is terminal, also where somebody has set its status back: its log takes no second one.
     """
-    created = {record.id for record in commit.created}
-    named = {event.task_id for event in commit.events} | {record.id for record in commit.updated}
-    named -= created
+    first_seqs = commit.first_seqs()
+    named = first_seqs.keys() | {record.id for record in commit.updated}
+    named -= {record.id for record in commit.created}
     last_position, live = connection.exec_driver_sql(_BEFORE, (json.dumps(list(named)),)).one()
-    return last_position or 0, frozenset(named.difference(json.loads(live)))
+    fits = {task_id: (last_seq or 0) + 1 for task_id, last_seq in json.loads(live).items()}
+    ours = {task_id for task_id, seq in fits.items() if first_seqs.get(task_id, seq) == seq}
+    return last_position or 0, frozenset(named - ours)
 
 
 def _positions(connection: Connection, wanted: Sequence[Event]) -> dict[Event, int]:

@@ -10,6 +10,7 @@ import pytest
 
 from streaming import Record, TaskContext, TaskCoordinator, task
 from streaming.engine import runner as runner_module
+from streaming.engine.journal import Commit
 from streaming.errors import HandlerError, StoreUnavailable, TaskNotFound, TaskTerminal
 from streaming.events import Event
 from streaming.records import CancelOutcome, CancelReceipt
@@ -561,6 +562,25 @@ async def test_a_task_whose_loss_is_found_by_its_own_event_is_stopped(delete: bo
 
         assert coordinator.running() == []
         assert types(await reading) == ["pending", "running", "tick", "tick", "tick"]
+        assert leftovers(coordinator) == {}
+
+
+async def test_a_task_to_whose_log_somebody_else_writes_is_stopped_and_holds_up_no_other(log_lines: LogLines) -> None:
+    coordinator, store = build([chatty])
+    async with coordinator:
+        task_id, other = await running(coordinator, "chatty"), await running(coordinator, "chatty")
+        record = await coordinator.get(task_id)
+        await store.commit(Commit([Event(task_id, record.last_seq + 1, "theirs", record.updated_at, "{}")]))
+        await asyncio.sleep(5)
+
+        assert [each.id for each in coordinator.running()] == [other]
+        assert coordinator.ready
+        assert [line["task_id"] for line in log_lines if line["log_level"] == "error"] == [task_id]
+        assert types(await collect(await coordinator.watch(task_id)))[-1] == "theirs"
+        with pytest.raises(StoreUnavailable, match="runs nowhere here"):
+            await coordinator.cancel_task(task_id)
+        await coordinator.cancel_task(other)
+        await asyncio.sleep(1)
         assert leftovers(coordinator) == {}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streaming.engine.journal import PAGE_BYTES_MAX, Commit, FeedItem, Journal, RecordQuery
 from streaming.errors import StoreUnavailable
-from streaming.events import encode_payload
+from streaming.events import Event, encode_payload
 from streaming.records import (
     CancelOutcome,
     CancelReceipt,
@@ -128,10 +128,30 @@ async def test_what_belongs_to_a_task_whose_log_has_ended_is_lost_whatever_its_r
     assert await store.record(task_id(2)) == record(2, last_seq=2)
 
 
+@pytest.mark.parametrize(
+    "late",
+    [[event(1, 3, "ours")], [event(1, 4, "ours"), event(1, 5)], [event(1, 5)]],
+    ids=["behind the head", "over the head", "beyond the head"],
+)
+async def test_what_belongs_to_a_task_to_whose_log_somebody_else_writes_is_lost(
+    store: Journal, late: list[Event]
+) -> None:
+    await store.commit(start(1, 2))
+    await store.commit(Commit(ticks(1, 2, 3)))
+    await store.commit(Commit([event(1, 4, "theirs")]) if late[0].seq == 4 else Commit([]))
+    before = await whole_log(store, 1)
+
+    committed = await store.commit(Commit([*late, event(2, 2)], updated=[record(1, LIVE), record(2, LIVE)]))
+
+    assert plain(committed) == ([len(before) + 2], {task_id(1)})
+    assert await whole_log(store, 1) == before
+    assert await store.record(task_id(1)) == record(1, last_seq=len(before))
+    assert await store.record(task_id(2)) == record(2, LIVE, last_seq=2)
+
+
 CONTRADICTIONS = {
     "a task that exists is created again": Commit([event(3, 2)], created=[record(1)]),
     "a task is created twice": Commit([], created=[record(4), record(4)]),
-    "a seq that is stored comes again": Commit([event(3, 2), event(1, 1)]),
     "a seq comes twice": Commit([event(3, 2), event(1, 2), event(1, 2)]),
     "a task ends twice in one commit": Commit([event(3, 2), event(1, 2, "completed"), event(1, 3, "failed")]),
     "a key stands for no task": Commit([event(3, 2)], keys=[key(9)]),

@@ -296,6 +296,29 @@ async def test_a_record_that_somebody_else_ended_or_deleted_is_lost(sqlite: Jour
     assert plain(await sqlite.commit(late)) == ([4], {task_id(1), task_id(2)})
 
 
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        "INSERT INTO events (task_id, seq, type, time, payload) VALUES (?, 9, 'theirs', '', '{}')",
+        "UPDATE events SET seq = 7 WHERE task_id = ?",
+        "DELETE FROM events WHERE task_id = ?",
+    ],
+)
+async def test_a_task_whose_log_somebody_else_has_changed_is_lost_and_no_other(
+    sqlite: Journal, database_path: Path, tamper: str
+) -> None:
+    await sqlite.commit(start(1, 2))
+    with closing(sqlite3.connect(database_path)) as other, other:
+        other.execute(tamper, (task_id(1),))
+    before = await whole_log(sqlite, 1)
+
+    committed = await sqlite.commit(Commit([event(1, 2), event(2, 2)]))
+
+    assert committed.lost == {task_id(1)}
+    assert await whole_log(sqlite, 1) == before
+    assert await whole_log(sqlite, 2) == [event(2, 1, "pending"), event(2, 2)]
+
+
 async def test_a_database_that_is_locked_is_unavailable_until_it_is_not(
     make_sqlite: MakeStore, database_path: Path
 ) -> None:
