@@ -14,6 +14,7 @@ import pytest
 from streaming.engine.subscription import LogSubscription
 from streaming.rules.sse import KEEPALIVE
 from streaming.web.application import Application
+from streaming.web.heartbeat import LOOKS
 from streaming.web.request import Receive, Scope, Send
 from tests.kit import TestedStore
 from tests.web.live import Live, live, read_chunk, read_head
@@ -34,6 +35,19 @@ async def read_away(reader: asyncio.StreamReader) -> bytes:
             while piece := await reader.read(65_536):
                 data += piece
     return data
+
+
+async def kept_alive(here: Live) -> None:
+    """Wait until the only stream, which has nothing else to write, has written a keepalive."""
+    (stream,) = here.app.heartbeat._streams
+    before = stream.wrote_at
+    await here.until(lambda: stream.wrote_at > before)
+
+
+async def looked(here: Live) -> None:
+    """Wait until the heartbeat has looked once more."""
+    before = here.app.heartbeat.now
+    await here.until(lambda: here.app.heartbeat.now > before)
 
 
 # -- silence ---------------------------------------------------------------------------------------------------------
@@ -62,7 +76,7 @@ async def test_keepalives_are_no_events_to_a_client() -> None:
         async with here.sse(f"/tasks/{task_id}/events") as events:
             seen = [await anext(events), await anext(events)]
             for _ in range(3):
-                await asyncio.sleep(0.03)  # time for keepalives; none of them needs to come
+                await kept_alive(here)
                 here.puppet.emit(task_id)
                 seen.append(await anext(events))
             here.puppet.finish(task_id)
@@ -175,16 +189,16 @@ async def test_a_frozen_reader_delays_nobody() -> None:
 
 
 async def test_a_reader_that_is_slow_but_reads_is_left_alone() -> None:
-    async with live(send_timeout_s=0.4) as here:
+    async with live(send_timeout_s=0.2) as here:
         task_id = await here.start()
         async with here.raw() as (reader, writer):
             await open_raw(here, f"/tasks/{task_id}/events", reader, writer)
             seen = 0
-            for _ in range(20):
+            for _ in range(2 * LOOKS):  # twice the time after which a frozen one is cut off
                 here.puppet.emit(task_id, "blob", "x" * 10_000)
-                await asyncio.sleep(0.03)
+                await looked(here)
                 seen += (await read_chunk(reader)).count(b"event: ")
-            assert seen >= 20
+            assert seen >= 2 * LOOKS
 
 
 async def test_the_last_resort_cuts_a_frozen_reader_at_once() -> None:
