@@ -104,6 +104,14 @@ class Exit:
             self._leaving = self._loop.create_task(self._leave(None), name="streaming-exit")
         await asyncio.shield(self._leaving)
 
+    def broken(self) -> None:
+        """The server ends without a drain: exit with 1 once what can clean up has done so, within the grace."""
+        _log.critical(
+            "the server cannot go on, and exits; its next start tells what became of its tasks",
+            causes="the coordinator failed, or a task raised SystemExit or KeyboardInterrupt, which ends an event loop",
+        )
+        self._exit_within(self._settings.grace_s)
+
     def done(self) -> None:
         """Everything is closed: what is left of the process (stuck handlers, threads) must not hold it."""
         self._over = True

@@ -123,7 +123,11 @@ class Server:
                 way_out.started(coordinator, self._web)
                 _log.info("started", store=settings.store_url.split(":", 1)[0], task_types=len(list(registry)))
                 await send({"type": "lifespan.startup.complete"})
-                await receive()
+                try:
+                    await receive()
+                except BaseException:
+                    way_out.broken()
+                    raise
                 await way_out.drain()
         finally:
             await journal.close()

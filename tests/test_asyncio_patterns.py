@@ -223,7 +223,7 @@ async def test_leaving_the_coordinator_means_that_all_its_runners_have_ended() -
         for type in ("tidy", "forever", "ticks"):
             await running(coordinator, type)
         runners = {each for each in asyncio.all_tasks() if each.get_name().startswith("streaming-runner-")}
-        assert runners == coordinator._group._tasks, "one group holds them all"
+        assert runners < coordinator._group._tasks, "one group holds them all, and who writes"
 
     assert asyncio.all_tasks() == {current()}
     assert leftovers(coordinator) == {}

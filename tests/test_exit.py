@@ -378,6 +378,20 @@ async def test_what_could_not_be_stored_ends_with_1_at_once(host: uvicorn.Server
     assert exits == [1]
 
 
+async def test_a_server_that_ends_without_a_drain_ends_with_1_within_the_grace(
+    host: uvicorn.Server, exits: list[int]
+) -> None:
+    way_out, _ = leaving(grace_s=7)
+    with structlog.testing.capture_logs() as lines:
+        way_out.broken()
+        assert watchdogs() == [7]
+        assert exits == [], "handlers may clean up first"
+        way_out.done()
+
+    assert exits == [1]
+    assert lines[0]["log_level"] == "critical"
+
+
 async def test_a_start_that_is_given_up_has_nothing_to_store(host: uvicorn.Server, exits: list[int]) -> None:
     way_out = Exit(Settings(grace_s=5))
     os.kill(os.getpid(), TERM)

@@ -287,6 +287,17 @@ async def test_a_start_that_is_cancelled_by_somebody_else_is_cancelled(monkeypat
     assert host.said == []
 
 
+async def test_a_server_under_which_the_loop_ends_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does an event loop end in which a task raises SystemExit: every task is cancelled."""
+    with hosting(Server(in_memory()), monkeypatch) as host:
+        await host.start()
+        host.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await host.ended()
+
+    assert set(host.exits) == {1}
+
+
 # -- who may reach it --------------------------------------------------------------------------------------------------
 
 

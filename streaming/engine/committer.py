@@ -168,9 +168,14 @@ class Committer:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Begin to write."""
-        self._writer = asyncio.get_running_loop().create_task(self._write(), name="streaming-committer")
+    def open(self, group: asyncio.TaskGroup | asyncio.AbstractEventLoop) -> None:
+        """Begin to write.
+
+        Args:
+            group: where the task belongs that writes. That it raises is a mistake of ours, after which nothing is
+                stored: a task group then ends all others with it.
+        """
+        self._writer = group.create_task(self._write(), name="streaming-committer")
 
     async def close(self, until: float) -> int:
         """Write what is left, until ``until`` on the loop's clock at the latest.

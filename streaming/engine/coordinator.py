@@ -91,7 +91,7 @@ class TaskCoordinator(Lookup):
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         try:
-            await self._hub.open()
+            await self._hub.open(self._group)
             for log in await recover(self._hub, self.registry):
                 task_type = self.registry.get(log.record.type)
                 self._enqueue(Runner(task_type, log, self._workshop))
@@ -225,13 +225,15 @@ class TaskCoordinator(Lookup):
             self._group.create_task(self._run(runner), name=f"streaming-runner-{runner.id}")
 
     async def _run(self, runner: Runner) -> None:
-        await runner.run()
-        self._running.discard(runner)
+        try:
+            await runner.run()
+        finally:
+            self._running.discard(runner)
+            self._drain.check()
         if runner.stuck:
             self.stuck.append(runner)
         if runner.log.lost or runner.log.record.status is not TaskStatus.PENDING:
             self._forget(runner)  # one that goes back to the queue keeps its place and its readers until the end
-        self._drain.check()
         self._fill()
 
     def _forget(self, runner: Runner) -> None:

@@ -96,10 +96,14 @@ class Hub:
 
     # -- life --------------------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Begin to write, where the store left off."""
+    async def open(self, group: asyncio.TaskGroup | asyncio.AbstractEventLoop) -> None:
+        """Begin to write, where the store left off.
+
+        Args:
+            group: where the task belongs that writes; see `Committer.open`.
+        """
         self.feed = FeedWindow(await self.journal.last_position())
-        self._committer.open()
+        self._committer.open(group)
 
     async def close(self, until: float) -> int:
         """Store what is left, and end every subscription.

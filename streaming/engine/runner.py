@@ -144,6 +144,9 @@ class Runner:
             _log.error("the end of a task could not be stored", task_id=self.id, reason=problem.detail)
         except TaskEnded:
             _log.warning("the record was changed by somebody else", task_id=self.id)
+        except asyncio.CancelledError:  # nobody here does that: the loop ends, or the coordinator has failed
+            await self._take_down()
+            raise
         except Exception:
             _log.exception("the runner failed", task_id=self.id)
             self._give_up()
@@ -168,6 +171,15 @@ class Runner:
         if self._writable():
             self._finish()
         await self._hub.committed()
+
+    async def _take_down(self) -> None:
+        """Let the handler clean up, although nothing that it writes is going to be stored."""
+        handler = self._handler
+        if handler is None or handler.done():
+            return
+        if not handler.cancelling():
+            handler.cancel()
+        await asyncio.wait({handler}, timeout=self._settings.cancel_grace_s)
 
     def _give_up(self) -> None:
         """A mistake of ours must not leave the task running for ever."""

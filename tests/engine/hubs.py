@@ -36,7 +36,7 @@ class Desk:
         self.problems: dict[str, StoreUnavailable | None] = {}
 
     async def __aenter__(self) -> Desk:
-        await self.hub.open()
+        await self.hub.open(asyncio.get_running_loop())
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -54,7 +54,7 @@ class Writer:
         self.available: list[bool] = []
         self.committer = Committer(self.journal, self.on_committed, events_max=events_max)
         self.committer.on_availability(lambda: self.available.append(self.committer.available))
-        self.committer.open()
+        self.committer.open(asyncio.get_running_loop())
 
     def on_committed(self, events: Sequence[Event], records: Sequence[Record], done: Committed) -> None:
         stored = [event for commit in self.journal.commits for event in commit.events]

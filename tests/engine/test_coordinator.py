@@ -473,7 +473,7 @@ async def test_a_task_in_the_store_that_nobody_here_runs_is_not_called_terminal(
         await running(coordinator, "forever")
         waiting, _ = await coordinator.start("instant", {})
     other, _ = build(HANDLERS, store)
-    await other._hub.open()
+    await other._hub.open(asyncio.get_running_loop())
     try:
         asking = other.cancel_task(waiting.id) if verb == "cancel" else other.move_deadline(waiting.id, 5)
         with pytest.raises(StoreUnavailable, match="runs nowhere here"):
@@ -632,3 +632,80 @@ async def test_of_everything_nothing_is_left() -> None:
         assert leftovers(coordinator) == {}
         assert len(logs) == len(await stored_ids(store)) == 12
         assert all(log[-1].type in ("completed", "cancelled", "timed_out") for log in logs)
+
+
+# -- a mistake of ours -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("takes_s", "ends_at"), [(2.0, 2.0), (500.0, 5.0)], ids=["cleans up", "never ends"])
+async def test_once_nothing_can_be_stored_any_more_the_coordinator_ends_and_handlers_clean_up(
+    takes_s: float, ends_at: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned: list[float] = []
+
+    @task
+    async def cleans() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(takes_s)
+            cleaned.append(now())
+
+    def mistake(*_: object) -> None:
+        raise ZeroDivisionError
+
+    coordinator, _ = build([*HANDLERS, cleans], cancel_grace_s=5)
+
+    async def embedding_program() -> None:
+        async with coordinator:
+            await running(coordinator, "cleans")
+            monkeypatch.setattr(coordinator._hub._committer, "_on_committed", mistake)
+            await coordinator.start("instant", {})
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await embedding_program()
+
+    assert [type(error) for error in raised.value.exceptions] == [ZeroDivisionError]
+    assert (now(), cleaned) == (ends_at, [2.0] if takes_s == 2 else [])
+
+
+async def test_a_handler_that_was_cancelled_together_with_its_runner_cleans_up_undisturbed() -> None:
+    """So an event loop ends: it cancels every task once, and waits."""
+    coordinator, _ = built()
+    handlers: list[asyncio.Task[Any]] = []
+
+    async def embedding_program() -> None:
+        async with coordinator:
+            await running(coordinator, "forever")
+            handlers.extend(each for each in asyncio.all_tasks() if each.get_name().startswith("streaming-handler-"))
+            await cancel_all()
+
+    with pytest.raises(asyncio.CancelledError):
+        await embedding_program()
+
+    (handler,) = handlers
+    assert handler.cancelled()
+    assert handler.cancelling() == 1
+    assert now() == 0
+
+
+async def test_a_runner_that_is_cancelled_before_its_handler_has_begun_has_nothing_to_take_down() -> None:
+    coordinator, store = built()
+
+    async def embedding_program() -> None:
+        async with coordinator:
+            await coordinator.start("forever", {})
+            store.hold()
+            await store.entered.wait()
+            await cancel_all()
+
+    with pytest.raises(asyncio.CancelledError):
+        await embedding_program()
+
+    assert [record.status for record in await store.unfinished()] == ["pending"]
+
+
+async def cancel_all() -> None:
+    for each in asyncio.all_tasks():
+        each.cancel()
+    await asyncio.sleep(0)

@@ -565,7 +565,7 @@ async def test_the_feed_goes_on_where_the_store_stands() -> None:
 
 async def test_to_close_ends_every_reader() -> None:
     desk = Desk()
-    await desk.hub.open()
+    await desk.hub.open(asyncio.get_running_loop())
     log = await desk.log()
     readings = [asyncio.create_task(to_end(reader)) for reader in (desk.hub.read(log, 0), desk.hub.read(log, 2))] + [
         asyncio.create_task(to_end(desk.hub.follow(0, ALL)))

@@ -260,7 +260,7 @@ async def test_a_task_in_the_store_that_nobody_runs_is_read_as_far_as_it_is() ->
         task_id = await running(coordinator, "restarts")
         await coordinator.shutdown(1)
     other, _ = build([restarts], store)
-    await other._hub.open()
+    await other._hub.open(asyncio.get_running_loop())
     try:
         assert await to_end(await other.watch(task_id)) == [1, 2, 3]
     finally:

@@ -86,6 +86,18 @@ async def stuck_to_thread(ctx: TaskContext) -> None:
     await asyncio.to_thread(time.sleep, FOR_EVER_S)
 
 
+@task
+async def quits(ctx: TaskContext) -> None:
+    """Leave a task of its own behind that wants to end the process."""
+
+    async def child() -> None:
+        raise SystemExit(0)
+
+    await ctx.emit("quitting")
+    child_task = asyncio.create_task(child())
+    await asyncio.wait({child_task})
+
+
 @task(run_in="process")
 def computes(seconds: float = FOR_EVER_S) -> str:
     """Keep a processor busy in a process, which catches SIGUSR1: so a test can see that the handler has begun."""

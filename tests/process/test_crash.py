@@ -195,3 +195,20 @@ def end(log: bytes) -> set[str]:
 def wants_more(reader: Reader) -> bool:
     """Whether a reader has not seen the end of its log yet."""
     return not end(b"\n" + reader.seen.get(reader.last, b"")) & TERMINAL
+
+
+@pytest.mark.parametrize("way", ["streaming serve", "uvicorn --loop asyncio", "uvicorn --loop uvloop"])
+async def test_a_handler_whose_child_ends_the_event_loop_is_a_crash_that_says_so(way: str, tmp_path: Path) -> None:
+    async with running(tmp_path, way) as server:
+        tidy = await server.running("tidy")
+        quits = await server.start("quits")
+        assert await server.exited() == 1, "also where the handler wanted to end the process with 0"
+
+    assert [line["level"] for line in server.entries if line["event"].startswith("the server cannot go on")] == [
+        "critical"
+    ]
+    async with running(tmp_path, FORKED) as server:
+        for task_id in (tidy, quits):
+            task = await server.get(task_id)
+            assert (task["status"], task["error"]["code"]) == ("interrupted", "crash")
+        await server.stop()
