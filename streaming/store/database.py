@@ -40,6 +40,7 @@ class Database:
     def __init__(self, path: Path, *, synchronous: str, busy_s: float, readers: int) -> None:
         # A link and its target are one file, and get one lock.
         self._path = path.resolve()
+        self._file = (0, 0)  # device and inode
         self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
         url = URL.create("sqlite", database=str(self._path))
         # BEGIN is ours: the driver's own mode leaves it out before SELECT and DDL, and cannot say IMMEDIATE.
@@ -85,6 +86,7 @@ class Database:
         Raises:
             StoreUnavailable: it was not committed, or nobody knows.
         """
+        self._check_file()
         with faults("written"), self._writer.begin() as connection:
             yield connection
 
@@ -107,6 +109,15 @@ class Database:
         if self._path.exists() and not os.access(self._path, os.R_OK | os.W_OK):
             raise StoreUnavailable(f"The database {self._path} is read-only: this user must be able to write it.")
 
+    def _check_file(self) -> None:
+        """Refuse to write where nobody is going to look: SQLite goes on with a file that has lost its name."""
+        try:
+            there = self._path.stat()
+        except OSError as error:
+            raise StoreUnavailable("The store cannot be written: its file is gone.") from error
+        if (there.st_dev, there.st_ino) != self._file:
+            raise StoreUnavailable("The store cannot be written: its file was replaced by another one.")
+
     def _make_ready(self) -> None:
         with self._readers.connect() as connection:
             check_owner(connection)
@@ -117,6 +128,8 @@ class Database:
             raw.close()
         with self._writer.begin() as connection:  # takes the write lock, and so finds out what cannot be written
             upgrade(connection)
+        there = self._path.stat()
+        self._file = there.st_dev, there.st_ino
 
 
 def _on_connect(engine: Engine, *pragmas: str) -> None:

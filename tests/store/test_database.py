@@ -129,6 +129,19 @@ def test_a_full_disk_is_named_and_writing_goes_on_once_there_is_room(path: Path)
             fill(connection, 100_000)
 
 
+@pytest.mark.parametrize(("replace", "reason"), [(False, "its file is gone"), (True, "its file was replaced")])
+def test_a_file_that_lost_its_name_is_not_written_until_it_has_it_back(path: Path, replace: bool, reason: str) -> None:
+    with opened(path) as database:
+        elsewhere = path.rename(path.with_name("elsewhere.db"))
+        if replace:
+            path.touch()
+        with pytest.raises(StoreUnavailable, match=reason):
+            database.writing().__enter__()
+        elsewhere.rename(path)
+        with database.writing() as connection:
+            connection.exec_driver_sql("DELETE FROM tasks")
+
+
 def test_a_database_that_becomes_read_only_is_named(path: Path) -> None:
     with opened(path) as made:
         pooled = made._writer.raw_connection()
