@@ -16,7 +16,7 @@ The contract, which one test suite checks against every store:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,9 +24,9 @@ from streaming.events import Event
 from streaming.records import IdempotencyKey, Record, TaskStatus
 from streaming.rules.feed import FeedItem
 
-__all__ = ["PAGE_BYTES_MAX", "Commit", "Committed", "FeedItem", "Journal", "RecordQuery"]
+__all__ = ["PAGE_BYTES_MAX", "Commit", "Committed", "FeedItem", "Journal", "RecordPage", "RecordQuery"]
 
-#: A page of events may end once it has so many bytes of payload, so that large events do not fill the memory.
+#: A page of events or records may end once it has so many bytes, so that large ones do not fill the memory.
 PAGE_BYTES_MAX = 1_048_576
 
 
@@ -83,6 +83,42 @@ class RecordQuery:
     limit: int = 50
 
 
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """Some records; iterate over it.
+
+    Attributes:
+        records: in the order of the query.
+        more: whether the query finds another record behind the last of these.
+    """
+
+    records: Sequence[Record]
+    more: bool
+
+    @classmethod
+    def of(cls, sized: Iterable[tuple[Record, int]], limit: int) -> RecordPage:
+        """Take what one page may carry: ``limit`` records, or fewer that have `PAGE_BYTES_MAX`, but at least one.
+
+        Args:
+            sized: records with their sizes in bytes; no more of them are asked for than one behind the page.
+            limit: records on a page, at most.
+        """
+        records: list[Record] = []
+        size = 0
+        for record, record_bytes in sized:
+            if len(records) == limit or size >= PAGE_BYTES_MAX:
+                return cls(records, more=True)
+            records.append(record)
+            size += record_bytes
+        return cls(records, more=False)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
 class Journal(Protocol):
     """A store, seen from the engine."""
 
@@ -113,8 +149,8 @@ class Journal(Protocol):
     async def record(self, task_id: str) -> Record | None:
         """The stored record; ``last_seq`` counts all stored events."""
 
-    async def records(self, query: RecordQuery) -> list[Record]:
-        """One page of records."""
+    async def records(self, query: RecordQuery) -> RecordPage:
+        """One page of records, as `RecordPage.of` makes it."""
 
     async def unfinished(self) -> list[Record]:
         """All records that are not terminal, oldest first."""

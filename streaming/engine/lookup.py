@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streaming.engine.hub import Hub, Log
-from streaming.engine.journal import Journal, RecordQuery
+from streaming.engine.journal import Journal, RecordPage, RecordQuery
 from streaming.engine.runner import Runner
 from streaming.engine.subscription import Subscription
 from streaming.errors import (
@@ -69,7 +69,7 @@ class Lookup:
             raise TaskNotFound(task_id)
         return record
 
-    async def list(self, query: RecordQuery) -> Sequence[Record]:
+    async def list(self, query: RecordQuery) -> RecordPage:
         """One page of records, newest first.
 
         Raises:

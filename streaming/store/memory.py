@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed, FeedItem, RecordQuery
+from streaming.engine.journal import Commit, Committed, FeedItem, RecordPage, RecordQuery
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import IdempotencyKey, Record
@@ -83,13 +83,13 @@ class MemoryStore:
         task = self._tasks.get(task_id)
         return None if task is None else task.snapshot()
 
-    async def records(self, query: RecordQuery) -> list[Record]:
+    async def records(self, query: RecordQuery) -> RecordPage:
         """See `Journal.records`."""
         self._check_open()
         end = len(self._ages) if query.after is None else bisect_left(self._ages, query.after)
         ids = (self._ages[index][1] for index in range(end - 1, -1, -1))
-        matching = (task_id for task_id in ids if _matches(self._tasks[task_id].record, query))
-        return [self._tasks[task_id].snapshot() for task_id in islice(matching, query.limit)]
+        matching = (task for task in map(self._tasks.__getitem__, ids) if _matches(task.record, query))
+        return RecordPage.of(((task.snapshot(), task.record_bytes()) for task in matching), query.limit)
 
     async def unfinished(self) -> list[Record]:
         """See `Journal.unfinished`."""

@@ -6,6 +6,7 @@ Never:  looks at another task.
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -40,6 +41,10 @@ class MemoryTask:
     def snapshot(self) -> Record:
         """The record, with the seq of its last stored event."""
         return replace(self.record, last_seq=self.last_seq)
+
+    def record_bytes(self) -> int:
+        """How large the record is, in bytes of JSON: only what a handler or its caller has made counts."""
+        return len(json.dumps((self.record.params, self.record.result)))
 
     def append(self, event: Event, position: int) -> None:
         """Add an event that stands at ``position`` in the feed."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, tuple_
 
-from streaming.engine.journal import PAGE_BYTES_MAX, FeedItem, RecordQuery
+from streaming.engine.journal import PAGE_BYTES_MAX, FeedItem, RecordPage, RecordQuery
 from streaming.events import Event
 from streaming.records import IdempotencyKey, Record
 from streaming.rules.lifecycle import LIVE
@@ -35,14 +35,20 @@ def record(connection: Connection, task_id: str) -> Record | None:
     return None if row is None else record_from(row)
 
 
-def records(connection: Connection, query: RecordQuery) -> list[Record]:
+def records(connection: Connection, query: RecordQuery) -> RecordPage:
     """One page, newest first."""
-    return _fetch(connection, page(query))
+    with connection.execute(page(query)) as rows:
+        return RecordPage.of(((record_from(row), _text_bytes(row)) for row in rows.mappings()), query.limit)
+
+
+def _text_bytes(row: RowMapping) -> int:
+    return sum(len(value) for value in row.values() if isinstance(value, str))
 
 
 def unfinished(connection: Connection) -> list[Record]:
     """The records that are not terminal, oldest first."""
-    return _fetch(connection, _RECORDS.where(tasks.c.status.in_(LIVE)).order_by(*_AGE))
+    query = _RECORDS.where(tasks.c.status.in_(LIVE)).order_by(*_AGE)
+    return [record_from(row) for row in connection.execute(query).mappings()]
 
 
 def events_after(connection: Connection, task_id: str, seq: int, last_seq: int, limit: int) -> list[Event]:
@@ -97,7 +103,7 @@ def key(connection: Connection, principal: str, name: str, created_after: str) -
 
 
 def page(query: RecordQuery) -> Select[Any]:
-    """The statement for one page of records."""
+    """The statement for one page of records, and one behind it."""
     conditions: list[ColumnElement[bool]] = []
     if query.statuses:
         conditions.append(tasks.c.status.in_(query.statuses))
@@ -109,8 +115,7 @@ def page(query: RecordQuery) -> Select[Any]:
     if query.after is not None:
         conditions.append(tuple_(*_AGE) < query.after)
     newest_first = (column.desc() for column in _AGE)
-    return _RECORDS.where(*conditions).order_by(*newest_first).limit(query.limit)
-
-
-def _fetch(connection: Connection, query: Select[Any]) -> list[Record]:
-    return [record_from(row) for row in connection.execute(query).mappings()]
+    # Indexes are enough to choose and to sort. The rows are read one by one behind that, in the order of the choice:
+    # that is how SQLite runs an outer join. An ORDER BY out here would sort whole rows, however large they are.
+    chosen = select(tasks.c.id).where(*conditions).order_by(*newest_first).limit(query.limit + 1).subquery("chosen")
+    return _RECORDS.select_from(chosen.outerjoin(tasks, tasks.c.id == chosen.c.id))

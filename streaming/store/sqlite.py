@@ -20,7 +20,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed, FeedItem, RecordQuery
+from streaming.engine.journal import Commit, Committed, FeedItem, RecordPage, RecordQuery
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import IdempotencyKey, Record
@@ -102,7 +102,7 @@ class SqliteStore:
         """See `Journal.record`."""
         return await self._read(reads.record, task_id)
 
-    async def records(self, query: RecordQuery) -> list[Record]:
+    async def records(self, query: RecordQuery) -> RecordPage:
         """See `Journal.records`."""
         return await self._read(reads.records, query)
 

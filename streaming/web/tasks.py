@@ -78,11 +78,10 @@ async def list_tasks(site: Site, request: Request) -> Reply:
         types=query.words("type"),
         tag=query.word("tag"),
         after=None if cursor is None else read_cursor(cursor),
-        limit=limit + 1,  # one more tells whether there is a next page
+        limit=limit,
     )
-    found = await site.coordinator.list(wanted)
-    page = found[:limit]
-    more = write_cursor(page[-1].created_at, page[-1].id) if len(found) > limit else None
+    page = await site.coordinator.list(wanted)
+    more = write_cursor(page.records[-1].created_at, page.records[-1].id) if page.more else None
     return json_reply(200, {"tasks": [record.as_json() for record in page], "next_cursor": more})
 
 

@@ -17,7 +17,6 @@ from streaming.records import (
     CancelReceipt,
     IdempotencyKey,
     Progress,
-    Record,
     TaskError,
     TaskStatus,
 )
@@ -349,14 +348,48 @@ async def test_no_task_is_skipped_or_repeated_while_others_come_and_go(store: Jo
     for number in itertools.count(50):
         page = await store.records(RecordQuery(after=after, limit=3))
         seen += [int(found.id, 16) for found in page]
-        if not page:
+        if not page.more:
             break
-        after = (page[-1].created_at, page[-1].id)
+        after = (page.records[-1].created_at, page.records[-1].id)
         await store.commit(start(number))  # newer: on no later page
         await store.commit(end(seen[-1], 2, created_at=at(1)))
         await store.delete(after[1])  # the cursor's own task goes
 
     assert seen == list(range(29, 9, -1))
+
+
+@pytest.mark.parametrize(
+    ("stored", "limit", "found", "more"), [(0, 1, 0, False), (3, 2, 2, True), (2, 2, 2, False), (1, 2, 1, False)]
+)
+async def test_a_page_tells_whether_there_is_another(
+    store: Journal, stored: int, limit: int, found: int, more: bool
+) -> None:
+    await store.commit(start(*range(1, stored + 1)))
+
+    page = await store.records(RecordQuery(limit=limit))
+    assert (len(page), page.more) == (found, more)
+
+
+@pytest.mark.parametrize("field", ["params", "result"])
+@pytest.mark.parametrize("statuses", [frozenset[TaskStatus](), frozenset({TaskStatus.PENDING, LIVE})])
+async def test_large_records_come_in_pages_that_miss_none(
+    store: Journal, field: str, statuses: frozenset[TaskStatus]
+) -> None:
+    large: dict[str, Any] = {field: {"text": "x" * (PAGE_BYTES_MAX // 3)}}
+    await store.commit(start(*range(1, 8), **large))
+    await store.commit(start(8, params={"text": "x" * 2 * PAGE_BYTES_MAX}))
+    await store.commit(start(9, 10))
+
+    sizes, seen = [], []
+    after: tuple[str, str] | None = None
+    more = True
+    while more:
+        page = await store.records(RecordQuery(statuses=statuses, after=after, limit=99))
+        sizes.append(len(page))
+        seen += [int(found.id, 16) for found in page]
+        after, more = (page.records[-1].created_at, page.records[-1].id), page.more
+    assert seen == list(range(10, 0, -1))
+    assert sizes == [3, 3, 3, 1]
 
 
 # -- logs and the feed -------------------------------------------------------------------------------------------------
@@ -529,7 +562,7 @@ async def test_a_deleted_task_whose_key_was_forgotten_leaves_nothing(store: Jour
     await store.forget_keys(created_before=at(9))
 
     assert await store.delete(task_id(1)) is True
-    assert await store.records(RecordQuery()) == []
+    assert len(await store.records(RecordQuery())) == 0
 
 
 async def test_a_task_that_is_not_terminal_is_not_deleted(store: Journal) -> None:
@@ -585,8 +618,12 @@ def test_only_a_durable_store_says_it_is_one(make_memory: MakeStore, make_sqlite
 
 
 async def everything(store: Journal) -> list[Any]:
-    records: list[Record] = await store.records(RecordQuery(limit=1000))
-    return [records, await store.unfinished(), await whole_feed(store), await store.last_position()]
+    return [
+        await store.records(RecordQuery(limit=1000)),
+        await store.unfinished(),
+        await whole_feed(store),
+        await store.last_position(),
+    ]
 
 
 async def test_a_durable_store_has_everything_after_a_restart(make_durable: MakeStore) -> None:

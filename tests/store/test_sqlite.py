@@ -260,9 +260,11 @@ async def test_more_readers_than_threads_all_get_an_answer(sqlite: Journal) -> N
 async def test_a_page_ends_once_it_is_large_and_leaves_no_reader_behind(sqlite: Journal, database_path: Path) -> None:
     await sqlite.commit(start(1))
     await sqlite.commit(Commit([event(1, seq, payload=f'"{"x" * (PAGE_BYTES_MAX // 3)}"') for seq in range(2, 12)]))
+    await sqlite.commit(start(*range(2, 13), params={"text": "x" * (PAGE_BYTES_MAX // 3)}))
     for _ in range(10):
         assert [found.seq for found in await whole_log(sqlite, 1)] == [1, 2, 3, 4]
-        assert [position for position, _ in await whole_feed(sqlite)] == [1, 2, 3, 4]
+        assert [item.position for item in await sqlite.feed_after(0, last_position=11, limit=99)] == [1, 2, 3, 4]
+        assert [int(found.id, 16) for found in await sqlite.records(RecordQuery(limit=20))] == [12, 11, 10]
 
     with closing(sqlite3.connect(database_path)) as other:  # (busy, frames in the log, frames that were moved)
         busy, logged, moved = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

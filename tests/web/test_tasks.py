@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streaming import TaskContext, task
+from streaming.engine.journal import PAGE_BYTES_MAX
 from tests.kit import TestedStore
 from tests.web.live import Live, live, read_answer, read_head
 from tests.web.test_routes import ABSENT, check_problem
@@ -335,6 +336,23 @@ async def test_tasks_are_listed_newest_first_page_by_page_without_a_gap() -> Non
             await here.start("count")  # newer ones do not disturb
         assert seen == started[::-1]
         assert pages == 3
+
+
+async def test_a_page_of_large_tasks_ends_before_its_limit() -> None:
+    async with live() as here:
+        started = [await here.start() for _ in range(12)]
+        for task_id in started:
+            here.puppet.finish(task_id, "x" * 200_000)
+            await here.ended(task_id)
+        seen: list[str] = []
+        params: dict[str, Any] = {"limit": 1000}
+        while len(seen) < 12:
+            answer = await here.http.get("/tasks", params=params)
+            assert len(answer.content) < PAGE_BYTES_MAX + 210_000
+            seen += [each["id"] for each in answer.json()["tasks"]]
+            params["cursor"] = answer.json()["next_cursor"]
+        assert seen == started[::-1]
+        assert params["cursor"] is None
 
 
 async def test_a_page_that_is_just_full_is_the_last_one() -> None:
