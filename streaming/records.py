@@ -89,7 +89,7 @@ class Record:
         id: 32 hexadecimal digits.
         type: name of the task type.
         status: where in its life the task is.
-        params: the validated parameters, a JSON object.
+        params: a JSON object: what the client sent, and the defaults of what it left out.
         tags: words to find the task by.
         attempt: 1 for the first run, one more for each restart after an interruption.
         progress: the last one reported.

@@ -75,7 +75,7 @@ class TaskContext:
     Attributes:
         task_id: id of the task.
         attempt: 1 for the first run, one more for each restart after an interruption.
-        params: the validated parameters.
+        params: as the record keeps them: what the client sent, and the defaults.
         deadline: how much time is left.
     """
 
@@ -169,7 +169,7 @@ class ThreadContext:
     Attributes:
         task_id: id of the task.
         attempt: 1 for the first run, one more for each restart after an interruption.
-        params: the validated parameters.
+        params: as the record keeps them: what the client sent, and the defaults.
         deadline: how much time is left.
     """
 

@@ -1,6 +1,7 @@
-"""Task types: which handlers exist, and what parameters they take.
+"""Task types: which handlers exist, and how they run.
 
 Owns:   the `task` decorator, the `TaskType` and the `Registry` of one server.
+Uses:   engine.parameters (what a handler takes).
 Never:  runs a handler (``engine.runner``), or keeps a registry of its own: a decorated function carries its type.
 """
 
@@ -15,13 +16,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, TypeVar, get_args, get_type_hints, overload
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic.errors import PydanticUserError
+from pydantic import BaseModel
 
 from streaming.config import Settings
 from streaming.engine.context import TaskContext, ThreadContext
+from streaming.engine.parameters import Parameters
 from streaming.errors import FieldError, InvalidParams, InvalidTaskType, UnknownType
-from streaming.events import encode_payload
 
 RunIn = Literal["loop", "thread", "process"]
 OnInterrupt = Literal["report", "restart"]
@@ -29,7 +29,6 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _MARK = "__streaming_task_type__"
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z")
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class TaskType:
         handler: the decorated function.
         run_in: the event loop (a coroutine function), a thread, or a process (plain functions).
         context_name: the handler's parameter that takes the context; None if it takes none.
-        model: pydantic model of the other parameters.
+        parameters: all the other parameters.
         timeout_s: seconds it may run when its start names no timeout; None means the server's default.
         on_interrupt: whether a run that a shutdown or a crash ended is reported, or started again.
         attempts_max: runs in all, restarts included.
@@ -52,35 +51,36 @@ class TaskType:
     handler: Callable[..., Any]
     run_in: RunIn
     context_name: str | None
-    model: type[BaseModel]
+    parameters: Parameters
     timeout_s: float | None
     on_interrupt: OnInterrupt
     attempts_max: int
     description: str
 
     def validate(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Check parameters, and fill in defaults.
+        """Check what a client sent, and add the defaults.
 
         Args:
             params: as the client sent them.
 
         Returns:
-            A JSON object with every parameter.
+            For the record: a JSON object with every parameter, as it was sent.
 
         Raises:
             InvalidParams: one entry in ``errors`` for each wrong, missing or unknown parameter.
         """
-        try:
-            validated = self._parse(params).model_dump(mode="json")
-            encode_payload(validated)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidParams(f"The parameters of {self.name} have no JSON form: {error}"[:500]) from None
-        return validated
+        return self.parameters.complete(params)
 
     def arguments(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The handler's keyword arguments, typed as its annotations say."""
-        parsed = self._parse(params)
-        return {name: getattr(parsed, name) for name in type(parsed).model_fields}
+        """The handler's keyword arguments, typed as its annotations say.
+
+        Args:
+            params: as the record keeps them.
+
+        Raises:
+            InvalidParams: they do not fit, or no longer.
+        """
+        return self.parameters.read(params)
 
     def timeout(self, wanted_s: float | None, settings: Settings) -> float:
         """Seconds that a run may take.
@@ -102,21 +102,7 @@ class TaskType:
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the parameters."""
-        return self.model.model_json_schema()
-
-    def _parse(self, params: dict[str, Any]) -> BaseModel:
-        try:
-            return self.model.model_validate(params)
-        except ValidationError as error:
-            wrong = [_field_error(item["loc"], item["msg"], item["type"], self) for item in error.errors()]
-            raise InvalidParams(f"The parameters of {self.name} are wrong.", errors=wrong) from None
-
-
-def _field_error(location: tuple[int | str, ...], message: str, kind: str, task_type: TaskType) -> FieldError:
-    field = ".".join(["params", *map(str, location)])
-    if kind == "extra_forbidden":
-        message = f"There is no such parameter; possible: {', '.join(task_type.model.model_fields) or 'none'}."
-    return FieldError(field[:200], message.removeprefix("Value error, "))
+        return self.parameters.schema()
 
 
 @overload
@@ -204,13 +190,13 @@ def _task_type(
         raise InvalidTaskType(f"timeout_s of {name} must be a positive number of seconds.")
     if attempts_max < 1:
         raise InvalidTaskType(f"attempts_max of {name} must be at least 1.")
-    context_name, model = _parameters(handler, name, run_in)
+    context_name, parameters = _parameters(handler, name, run_in)
     description = (inspect.getdoc(handler) or "").split("\n\n")[0].replace("\n", " ")
-    return TaskType(name, handler, run_in, context_name, model, timeout_s, on_interrupt, attempts_max, description)
+    return TaskType(name, handler, run_in, context_name, parameters, timeout_s, on_interrupt, attempts_max, description)
 
 
-def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[str | None, type[BaseModel]]:
-    """Split a signature into the context's parameter and a model of the others."""
+def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[str | None, Parameters]:
+    """Split a signature into the context's parameter and the others."""
     try:
         hints = get_type_hints(handler, include_extras=True)
     except Exception as error:  # an annotation is an expression, which may raise anything
@@ -230,14 +216,8 @@ def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[
         elif parameter.name.startswith("_") or hasattr(BaseModel, parameter.name):
             raise InvalidTaskType(f"Parameter {parameter.name!r} of {name} has a name that pydantic keeps for itself.")
         else:
-            default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (hint, default)
-    try:
-        model = create_model(f"{name}_params", __config__=_STRICT, **fields)
-        model.model_json_schema()
-    except (PydanticUserError, NameError, TypeError) as error:
-        raise InvalidTaskType(f"The parameters of {name} cannot be validated: {str(error).splitlines()[0]}") from None
-    return context_name, model
+            fields[parameter.name] = hint if parameter.default is parameter.empty else (hint, parameter.default)
+    return context_name, Parameters(name, fields)
 
 
 class Registry:

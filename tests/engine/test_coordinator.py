@@ -82,7 +82,7 @@ async def test_a_new_task_is_what_was_asked_for() -> None:
             "0" * 31 + "2",
             "timed",
             "pending",
-            {"count": 2},
+            {"count": "2"},
         )
         assert (record.tags, record.created_by, record.attempt, record.last_seq) == (("a", "b"), "anna", 1, 1)
         assert record.created_at == record.updated_at == "2001-09-09T01:46:41.500000Z"
