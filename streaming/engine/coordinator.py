@@ -23,6 +23,7 @@ from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
 from streaming.engine.lookup import Lookup
 from streaming.engine.once import Once
+from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.recovery import recover
 from streaming.engine.registry import Registry, TaskType
 from streaming.engine.runner import Runner, Workshop
@@ -136,18 +137,19 @@ class TaskCoordinator(Lookup):
 
         Raises:
             UnknownType: no such task type.
-            InvalidParams: parameters or timeout are wrong.
+            InvalidParams: parameters or timeout are wrong, or a text cannot be stored.
             IdempotencyMismatch: the key stands for another request.
             TooManyTasks: the queue is full.
             Draining: the server is shutting down.
             StoreUnavailable: it could not be stored, and nothing was started.
         """
         task_type = self.registry.get(type)
-        validated = task_type.validate(params)
+        complete = task_type.validate(params)
+        refuse_unstorable({"tags": tuple(tags), "created_by": created_by, "key": key, "fingerprint": fingerprint})
         seconds = task_type.timeout(timeout_s, self.settings)
 
         async def create(remember: IdempotencyKey | None) -> Record:
-            return await self._create(task_type, validated, seconds, tuple(tags), created_by, remember)
+            return await self._create(task_type, complete, seconds, tuple(tags), created_by, remember)
 
         if key is None:
             return await create(None), True
@@ -268,12 +270,13 @@ class TaskCoordinator(Lookup):
         Raises:
             TaskNotFound: no such task.
             TaskTerminal: it has ended in another way before.
-            InvalidParams: the reason is too long.
+            InvalidParams: the reason is too long, or a text cannot be stored.
             StoreUnavailable: the wish could not be stored; the handler is cancelled all the same.
         """
         if len(reason) > REASON_MAX:
             message = f"At most {REASON_MAX} characters."
             raise InvalidParams("The reason is too long.", errors=[FieldError("reason", message)])
+        refuse_unstorable({"reason": reason, "by": by})
         runner = await self._going_on(task_id)
         if runner is None:
             return await self._receipt_of_ended(task_id)
@@ -348,8 +351,7 @@ class TaskCoordinator(Lookup):
             raise TaskActive(task_id, record.status)
         if not await self._journal.delete(task_id):
             raise TaskNotFound(task_id)
-        runner = self._tasks.get(task_id)
-        if runner is not None:  # it has nothing left to do, and is about to be forgotten
+        if runner := self._tasks.get(task_id):  # it has nothing left to do, and is about to be forgotten
             self._forget(runner)
 
     # -- beginning and end of the process -----------------------------------------------------------------------------

@@ -121,6 +121,9 @@ async def test_a_timeout_is_the_one_asked_for_or_the_types_or_the_servers_and_ne
         (InvalidParams, "params.count", ("timed", {"count": "x"}, {})),
         (InvalidParams, "params.cuont", ("timed", {"cuont": 1}, {})),
         *((InvalidParams, "timeout_s", ("timed", {}, {"timeout_s": s})) for s in (0, -1, math.inf, math.nan, 86_400.1)),
+        (InvalidParams, "tags", ("timed", {}, {"tags": ("fine", "\ud800")})),
+        (InvalidParams, "created_by", ("timed", {}, {"created_by": "\ud800"})),
+        (InvalidParams, "fingerprint", ("timed", {}, {"fingerprint": "\ud800"})),
     ],
 )
 @pytest.mark.parametrize("key", [None, "k"])
@@ -390,6 +393,33 @@ async def test_a_cancel_in_the_step_in_which_its_turn_comes_has_one_end(first: s
 
         assert found[-1] == "cancelled"
         assert found.count("cancelled") == found.count("cancel_requested") == 1
+
+
+@pytest.mark.parametrize("field", ["reason", "by"])
+async def test_a_cancel_that_cannot_be_stored_cancels_nothing(field: str) -> None:
+    coordinator, store = built(max_running=1)
+    async with coordinator:
+        first = await running(coordinator, "forever")
+        second, _ = await coordinator.start("instant", {})
+        for task_id in (first, second.id):
+            with pytest.raises(InvalidParams) as caught:
+                await coordinator.cancel_task(task_id, **{field: "\ud800"})  # type: ignore[arg-type]  # by name
+
+            assert [each.field for each in caught.value.errors] == [field]
+            assert (await store.record(task_id)).cancel is None
+
+        await coordinator.cancel_task(first)
+        assert (await coordinator.wait(second.id, 10)).status == "completed"
+
+
+async def test_a_key_that_cannot_be_stored_starts_nothing() -> None:
+    coordinator, store = built()
+    async with coordinator:
+        with pytest.raises(InvalidParams) as caught:
+            await coordinator.start("instant", {}, key="\ud800")
+
+        assert [each.field for each in caught.value.errors] == ["key"]
+        assert await stored_ids(store) == []
 
 
 async def test_a_reason_may_have_its_limit_and_not_one_letter_more() -> None:
