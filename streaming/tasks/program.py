@@ -1,6 +1,7 @@
 """Run a program with everything it starts, and leave nothing of it behind.
 
 Owns:   one process group: its start, its output, its end.
+Uses:   tasks.guard (its end with the server).
 Never:  knows tasks or events; uses a shell; blocks the loop.
 
 asyncio's own subprocesses are not used, for two reasons. Before Python 3.13, waiting for one hangs while a grandchild
@@ -21,6 +22,7 @@ from functools import partial
 from typing import Any, Literal
 
 from streaming.tasks.background import finish, in_thread
+from streaming.tasks.guard import Guard
 
 #: Seconds between TERM and KILL.
 GRACE_S = 2.0
@@ -55,6 +57,7 @@ class Program:
         self._grace_s = grace_s
         self._linger_s = linger_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._exit: asyncio.Future[Any] | None = None
         self._pipes: list[_Pipe] = []
         self._chunks: deque[tuple[str, bytes]] = deque()
@@ -96,7 +99,7 @@ class Program:
         Returns:
             The exit status, a negated signal number, or None if it was never started.
         """
-        if self._process is None:
+        if self._process is None or self._guard is None:
             return None
         self._ending = True
         self._each_open("resume_reading")  # a program that cannot write cannot end
@@ -114,10 +117,12 @@ class Program:
         self._each_open("close")
         while self._open:
             await self._change(None)
+        self._guard.release()
         return self._process.wait()  # it is dead: this only reaps it
 
     async def _start(self) -> None:
-        self._process = process = await in_thread(self._spawn)
+        process, self._guard = await in_thread(self._spawn)
+        self._process = process
         self._exit = in_thread(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         self._exit.add_done_callback(lambda _: self._wake())
         loop = asyncio.get_running_loop()
@@ -125,16 +130,23 @@ class Program:
             _, pipe = await loop.connect_read_pipe(partial(_Pipe, partial(self._put, name), self._wake), file)
             self._pipes.append(pipe)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self._argv,
-            bufsize=0,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-            start_new_session=True,
-        )
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], Guard]:
+        guard = Guard()
+        try:
+            process = subprocess.Popen(
+                self._argv,
+                bufsize=0,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=self._environment,
+                start_new_session=True,
+            )
+        except BaseException:
+            guard.release()
+            raise
+        guard.watch(process.pid)
+        return process, guard
 
     @property
     def _exited(self) -> bool:
