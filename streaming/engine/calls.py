@@ -21,7 +21,7 @@ import anyio.to_thread
 from streaming.engine.context import TaskContext, ThreadContext
 from streaming.engine.registry import TaskType
 from streaming.engine.stack import where, where_thread
-from streaming.errors import HandlerError, Stopped
+from streaming.errors import HandlerError, Stopped, TaskEnded
 
 
 class Call:
@@ -54,6 +54,7 @@ class Call:
 
         Raises:
             HandlerError: it tried to end the whole process, or its own process was killed.
+            CancelledError: it was stopped, or its task has ended without it.
             BaseException: whatever it raises.
         """
         way = {"loop": self._in_loop, "thread": self._in_thread, "process": self._in_process}[self._task_type.run_in]
@@ -61,6 +62,8 @@ class Call:
             return await way(self._task_type.arguments(self._context.params))
         except (SystemExit, KeyboardInterrupt) as error:
             raise _exit(error) from error
+        except TaskEnded as error:  # it was left behind, and still speaks: nobody is to hear of it
+            raise asyncio.CancelledError from error
 
     def where(self, task: asyncio.Task[Any]) -> str:
         """The line on which the handler stands; ``task`` runs this call."""

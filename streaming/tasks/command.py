@@ -1,7 +1,7 @@
 """Run the operator's commands.
 
 Owns:   the task type ``command``: which argument vectors may be run, their events and their result.
-Uses:   tasks.program (the process group), tasks.lines (lines of text).
+Uses:   tasks.program (the process group), tasks.lines (lines of text), rules.drain (how long a stop may take).
 Never:  runs anything that a client has put together, or hands the server's environment on.
 """
 
@@ -22,6 +22,7 @@ from streaming.config import Settings
 from streaming.engine.context import TaskContext
 from streaming.engine.registry import task
 from streaming.errors import HandlerError
+from streaming.rules.drain import plan_drain
 from streaming.tasks.background import finish
 from streaming.tasks.lines import Line, LineCutter
 from streaming.tasks.program import GRACE_S, LINGER_S, Program
@@ -35,15 +36,16 @@ LINES_PER_TURN = 64
 Name = Annotated[str, Field(min_length=1, max_length=200, description="One of the operator's commands.")]
 
 
-def command(settings: Settings, *, grace_s: float = GRACE_S, linger_s: float = LINGER_S) -> Callable[..., Any]:
+def command(settings: Settings, *, grace_s: float | None = None, linger_s: float = LINGER_S) -> Callable[..., Any]:
     """Build the handler of ``command``.
 
     Args:
-        settings: its ``commands`` are used.
-        grace_s: see `Program`.
+        settings: its ``commands`` are used, and its graces.
+        grace_s: see `Program`; None takes what a server that stops has time for.
         linger_s: see `Program`.
     """
     commands = {name: shlex.split(line) for name, line in settings.commands.items()}
+    seconds = grace_for(settings) if grace_s is None else grace_s
 
     @task("command")
     async def run(ctx: TaskContext, name: Name) -> dict[str, int]:
@@ -57,7 +59,7 @@ def command(settings: Settings, *, grace_s: float = GRACE_S, linger_s: float = L
         """
         argv = _chosen(commands, name)
         environment = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
-        program = Program(argv, environment, grace_s=grace_s, linger_s=linger_s)
+        program = Program(argv, environment, grace_s=seconds, linger_s=linger_s)
         transcript = _Transcript(ctx, program)
         try:
             try:
@@ -66,10 +68,15 @@ def command(settings: Settings, *, grace_s: float = GRACE_S, linger_s: float = L
             finally:
                 status = await finish(program.end())
         finally:
-            await transcript.finish(grace_s)
+            await transcript.finish(seconds)
         return {"exit_status": _judged(status, name)}
 
     return run
+
+
+def grace_for(settings: Settings) -> float:
+    """Seconds between TERM and KILL: at most half of what a handler has when the server stops."""
+    return min(GRACE_S, plan_drain(settings.grace_s, settings.cancel_grace_s).stop_s / 2)
 
 
 def _chosen(commands: dict[str, list[str]], name: str) -> list[str]:

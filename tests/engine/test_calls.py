@@ -66,6 +66,30 @@ async def test_a_handler_cannot_end_the_server(how: str) -> None:
     assert error_of(record) == ("failed", "handler_exit", f"The handler raised {how}.")
 
 
+@task
+async def speaks_late(ctx: TaskContext, gate: str) -> None:
+    GATES[gate].entered.set()
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        await asyncio.to_thread(GATES[gate].leave.wait)
+        await ctx.emit("late")
+
+
+async def test_a_handler_that_speaks_after_its_task_has_ended_ends_without_a_word(gate: str) -> None:
+    """It was told to stop, and nobody is left to hear of it: the end of the loop would report it as a bug."""
+    coordinator, _ = build([speaks_late])
+    async with coordinator:
+        record, _ = await coordinator.start("speaks_late", {"gate": gate})
+        await until(GATES[gate].entered.is_set)
+        (handler,) = (each for each in asyncio.all_tasks() if each.get_name() == f"streaming-handler-{record.id}")
+        await coordinator.shutdown(0.05)
+        GATES[gate].leave.set()
+        await asyncio.wait({handler})
+
+    assert handler.cancelled()
+
+
 # -- in a thread -------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from streaming.config import Settings
 from streaming.engine.context import TaskContext
 from streaming.engine.registry import Registry
 from streaming.errors import HandlerError, InvalidParams
-from streaming.tasks.command import LINES_PER_TURN, command
+from streaming.tasks.command import LINES_PER_TURN, command, grace_for
 from streaming.tasks.lines import LINE_BYTES_MAX
 from tests.tasks.conftest import Recorder
 from tests.tasks.test_program import gone
@@ -282,3 +282,11 @@ async def test_an_emit_that_fails_ends_the_program(run: Run, recorder: Recorder)
     recorder.hooks["stdout"] = refuse
     error = await failure(run("yes"))
     assert error.code == "refused"
+
+
+@pytest.mark.parametrize(
+    ("server", "seconds"),
+    [({}, 2.0), ({"grace_s": 60}, 2.0), ({"grace_s": 1}, 0.2), ({"cancel_grace_s": 1}, 0.5), ({"grace_s": 0}, 0.0)],
+)
+def test_a_program_gets_no_more_time_to_end_than_its_task(server: dict[str, Any], seconds: float) -> None:
+    assert grace_for(Settings(**server)) == pytest.approx(seconds)
