@@ -1,4 +1,7 @@
-"""Which event loop a test runs on: the ordinary one, or with ``pytest.mark.clock("virtual")`` one that jumps."""
+"""Which event loop a test runs on: the ordinary one, or with ``pytest.mark.clock("virtual")`` one that jumps.
+
+And how patient Hypothesis is.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.virtual import VirtualLoop
 
 _LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"real": asyncio.new_event_loop, "virtual": VirtualLoop}
+
+# In a fresh clone the first text that is drawn waits for a table of Unicode: longer than this check allows.
+settings.register_profile("house", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
