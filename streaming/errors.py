@@ -208,6 +208,22 @@ class StoreUnavailable(StreamingError):
     retry_after_default_s = 2.0
 
 
+# -- what the store holds ---------------------------------------------------
+
+
+class RecordDamaged(StreamingError):
+    """Somebody else has written to the store, or the disk is broken: this one record cannot be read."""
+
+    code = "record_damaged"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"The record of task {task_id[:64]!r} is damaged, and trying again does not help. "
+            "The log of the server says what is wrong; the task can be deleted."
+        )
+        self.task_id = task_id
+
+
 # -- a handler's mistakes ---------------------------------------------------
 
 
@@ -325,7 +341,7 @@ class ServerUnreachable(StreamingError):
 
 
 class LogGap(StreamingError):
-    """A watched log has lost events to retention; ``first`` to ``last`` are missing."""
+    """A watched log has lost events; ``first`` to ``last`` are missing."""
 
     code = "gap"
 

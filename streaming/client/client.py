@@ -160,7 +160,7 @@ class Client:
         Raises:
             TaskNotFound: there is no such task, or not any more.
             BadCursor: the log has no event ``after``.
-            LogGap: retention has removed events that were not read yet.
+            LogGap: events that were not read yet are gone.
             ServerUnreachable: no contact for `Patience.give_up_s`.
         """
         reader = LogReader(

@@ -33,13 +33,12 @@ from streaming.errors import (
     FieldError,
     InvalidParams,
     StoreUnavailable,
-    TaskActive,
     TaskNotFound,
     TaskTerminal,
     TooManyTasks,
 )
 from streaming.records import CancelReceipt, IdempotencyKey, Record, TaskError, TaskStatus
-from streaming.rules.lifecycle import TERMINAL, Cause, Transition
+from streaming.rules.lifecycle import Cause, Transition
 from streaming.rules.outcome import Outcome
 
 REASON_MAX = 1000
@@ -339,16 +338,14 @@ class TaskCoordinator(Lookup):
         return await self.get(task_id)
 
     async def delete(self, task_id: str) -> None:
-        """Forget a terminal task with its log.
+        """Forget a terminal or damaged task with its log.
 
         Raises:
             TaskNotFound: no such task.
             TaskActive: it has not ended.
             StoreUnavailable: the store cannot be written.
         """
-        record = await self.get(task_id)
-        if record.status not in TERMINAL:
-            raise TaskActive(task_id, record.status)
+        await self._check_over(task_id)
         if not await self._journal.delete(task_id):
             raise TaskNotFound(task_id)
         if runner := self._tasks.get(task_id):  # it has nothing left to do, and is about to be forgotten

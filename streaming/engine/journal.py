@@ -11,6 +11,8 @@ The contract, which one test suite checks against every store:
 - A record whose status in the store is terminal, whose log there has its terminal event, or that is gone, is *lost* to
   us, and so is one to whose log somebody else writes: it does not end there right before the first of our events. Its
   updates and events are left out, the rest of the commit is stored, and `Committed.lost` names it.
+- What somebody else has damaged takes nothing else with it, and a log line names it: a record that cannot be read is
+  left out of pages and of `Journal.unfinished`, and a ``gap`` with the reason ``damaged`` stands for such an event.
 - Anything that goes wrong outside our control is raised as `errors.StoreUnavailable`.
 """
 
@@ -147,7 +149,11 @@ class Journal(Protocol):
         """What became of a commit that raised: None if it did not take place and may be repeated."""
 
     async def record(self, task_id: str) -> Record | None:
-        """The stored record; ``last_seq`` counts all stored events."""
+        """The stored record; ``last_seq`` counts all stored events.
+
+        Raises:
+            RecordDamaged: it cannot be read, and will not be.
+        """
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """One page of records, as `RecordPage.of` makes it."""
@@ -177,4 +183,4 @@ class Journal(Protocol):
         """Remove idempotency keys created before that time, and say how many."""
 
     async def delete(self, task_id: str) -> bool:
-        """Remove a terminal record with its log and its key; False if there is none or it is not terminal."""
+        """Remove a terminal or damaged record with its log and its key; False if there is none or it goes on."""

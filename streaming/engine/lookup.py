@@ -17,7 +17,9 @@ from streaming.engine.runner import Runner
 from streaming.engine.subscription import Subscription
 from streaming.errors import (
     Draining,
+    RecordDamaged,
     StoreUnavailable,
+    TaskActive,
     TaskCancelled,
     TaskFailed,
     TaskInterrupted,
@@ -59,6 +61,7 @@ class Lookup:
 
         Raises:
             TaskNotFound: there is none.
+            RecordDamaged: somebody else has written to it in the store; so does everything else that needs it.
             StoreUnavailable: the store cannot be read.
         """
         log = self._live(task_id)
@@ -194,6 +197,21 @@ class Lookup:
         log = Log(record, LogWindow(task_id, last_seq=record.last_seq, ended=record.status in TERMINAL))
         log.lost = True  # nobody writes to it here
         return log
+
+    async def _check_over(self, task_id: str) -> None:
+        """Refuse what a task that goes on must not suffer.
+
+        Raises:
+            TaskNotFound: there is none.
+            TaskActive: it has not ended.
+            StoreUnavailable: the store cannot be read.
+        """
+        try:
+            record = await self.get(task_id)
+        except RecordDamaged:
+            return  # that of a task which runs here is not read from the store
+        if record.status not in TERMINAL:
+            raise TaskActive(task_id, record.status)
 
     async def _going_on(self, task_id: str) -> Runner | None:
         """The runner of a task that may still be stopped; None if it has ended.

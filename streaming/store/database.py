@@ -134,10 +134,19 @@ class Database:
 
 def _on_connect(engine: Engine, *pragmas: str) -> None:
     def connected(connection: sqlite3.Connection, _record: object) -> None:
+        connection.text_factory = _text
         for pragma in pragmas:
             connection.execute(pragma)
 
     event.listen(engine, "connect", connected)
+
+
+def _text(found: bytes) -> str | bytes:
+    """A text; what is no UTF-8 stays as it is, for its own row to complain about and no other."""
+    try:
+        return found.decode()
+    except UnicodeDecodeError:
+        return found
 
 
 def _begin(connection: Connection) -> None:

@@ -1,8 +1,8 @@
 """What is read: one query each.
 
-Owns:   the queries, and their order.
+Owns:   the queries, and their order; what becomes of a row that cannot be read.
 Uses:   rows (values), schema.
-Never:  writes.
+Never:  writes, or lets such a row stop the others.
 """
 
 from __future__ import annotations
@@ -10,19 +10,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, tuple_
+import structlog
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, case, func, select, tuple_
 
 from streaming.engine.journal import PAGE_BYTES_MAX, FeedItem, RecordPage, RecordQuery
-from streaming.events import Event
+from streaming.errors import RecordDamaged
+from streaming.events import Event, rfc3339
 from streaming.records import IdempotencyKey, Record
 from streaming.rules.lifecycle import LIVE
-from streaming.store.rows import record_from, tags_from
+from streaming.rules.log import gap_event
+from streaming.store.rows import event_from, is_plain, record_from, tags_from
 from streaming.store.schema import LAST_POSITION, events, idempotency_keys, tasks
 
 T = TypeVar("T")
 
+_log = structlog.get_logger(__name__)
+
+#: Of a gap that stands for an event whose time cannot be read.
+_NO_TIME = rfc3339(0)
+
 _AGE = (tasks.c.created_at, tasks.c.id)
-_EVENT = (events.c.task_id, events.c.seq, events.c.type, events.c.time, events.c.payload)
+_EVENT = (
+    events.c.task_id,
+    events.c.seq,
+    events.c.type,
+    events.c.time,
+    events.c.payload,
+    func.json_valid(events.c.payload),
+)
 
 # Counted, not kept: so it is right whatever was written last before a crash.
 _last_seq = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.task_id == tasks.c.id).scalar_subquery()
@@ -30,25 +45,73 @@ _RECORDS = select(tasks, _last_seq.label("last_seq"))
 
 
 def record(connection: Connection, task_id: str) -> Record | None:
-    """The record of this id."""
+    """The record of this id.
+
+    Raises:
+        RecordDamaged: it cannot be read.
+    """
+    try:
+        return find(connection, task_id)
+    except RecordDamaged as damage:
+        _report([damage])
+        raise
+
+
+def find(connection: Connection, task_id: str) -> Record | None:
+    """As `record`, without a word to the log."""
     row = connection.execute(_RECORDS.where(tasks.c.id == task_id)).mappings().one_or_none()
     return None if row is None else record_from(row)
 
 
 def records(connection: Connection, query: RecordQuery) -> RecordPage:
     """One page, newest first."""
-    with connection.execute(page(query)) as rows:
-        return RecordPage.of(((record_from(row), _text_bytes(row)) for row in rows.mappings()), query.limit)
-
-
-def _text_bytes(row: RowMapping) -> int:
-    return sum(len(value) for value in row.values() if isinstance(value, str))
+    rows_max = query.limit + 1  # the last one tells that there is more
+    while True:
+        with connection.execute(page(query, rows_max)) as rows:
+            readable = _Readable(rows.mappings())
+            found = RecordPage.of(readable, query.limit)
+        if found.more or readable.asked < rows_max:
+            _report(readable.damaged)
+            return found
+        rows_max *= 2  # so many could not be read that the page has room for those behind them
 
 
 def unfinished(connection: Connection) -> list[Record]:
     """The records that are not terminal, oldest first."""
     query = _RECORDS.where(tasks.c.status.in_(LIVE)).order_by(*_AGE)
-    return [record_from(row) for row in connection.execute(query).mappings()]
+    readable = _Readable(connection.execute(query).mappings())
+    found = [each for each, _ in readable]
+    _report(readable.damaged)
+    return found
+
+
+class _Readable:
+    """Records with their sizes in bytes; those that cannot be read are put aside.
+
+    Attributes:
+        asked: how many rows were asked for.
+        damaged: what was wrong with those that could not be read.
+    """
+
+    def __init__(self, rows: Iterable[RowMapping]) -> None:
+        self.asked = 0
+        self.damaged: list[RecordDamaged] = []
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[tuple[Record, int]]:
+        for row in self._rows:
+            self.asked += 1
+            try:
+                found = record_from(row)
+            except RecordDamaged as damage:
+                self.damaged.append(damage)
+                continue
+            yield found, sum(len(value) for value in row.values() if isinstance(value, str))
+
+
+def _report(damaged: Iterable[RecordDamaged]) -> None:
+    for damage in damaged:
+        _log.error("a record cannot be read", task_id=damage.task_id, reason=str(damage.__cause__))
 
 
 def events_after(connection: Connection, task_id: str, seq: int, last_seq: int, limit: int) -> list[Event]:
@@ -60,7 +123,7 @@ def events_after(connection: Connection, task_id: str, seq: int, last_seq: int, 
         .limit(limit)
     )
     with connection.execute(query) as rows:
-        return list(_first((Event(*row) for row in rows), lambda event: event))
+        return list(_first((_event(*row) for row in rows), lambda event: event))
 
 
 def feed_after(connection: Connection, position: int, last_position: int, limit: int) -> list[FeedItem]:
@@ -73,8 +136,25 @@ def feed_after(connection: Connection, position: int, last_position: int, limit:
         .limit(limit)
     )
     with connection.execute(query) as rows:
-        items = (FeedItem(at, Event(*values), task_type, tags_from(tags)) for at, task_type, tags, *values in rows)
+        items = (FeedItem(at, _event(*values), task_type, _tags(tags)) for at, task_type, tags, *values in rows)
         return list(_first(items, lambda item: item.event))
+
+
+def _event(task_id: str, seq: int, type: object, time: object, payload: object, json_valid: bool) -> Event:
+    """The event of a row, or the gap that stands for it."""
+    try:
+        return event_from(task_id, seq, type, time, payload, json_valid)
+    except ValueError as error:
+        _log.error("an event cannot be read", task_id=task_id, seq=seq, reason=str(error))
+        return gap_event(task_id, seq, seq, "damaged", time if is_plain(time) else _NO_TIME)
+
+
+def _tags(text: str) -> tuple[str, ...]:
+    """Tags to filter events by; the record's own readers are told if they cannot be read."""
+    try:
+        return tags_from(text)
+    except (ValueError, TypeError, RecursionError):
+        return ()
 
 
 def _first(found: Iterable[T], event_of: Callable[[T], Event]) -> Iterator[T]:
@@ -102,20 +182,20 @@ def key(connection: Connection, principal: str, name: str, created_after: str) -
     return None if row is None else IdempotencyKey(**row)
 
 
-def page(query: RecordQuery) -> Select[Any]:
-    """The statement for one page of records, and one behind it."""
+def page(query: RecordQuery, rows_max: int) -> Select[Any]:
+    """The statement for the first ``rows_max`` records of a query, whatever its own limit is."""
     conditions: list[ColumnElement[bool]] = []
     if query.statuses:
         conditions.append(tasks.c.status.in_(query.statuses))
     if query.types:
         conditions.append(tasks.c.type.in_(query.types))
     if query.tag is not None:
-        tag = func.json_each(tasks.c.tags).table_valued("value")
+        tag = func.json_each(case((func.json_valid(tasks.c.tags), tasks.c.tags), else_="[]")).table_valued("value")
         conditions.append(select(tag.c.value).where(tag.c.value == query.tag).exists())
     if query.after is not None:
         conditions.append(tuple_(*_AGE) < query.after)
     newest_first = (column.desc() for column in _AGE)
     # Indexes are enough to choose and to sort. The rows are read one by one behind that, in the order of the choice:
     # that is how SQLite runs an outer join. An ORDER BY out here would sort whole rows, however large they are.
-    chosen = select(tasks.c.id).where(*conditions).order_by(*newest_first).limit(query.limit + 1).subquery("chosen")
+    chosen = select(tasks.c.id).where(*conditions).order_by(*newest_first).limit(rows_max).subquery("chosen")
     return _RECORDS.select_from(chosen.outerjoin(tasks, tasks.c.id == chosen.c.id))

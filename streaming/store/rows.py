@@ -1,7 +1,7 @@
 """Records, events and keys as rows, and back.
 
-Owns:   how a value with structure is written as text.
-Never:  runs a statement.
+Owns:   how a value with structure is written as text; what a row must be like to be one of ours.
+Never:  runs a statement, or believes a row: SQLite lets everybody store anything in any column.
 
 JSON is written in ASCII here: so every text that Python can hold, a NUL or a lone surrogate included, comes back as
 it was.
@@ -10,15 +10,31 @@ it was.
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from functools import lru_cache
+from types import UnionType
+from typing import Any, NoReturn, TypeGuard, TypeVar, get_origin, get_type_hints
 
 from sqlalchemy import RowMapping
 
+from streaming.errors import RecordDamaged
 from streaming.events import Event
 from streaming.records import CancelOutcome, CancelReceipt, IdempotencyKey, Progress, Record, TaskError, TaskStatus
 
+T = TypeVar("T")
+
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+#: A record without these has no place in a list, and no cursor.
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
+
+#: Types and times of events: what needs no escape, neither in a line of a stream nor in JSON.
+_PLAIN = re.compile(r"[\w.:+-]{1,64}\Z", re.ASCII)
 
 
 def task_row(record: Record) -> tuple[Any, ...]:
@@ -71,31 +87,130 @@ def key_row(key: IdempotencyKey) -> tuple[Any, ...]:
 
 
 def record_from(row: RowMapping) -> Record:
-    """The record of a row that has all columns of ``schema.tasks``, and ``last_seq``."""
-    return Record(
+    """The record of a row that has all columns of ``schema.tasks``, and ``last_seq``.
+
+    Raises:
+        RecordDamaged: no version of ours has written that; its cause says what is wrong.
+    """
+    try:
+        return _record_from(row)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise RecordDamaged(str(row["id"])) from error
+
+
+def _record_from(row: RowMapping) -> Record:
+    record = Record(
         id=row["id"],
         type=row["type"],
         status=TaskStatus(row["status"]),
-        params=json.loads(row["params"]),
+        params=_from_json(row["params"]),
         timeout_s=row["timeout_s"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         created_by=row["created_by"],
         tags=tags_from(row["tags"]),
         attempt=row["attempt"],
-        progress=None if row["progress"] is None else Progress(**json.loads(row["progress"])),
-        result=None if row["result"] is None else json.loads(row["result"]),
-        error=None if row["error"] is None else TaskError(**json.loads(row["error"])),
+        progress=None if row["progress"] is None else _checked(Progress(**_from_json(row["progress"]))),
+        result=None if row["result"] is None else _from_json(row["result"]),
+        error=None if row["error"] is None else _checked(TaskError(**_from_json(row["error"]))),
         cancel=None if row["cancel"] is None else _cancel_from(row["cancel"]),
         last_seq=row["last_seq"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
+    if not _ID.match(_checked(record).id) or not _TIME.match(record.created_at):
+        raise ValueError("its id or created_at is none")
+    return record
 
 
 def tags_from(text: str) -> tuple[str, ...]:
-    """The tags of a row."""
-    return () if text == "[]" else tuple(json.loads(text))
+    """The tags of a row.
+
+    Raises:
+        ValueError: they cannot be read.
+    """
+    if text == "[]":
+        return ()
+    tags = _from_json(text)
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ValueError("tags are no list of texts")
+    return tuple(tags)
+
+
+def event_from(task_id: str, seq: int, type: object, time: object, payload: object, json_valid: bool) -> Event:
+    """The event of a row.
+
+    Args:
+        task_id: of a record.
+        seq: as it was searched for.
+        type: as it is, like all that follows.
+        time: of the event.
+        payload: of the event.
+        json_valid: what SQLite says of the payload. It is quick and holds up nobody, but does not look into all depths.
+
+    Raises:
+        ValueError: it would not fit into a stream.
+    """
+    if not isinstance(type, str) or not _is_type(type) or not is_plain(time):
+        raise ValueError("its type or time is none")
+    if not isinstance(payload, str) or "\n" in payload or "\r" in payload or "\0" in payload:
+        raise ValueError("its payload is no line of text")
+    if not json_valid:
+        with suppress(RecursionError):  # too deep to be looked at: only a handler makes such a thing
+            json.loads(payload, parse_constant=_refuse)
+    return Event(task_id, seq, type, time, payload)
+
+
+def is_plain(value: object) -> TypeGuard[str]:
+    """Whether this may be the type or the time of an event."""
+    return isinstance(value, str) and _PLAIN.match(value) is not None
+
+
+@lru_cache(maxsize=256)
+def _is_type(text: str) -> bool:
+    """As `is_plain`, for what comes again and again."""
+    return is_plain(text)
+
+
+def _from_json(text: object) -> Any:
+    if not isinstance(text, str):
+        raise TypeError(f"JSON cannot be of {type(text)}")
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
+def _checked(value: T) -> T:
+    """Give back a value whose fields are what its class says.
+
+    Raises:
+        TypeError: one is not.
+    """
+    for name, kind in _KINDS[type(value)].items():
+        if not isinstance(getattr(value, name), kind):
+            raise TypeError(f"{name} cannot be of {type(getattr(value, name))}")
+    return value
+
+
+def _kinds(cls: type) -> dict[str, Any]:
+    """What the fields of a class may be, for `isinstance`; a number without a fraction is a float, too."""
+    hints = {name: hint for name, hint in get_type_hints(cls).items() if hint is not Any}
+    return {
+        name: (float, int) if hint is float else hint if isinstance(hint, UnionType) else get_origin(hint) or hint
+        for name, hint in hints.items()
+    }
+
+
+_KINDS: Mapping[type, Mapping[str, Any]] = {cls: _kinds(cls) for cls in (Record, Progress, TaskError, CancelReceipt)}
 
 
 def _optional(value: object) -> str | None:
@@ -115,5 +230,5 @@ def _cancel(receipt: CancelReceipt | None) -> str | None:
 
 
 def _cancel_from(text: str) -> CancelReceipt:
-    fields = json.loads(text)
-    return CancelReceipt(**{**fields, "outcome": CancelOutcome(fields["outcome"])})
+    fields = _from_json(text)
+    return _checked(CancelReceipt(**{**fields, "outcome": CancelOutcome(fields["outcome"])}))

@@ -1,7 +1,7 @@
 """What one transaction writes.
 
 Owns:   commit, its outcome, deletes.
-Uses:   statements (how), rows (values), schema.
+Uses:   statements (how), rows (values), reads (is it terminal), schema.
 Never:  begins or ends a transaction (``database``).
 """
 
@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, func, select, text, tuple_, update
 
 from streaming.engine.journal import Commit, Committed
+from streaming.errors import RecordDamaged
 from streaming.events import Event
 from streaming.rules.lifecycle import LIVE, TERMINAL
+from streaming.store import reads
 from streaming.store.rows import event_row, key_row, task_row, update_row
 from streaming.store.schema import LAST_POSITION, MUTABLE, events, idempotency_keys, tasks
 from streaming.store.statements import RowInsert, sql_text
@@ -70,9 +72,16 @@ def outcome(connection: Connection, commit: Commit) -> Committed | None:
 
 
 def delete_task(connection: Connection, task_id: str) -> bool:
-    """Delete a terminal task; its events and its key go with it."""
-    gone = connection.execute(delete(tasks).where(tasks.c.id == task_id, tasks.c.status.in_(TERMINAL)))
-    return gone.rowcount > 0
+    """Delete a task that is terminal or damaged; its events and its key go with it."""
+    try:
+        found = reads.find(connection, task_id)
+    except RecordDamaged:
+        pass  # whatever it was, nobody can go on with it
+    else:
+        if found is None or found.status not in TERMINAL:
+            return False
+    connection.execute(delete(tasks).where(tasks.c.id == task_id))
+    return True
 
 
 def delete_keys(connection: Connection, created_before: str) -> int:

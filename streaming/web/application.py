@@ -119,7 +119,7 @@ class Application:
         except asgineer.DisconnectedError:
             raise
         except StreamingError as error:
-            return problem(error) if status_of(error) != INTERNAL else _internal(request)
+            return _internal(request) if status_of(error) is INTERNAL else problem(error)
         except Exception:
             return _internal(request)
 

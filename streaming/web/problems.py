@@ -3,7 +3,7 @@
 Rules of this file:
 
 - Every class of ``errors.py`` stands in `STATUSES`; a test holds this.
-- What is no mistake of the client's, and no passing trouble, is 500 ``internal``: its own words never leave.
+- What is no mistake of the client's, no passing trouble and no damage is 500 ``internal``: its own words never leave.
 
 Owns:   error class -> HTTP status; the title of a status; the shape of a problem; Retry-After.
 Never:  logs, or decides what is an error.
@@ -23,7 +23,8 @@ from streaming.web.reply import Reply, json_reply
 CONTENT_TYPE = "application/problem+json"
 
 
-INTERNAL = 500
+#: Stands for 500 ``internal``.
+INTERNAL = None
 
 #: The phrases of RFC 9110, as RFC 9457 asks for with ``about:blank``; Python's own differ from version to version.
 TITLES: Mapping[int, str] = MappingProxyType(
@@ -43,7 +44,7 @@ TITLES: Mapping[int, str] = MappingProxyType(
     }
 )
 
-STATUSES: Mapping[type[errors.StreamingError], int] = MappingProxyType(
+STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
     {
         errors.StreamingError: INTERNAL,
         # The request is wrong.
@@ -69,6 +70,8 @@ STATUSES: Mapping[type[errors.StreamingError], int] = MappingProxyType(
         errors.TooManyStreams: 429,
         errors.Draining: 503,
         errors.StoreUnavailable: 503,
+        # Not ever.
+        errors.RecordDamaged: 500,
         # A handler's mistakes, a configuration's, ours: they reach a client in its task, never as an answer.
         errors.IllegalTransition: INTERNAL,
         errors.InvalidEvent: INTERNAL,
@@ -90,15 +93,22 @@ STATUSES: Mapping[type[errors.StreamingError], int] = MappingProxyType(
 )
 
 
-def status_of(error: errors.StreamingError) -> int:
-    """The HTTP status; a class of somebody's own counts as the nearest one above it."""
+def status_of(error: errors.StreamingError) -> int | None:
+    """The HTTP status, or `INTERNAL`; a class of somebody's own counts as the nearest one above it."""
     return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
 
 
 def problem(error: errors.StreamingError) -> Reply:
-    """Answer with what went wrong. Not for errors whose `status_of` is `INTERNAL`."""
+    """Answer with what went wrong.
+
+    Raises:
+        ValueError: its `status_of` is `INTERNAL`, so its words must not leave.
+    """
+    status = status_of(error)
+    if status is INTERNAL:
+        raise ValueError(f"{type(error).__name__} is nothing to tell a client")
     return _reply(
-        status_of(error),
+        status,
         error.code,
         error.detail,
         wrong=[dataclasses.asdict(field) for field in error.errors],
@@ -113,7 +123,7 @@ def internal_problem(request_id: str) -> Reply:
         request_id: under which the log has the rest.
     """
     detail = f"The server failed; this is not your mistake. Its log tells more about request {request_id}."
-    return _reply(INTERNAL, "internal", detail)
+    return _reply(500, "internal", detail)
 
 
 def _reply(

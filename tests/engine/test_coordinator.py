@@ -16,6 +16,7 @@ from streaming.errors import (
     Draining,
     IdempotencyMismatch,
     InvalidParams,
+    RecordDamaged,
     StoreUnavailable,
     StreamingError,
     TaskActive,
@@ -626,6 +627,23 @@ async def test_a_task_that_is_deleted_twice_at_once_is_gone_once() -> None:
         found = await asyncio.gather(*(coordinator.delete(record.id) for _ in range(3)), return_exceptions=True)
 
         assert sorted(type(each).__name__ for each in found) == ["NoneType", "TaskNotFound", "TaskNotFound"]
+
+
+async def test_a_task_whose_record_is_damaged_is_deleted_unless_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator, store = built()
+    async with coordinator:
+        ended, _ = await coordinator.start("instant", {})
+        await coordinator.wait(ended.id, 5)
+        going_on = await running(coordinator, "forever")
+
+        async def damaged(task_id: str) -> Any:
+            raise RecordDamaged(task_id)
+
+        monkeypatch.setattr(store, "record", damaged)
+        await coordinator.delete(ended.id)
+        assert await stored_ids(store) == [going_on]
+        with pytest.raises(TaskActive):
+            await coordinator.delete(going_on)
 
 
 async def test_a_task_that_somebody_else_deletes_meanwhile_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -447,7 +447,7 @@ async def test_payloads_come_back_byte_for_byte(store: Journal) -> None:
         '{"a": 1.0, "b" : 1e5}',
         '"\\u0000\\ud83d"',
         '{"t":"\U0001f600 \N{SNOWMAN} \x7f"}',
-        "x" * 300_000,
+        f'"{"x" * 300_000}"',
     ]
     await store.commit(start(1))
     await store.commit(Commit([event(1, seq, payload=text) for seq, text in enumerate(payloads, 2)]))

@@ -24,6 +24,7 @@ CONTRACT = {
     415: {"unsupported_media_type"},
     422: {"invalid_params", "unknown_type", "idempotency_mismatch"},
     429: {"too_many_tasks", "too_many_streams"},
+    500: {"record_damaged"},
     503: {"draining", "store_unavailable"},
 }
 
@@ -43,14 +44,14 @@ def test_every_error_class_has_a_status_of_its_own() -> None:
 def test_the_codes_of_the_contract_have_the_statuses_of_the_contract() -> None:
     found: dict[int, set[str]] = {}
     for cls, status in STATUSES.items():
-        if status != INTERNAL:
+        if status is not INTERNAL:
             found.setdefault(status, set()).add(cls.code)
 
     assert found == CONTRACT
 
 
 def test_every_status_has_the_phrase_of_rfc_9110() -> None:
-    assert set(TITLES) == set(STATUSES.values())
+    assert set(TITLES) == set(STATUSES.values()) - {INTERNAL}
     renamed = {413: "Content Too Large", 422: "Unprocessable Content"}
     assert {status: renamed.get(status, HTTPStatus(status).phrase) for status in TITLES} == dict(TITLES)
 
@@ -94,6 +95,13 @@ def test_a_class_of_somebody_else_counts_as_its_nearest_known_parent() -> None:
         pass
 
     assert status_of(Odd("x")) == 404
+
+
+@pytest.mark.parametrize("error", [errors.IllegalTransition("secret"), errors.StreamingError("secret")])
+def test_what_is_a_bug_of_ours_has_no_words_for_a_client(error: errors.StreamingError) -> None:
+    assert status_of(error) is INTERNAL
+    with pytest.raises(ValueError, match="nothing to tell"):
+        problem(error)
 
 
 def test_an_internal_problem_names_the_request_and_nothing_else() -> None:
