@@ -7,7 +7,7 @@ Never:  writes, or lets such a row stop the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import structlog
@@ -53,7 +53,7 @@ def record(connection: Connection, task_id: str) -> Record | None:
     try:
         return find(connection, task_id)
     except RecordDamaged as damage:
-        _report([damage])
+        _report({task_id: _reason(damage)})
         raise
 
 
@@ -90,12 +90,12 @@ class _Readable:
 
     Attributes:
         asked: how many rows were asked for.
-        damaged: what was wrong with those that could not be read.
+        damaged: ids of those that could not be read, and what was wrong.
     """
 
     def __init__(self, rows: Iterable[RowMapping]) -> None:
         self.asked = 0
-        self.damaged: list[RecordDamaged] = []
+        self.damaged: dict[str, str] = {}
         self._rows = rows
 
     def __iter__(self) -> Iterator[tuple[Record, int]]:
@@ -104,14 +104,18 @@ class _Readable:
             try:
                 found = record_from(row)
             except RecordDamaged as damage:
-                self.damaged.append(damage)
+                self.damaged[damage.task_id] = _reason(damage)  # not the error: its traceback holds the row
                 continue
             yield found, sum(len(value) for value in row.values() if isinstance(value, str))
 
 
-def _report(damaged: Iterable[RecordDamaged]) -> None:
-    for damage in damaged:
-        _log.error("a record cannot be read", task_id=damage.task_id, reason=str(damage.__cause__))
+def _reason(damage: RecordDamaged) -> str:
+    return str(damage.__cause__)
+
+
+def _report(damaged: Mapping[str, str]) -> None:
+    for task_id, why in damaged.items():
+        _log.error("a record cannot be read", task_id=task_id, reason=why)
 
 
 def events_after(connection: Connection, task_id: str, seq: int, last_seq: int, limit: int) -> list[Event]:
