@@ -234,6 +234,7 @@ class Slow(MemoryStore):
     """A store that does not open, or does not take what recovery writes."""
 
     waits_at = ""
+    waiting = False
 
     async def open(self) -> None:
         await super().open()
@@ -245,7 +246,14 @@ class Slow(MemoryStore):
 
     async def _wait(self, where: str) -> None:
         if self.waits_at == where:
+            Slow.waiting = True
             await asyncio.get_running_loop().create_future()
+
+
+def slow_start(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setattr(module, "open_store", Slow)
+    monkeypatch.setattr(Slow, "waits_at", where)
+    monkeypatch.setattr(Slow, "waiting", False)
 
 
 @pytest.mark.parametrize("where", ["open", "recover"])
@@ -254,12 +262,11 @@ async def test_a_signal_stops_a_start_that_is_under_way(
     where: str, signals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """uvicorn waits for the end of a start, whatever signal comes: it must be told something."""
-    monkeypatch.setattr(module, "open_store", Slow)
-    monkeypatch.setattr(Slow, "waits_at", where)
+    slow_start(monkeypatch, where)
     with hosting(Server(in_memory()), monkeypatch) as host:
         before = asyncio.all_tasks()
         host.begin()
-        await asyncio.sleep(0.01)
+        await host.until(lambda: Slow.waiting)
         assert host.said == []
         for _ in range(signals):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -275,11 +282,10 @@ async def test_a_signal_stops_a_start_that_is_under_way(
 
 
 async def test_a_start_that_is_cancelled_by_somebody_else_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "open_store", Slow)
-    monkeypatch.setattr(Slow, "waits_at", "open")
+    slow_start(monkeypatch, "open")
     with hosting(Server(in_memory()), monkeypatch) as host:
         host.begin()
-        await asyncio.sleep(0.01)
+        await host.until(lambda: Slow.waiting)
         host.cancel()
         with pytest.raises(asyncio.CancelledError):
             await host.ended()
