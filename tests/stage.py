@@ -1,6 +1,6 @@
 """What the scenarios are played with: a few handlers of known character, and the way to get them going.
 
-Owns:   `Gate` and the handlers forever, tidy, deaf, instant and broken; `running`.
+Owns:   `Gate` and the handlers forever, tidy, deaf, instant and broken; `running`, `run` and `run_and_cancel`.
 Never:  waits for the real clock.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from streaming import HandlerError, TaskContext, TaskCoordinator, task
+from streaming import HandlerError, Record, TaskContext, TaskCoordinator, task
+from streaming.events import Event
+from tests.kit import events_of
 
 #: Rounds of the loop that are more than any chain of callbacks between a commit and the step of a handler.
 ROUNDS = 10
@@ -105,6 +107,29 @@ async def running(coordinator: TaskCoordinator, type: str, **params: Any) -> str
     reader.close()
     await rounds()
     return started.id
+
+
+async def ended(coordinator: TaskCoordinator, task_id: str) -> tuple[Record, list[Event]]:
+    """Wait for the end of a task, and return its record and its log."""
+    events = await events_of(coordinator, task_id)
+    return await coordinator.get(task_id), events
+
+
+async def run(
+    coordinator: TaskCoordinator, type: str, *, timeout_s: float | None = None, **params: Any
+) -> tuple[Record, list[Event]]:
+    """Start a task; see `ended`."""
+    started, _ = await coordinator.start(type, params, timeout_s=timeout_s)
+    return await ended(coordinator, started.id)
+
+
+async def run_and_cancel(
+    coordinator: TaskCoordinator, type: str, *, by: str = "anonymous", reason: str = "", **params: Any
+) -> tuple[Record, list[Event]]:
+    """Start a task, and cancel it once its handler is at work; see `ended`."""
+    task_id = await running(coordinator, type, **params)
+    await coordinator.cancel_task(task_id, by=by, reason=reason)
+    return await ended(coordinator, task_id)
 
 
 async def gone(task_id: str) -> None:

@@ -20,7 +20,21 @@ from streaming.tasks import built_in
 from tests.kit import build, collect, events_of, types
 from tests.leftovers import leftovers
 from tests.remote import remote, soon
-from tests.stage import Gate, broken, deaf, forever, gone, instant, now, rounds, running, tidy
+from tests.stage import (
+    Gate,
+    broken,
+    deaf,
+    ended,
+    forever,
+    gone,
+    instant,
+    now,
+    rounds,
+    run,
+    run_and_cancel,
+    running,
+    tidy,
+)
 from tests.web.live import live
 
 pytestmark = pytest.mark.clock("virtual")
@@ -53,8 +67,8 @@ async def test_a_cancellation_ends_one_runner_and_the_group_lives_on() -> None:
         assert handler.cancelled(), "the cancellation arrived, and was not turned into anything else"
         assert runner.exception() is None, "and the runner has seen it, and ended clean"
         assert (await coordinator.get(other)).status is TaskStatus.RUNNING
-        started, _ = await coordinator.start("instant", {})
-        assert (await coordinator.wait(started.id, 60)).status is TaskStatus.COMPLETED
+        record, _ = await run(coordinator, "instant")
+        assert record.status is TaskStatus.COMPLETED
 
 
 @pytest.mark.scenario("cancellation", 3)
@@ -174,11 +188,10 @@ async def test_an_unknown_task_cannot_be_cancelled() -> None:
 async def test_a_task_that_ended_otherwise_cannot_be_cancelled(type: str, status: str) -> None:
     coordinator, _ = build([instant, broken])
     async with coordinator:
-        started, _ = await coordinator.start(type, {})
-        before = await coordinator.wait(started.id, 60)
+        before, _ = await run(coordinator, type)
         with pytest.raises(TaskTerminal, match=status):
-            await coordinator.cancel_task(started.id)
-        assert await coordinator.get(started.id) == before, "nothing was written"
+            await coordinator.cancel_task(before.id)
+        assert await coordinator.get(before.id) == before, "nothing was written"
 
 
 @pytest.mark.scenario("cancellation", 8)
@@ -358,8 +371,7 @@ async def test_the_first_cause_decides_between_cancel_and_timeout(cancel_at: flo
 async def test_a_timeout_reaches_readers_as_an_event_that_names_the_limit() -> None:
     coordinator, _ = build([forever])
     async with coordinator:
-        started, _ = await coordinator.start("forever", {}, timeout_s=2.5)
-        events = await events_of(coordinator, started.id)
+        _, events = await run(coordinator, "forever", timeout_s=2.5)
 
     assert types(events) == ["pending", "running", "timed_out"]
     message = "Ran longer than its timeout_s of 2.5 s."
@@ -385,8 +397,7 @@ async def test_a_cancel_in_the_step_in_which_the_handler_returns_has_one_truth(f
             hub.when_committed(gate.opened.set)
         store.release()
         receipt = await cancel
-        events = await events_of(coordinator, task_id)
-        record = await coordinator.get(task_id)
+        record, events = await ended(coordinator, task_id)
 
     assert record.cancel == receipt
     assert [each for each in types(events) if each in {"cancelled", "completed"}] == [record.status]
@@ -439,8 +450,7 @@ async def test_cancelling_twice_gives_one_terminal_event_and_one_receipt() -> No
         first = await coordinator.cancel_task(task_id, reason="first", by="ann")
         second = await coordinator.cancel_task(task_id, reason="second", by="bob")
         assert second == first, "while it cleans up"
-        events = await events_of(coordinator, task_id)
-        record = await coordinator.get(task_id)
+        record, events = await ended(coordinator, task_id)
         assert await coordinator.cancel_task(task_id, reason="third") == record.cancel, "and when it has stopped"
 
     assert types(events) == ["pending", "running", "cancel_requested", "cleanup", "cleanup", "cancelled"]
@@ -527,8 +537,7 @@ async def test_a_cancel_while_the_store_is_away_stops_the_handler_and_is_stored_
             await cancel
         assert gate.cancelled_at == [began_at], "stopped all the same"
         store.away = False
-        events = await events_of(coordinator, task_id)
-        record = await coordinator.get(task_id)
+        record, events = await ended(coordinator, task_id)
 
     assert types(events) == ["pending", "running", "cancel_requested", "cancelled"]
     assert record.cancel is not None
@@ -589,8 +598,7 @@ async def test_a_cancellation_or_timeout_of_the_handlers_own_is_its_failure(
     made = handler()
     coordinator, _ = build([made])
     async with coordinator:
-        started, _ = await coordinator.start(handler.__name__, {})
-        record = await coordinator.wait(started.id, 60)
+        record, _ = await run(coordinator, handler.__name__)
 
     assert (record.status, record.cancel) == (TaskStatus.FAILED, None)
     assert record.error is not None
@@ -619,8 +627,7 @@ async def test_a_handler_may_cancel_a_part_of_itself_and_go_on() -> None:
 
     coordinator, _ = build([parts])
     async with coordinator:
-        started, _ = await coordinator.start("parts", {})
-        record = await coordinator.wait(started.id, 60)
+        record, _ = await run(coordinator, "parts")
 
     assert (record.status, record.result, cancelling) == (TaskStatus.COMPLETED, "went on", [0])
 
@@ -675,9 +682,7 @@ async def test_an_error_of_the_cleanup_does_not_hide_who_stopped_the_task() -> N
 
     coordinator, _ = build([own])
     async with coordinator:
-        task_id = await running(coordinator, "own")
-        await coordinator.cancel_task(task_id, by="ann", wait_s=60)
-        record = await coordinator.get(task_id)
+        record, _ = await run_and_cancel(coordinator, "own", by="ann")
 
     assert record.status is TaskStatus.CANCELLED
     assert record.error is not None

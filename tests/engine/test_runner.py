@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streaming import Record, TaskContext, TaskCoordinator, task
+from streaming import Record, TaskContext, task
 from streaming.engine import runner as runner_module
 from streaming.engine.journal import Commit
 from streaming.errors import HandlerError, StoreUnavailable, TaskNotFound, TaskTerminal
@@ -16,9 +16,9 @@ from streaming.events import Event
 from streaming.records import CancelOutcome, CancelReceipt
 from streaming.rules.lifecycle import TERMINAL
 from tests.engine.hubs import end_elsewhere
-from tests.kit import build, collect, events_of, types
+from tests.kit import build, collect, types
 from tests.leftovers import leftovers
-from tests.stage import Gate, deaf, forever, gone, instant, now, rounds, running, tidy
+from tests.stage import Gate, deaf, ended, forever, gone, instant, now, rounds, run, run_and_cancel, running, tidy
 
 pytestmark = pytest.mark.clock("virtual")
 
@@ -36,11 +36,6 @@ def only_end(events: list[Event]) -> str:
     assert len(ends) == 1
     assert events[-1].type == ends[0]
     return ends[0]
-
-
-async def ended(coordinator: TaskCoordinator, task_id: str) -> tuple[Record, list[Event]]:
-    events = await events_of(coordinator, task_id)
-    return await coordinator.get(task_id), events
 
 
 # -- protected sections ------------------------------------------------------------------------------------------------
@@ -83,9 +78,7 @@ async def test_who_does_not_obey_after_a_section_is_cancelled_again_in_the_usual
     """The time runs from the delivery, and not from the time at which the section would have overrun."""
     coordinator, _ = build([stubborn_after_section], cancel_grace_s=5)
     async with coordinator:
-        task_id = await running(coordinator, "stubborn_after_section")
-        await coordinator.cancel_task(task_id)
-        _, events = await ended(coordinator, task_id)
+        _, events = await run_and_cancel(coordinator, "stubborn_after_section")
 
     assert types(events)[-2:] == ["cancel_ignored", "cancelled"]
     assert now() == 7
@@ -94,8 +87,7 @@ async def test_who_does_not_obey_after_a_section_is_cancelled_again_in_the_usual
 async def test_a_section_that_ends_in_time_costs_a_handler_nothing() -> None:
     coordinator, _ = build([protects])
     async with coordinator:
-        record, _ = await coordinator.start("protects", {"after_s": 1})
-        record, events = await ended(coordinator, record.id)
+        record, events = await run(coordinator, "protects", after_s=1)
 
     assert (record.status, record.result) == ("completed", "all of it")
     assert types(events) == ["pending", "running", "paid", "completed"]
@@ -123,9 +115,7 @@ async def nests_well(ctx: TaskContext) -> None:
 async def test_of_nested_sections_the_outer_one_lets_go() -> None:
     coordinator, _ = build([nests_well])
     async with coordinator:
-        task_id = await running(coordinator, "nests_well")
-        await coordinator.cancel_task(task_id)
-        _, events = await ended(coordinator, task_id)
+        _, events = await run_and_cancel(coordinator, "nests_well")
 
     assert types(events)[-2:] == ["outer.done", "cancelled"]
     assert now() == 4
@@ -134,9 +124,7 @@ async def test_of_nested_sections_the_outer_one_lets_go() -> None:
 async def test_an_error_in_a_section_that_held_a_cancel_is_told_with_the_cancel() -> None:
     coordinator, _ = build([nests])
     async with coordinator:
-        task_id = await running(coordinator, "nests")
-        await coordinator.cancel_task(task_id)
-        record, _ = await ended(coordinator, task_id)
+        record, _ = await run_and_cancel(coordinator, "nests")
 
     assert record.status == "cancelled"
 
@@ -157,9 +145,7 @@ async def two_at_once(ctx: TaskContext) -> None:
 async def test_of_two_sections_at_once_the_last_one_lets_go() -> None:
     coordinator, _ = build([two_at_once])
     async with coordinator:
-        task_id = await running(coordinator, "two_at_once")
-        await coordinator.cancel_task(task_id)
-        _, events = await ended(coordinator, task_id)
+        _, events = await run_and_cancel(coordinator, "two_at_once")
 
     assert types(events)[-3:] == ["first", "second", "cancelled"]
     assert now() == 3
@@ -183,9 +169,7 @@ async def test_a_timeout_and_a_shutdown_are_held_back_too(way: str, status: str)
 async def test_an_overrun_is_told_and_the_stop_is_delivered_then() -> None:
     coordinator, _ = build([protects])
     async with coordinator:
-        task_id = await running(coordinator, "protects", for_s=100, at_most_s=5)
-        await coordinator.cancel_task(task_id)
-        _, events = await ended(coordinator, task_id)
+        _, events = await run_and_cancel(coordinator, "protects", for_s=100, at_most_s=5)
 
     assert types(events)[-3:] == ["cancel_requested", "log", "cancelled"]
     assert events[-2].data["section"] == "pay"
@@ -195,8 +179,7 @@ async def test_an_overrun_is_told_and_the_stop_is_delivered_then() -> None:
 async def test_an_overrun_without_a_stop_only_costs_the_protection() -> None:
     coordinator, _ = build([protects])
     async with coordinator:
-        record, _ = await coordinator.start("protects", {"for_s": 10, "at_most_s": 5, "after_s": 1})
-        record, events = await ended(coordinator, record.id)
+        _, events = await run(coordinator, "protects", for_s=10, at_most_s=5, after_s=1)
 
     assert types(events) == ["pending", "running", "log", "paid", "completed"]
 
@@ -207,9 +190,7 @@ async def test_an_overrun_without_a_stop_only_costs_the_protection() -> None:
 async def test_each_insistence_is_said_with_the_line_and_the_waits_double() -> None:
     coordinator, _ = build([deaf], cancel_grace_s=5)
     async with coordinator:
-        task_id = await running(coordinator, "deaf", for_s=100.0)
-        await coordinator.cancel_task(task_id)
-        record, events = await ended(coordinator, task_id)
+        record, events = await run_and_cancel(coordinator, "deaf", for_s=100.0)
 
     ignored = [event.data for event in events if event.type == "cancel_ignored"]
     assert [each["deliveries"] for each in ignored] == [1, 2, 3, 4]  # at 5, 15, 35 and 75 s; the next would be at 135 s
@@ -236,8 +217,7 @@ async def test_as_long_as_it_runs_it_is_ignored_and_not_stopped() -> None:
 async def test_a_timeout_that_is_ignored_has_no_receipt_to_change() -> None:
     coordinator, _ = build([deaf], cancel_grace_s=5)
     async with coordinator:
-        record, _ = await coordinator.start("deaf", {"for_s": 20.0}, timeout_s=10)
-        record, events = await ended(coordinator, record.id)
+        record, events = await run(coordinator, "deaf", timeout_s=10, for_s=20.0)
 
     assert [event.data["cause"] for event in events if event.type == "cancel_ignored"] == ["timeout"]
     assert (record.status, record.cancel) == ("timed_out", None)
@@ -259,9 +239,7 @@ async def declines(ctx: TaskContext, then_s: float = 20.0) -> str:
 async def test_a_cancel_that_is_taken_back_is_said_so_and_sent_no_second_time() -> None:
     coordinator, _ = build([declines], cancel_grace_s=5)
     async with coordinator:
-        task_id = await running(coordinator, "declines")
-        await coordinator.cancel_task(task_id)
-        record, events = await ended(coordinator, task_id)
+        record, events = await run_and_cancel(coordinator, "declines")
 
     assert types(events)[2:] == ["cancel_requested", "going.on", "cancel_ignored", "completed"]
     assert (record.result, now()) == ("after all", 20)
@@ -336,8 +314,7 @@ async def says(what: str) -> Any:
 async def test_a_result_that_cannot_be_kept_is_the_handlers_failure(what: str, code: str) -> None:
     coordinator, _ = build([says], event_bytes_max=500)
     async with coordinator:
-        record, _ = await coordinator.start("says", {"what": what})
-        record, events = await ended(coordinator, record.id)
+        record, events = await run(coordinator, "says", what=what)
 
     assert only_end(events) == "failed"
     assert record.error is not None
@@ -359,8 +336,7 @@ async def tells_nonsense(ctx: TaskContext) -> None:
 async def test_an_event_that_cannot_be_kept_is_the_handlers_failure(type: str, code: str) -> None:
     coordinator, _ = build([tells_too_much, tells_nonsense], event_bytes_max=500)
     async with coordinator:
-        record, _ = await coordinator.start(type, {})
-        record, events = await ended(coordinator, record.id)
+        record, events = await run(coordinator, type)
 
     assert types(events) == ["pending", "running", "failed"]
     assert record.error is not None
@@ -386,8 +362,7 @@ async def mute() -> None:
 async def test_a_failure_that_cannot_be_told_in_words_is_an_end_all_the_same(type: str) -> None:
     coordinator, _ = build([undecodable, mute])
     async with coordinator:
-        record, _ = await coordinator.start(type, {})
-        record, events = await ended(coordinator, record.id)
+        _, events = await run(coordinator, type)
 
     assert only_end(events) == "failed"
 
@@ -412,8 +387,7 @@ async def test_what_a_handler_leaves_behind_cannot_speak_for_it() -> None:
     LATE.clear()
     coordinator, _ = build([leaves_a_child])
     async with coordinator:
-        record, _ = await coordinator.start("leaves_a_child", {})
-        record, events = await ended(coordinator, record.id)
+        _, events = await run(coordinator, "leaves_a_child")
         await CHILDREN.pop()
 
     assert LATE == ["TaskEnded"]
@@ -658,8 +632,7 @@ async def test_an_error_of_ours_ends_neither_the_group_nor_the_others(
         other = await running(coordinator, "forever")
         with monkeypatch.context() as patch:
             patch.setattr(runner_module, "outcome", lambda *_, **__: 1 / 0)
-            record, _ = await coordinator.start("instant", {})
-            record, events = await ended(coordinator, record.id)
+            record, events = await run(coordinator, "instant")
 
         assert "the runner failed" in [line["event"] for line in log_lines]
         assert only_end(events) == "failed"
@@ -682,8 +655,7 @@ async def test_an_error_of_ours_after_the_end_changes_the_end_no_more(
 
         with monkeypatch.context() as patch:
             patch.setattr(coordinator._hub, "committed", broken)
-            record, _ = await coordinator.start("instant", {})
-            _, events = await ended(coordinator, record.id)
+            _, events = await run(coordinator, "instant")
             await rounds()
 
         assert "the runner failed" in [line["event"] for line in log_lines]
@@ -769,9 +741,7 @@ async def fails_while_cleaning() -> None:
 async def test_an_error_while_cleaning_up_is_told_beside_who_cancelled() -> None:
     coordinator, _ = build([fails_while_cleaning])
     async with coordinator:
-        task_id = await running(coordinator, "fails_while_cleaning")
-        await coordinator.cancel_task(task_id, by="anna", reason="too slow")
-        record, _ = await ended(coordinator, task_id)
+        record, _ = await run_and_cancel(coordinator, "fails_while_cleaning", by="anna", reason="too slow")
 
     assert record.error is not None
     assert record.error.message == "Cancelled by anna: too slow. Its cleanup raised HandlerError: There is a stain."
