@@ -32,8 +32,9 @@ def events(url: str, last_event_id: str) -> Iterator[dict[str, Any]]:
                         if event["type"] in TERMINAL:
                             return
         except urllib.error.HTTPError as error:
-            if error.code not in (429, 503):
-                raise SystemExit(json.load(error)["detail"]) from None
+            if error.code < 500 and error.code != 429:
+                raise SystemExit(error.read().decode(errors="replace")) from None
+            print(f"connecting again: {error}", file=sys.stderr)  # it restarts: so says a proxy in front with a 502
         except OSError as error:
             print(f"connecting again: {error}", file=sys.stderr)
         time.sleep(PAUSE_S)

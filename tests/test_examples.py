@@ -13,9 +13,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+import httpx
 import pytest
 
+from examples import page, plain_reader
 from streaming.client import Client
 from streaming.rules.lifecycle import TERMINAL
 from tests.serving import ROOT, serving
@@ -132,9 +135,53 @@ async def test_the_plain_reader_reads_all_and_resumes(place: Place) -> None:
     assert behind == ""
 
 
+class _Restarting(http.server.BaseHTTPRequestHandler):
+    """A proxy whose server is away at first."""
+
+    answers: ClassVar[list[tuple[int, bytes]]] = [
+        (502, b"<h1>Bad Gateway</h1>"),
+        (200, b'data: {"seq":1,"type":"completed"}\n\n'),
+    ]
+
+    def do_GET(self) -> None:
+        status, body = self.answers.pop(0)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_the_plain_reader_waits_for_a_server_behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_reader, "PAUSE_S", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Restarting) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            read = list(plain_reader.events(f"http://127.0.0.1:{proxy.server_port}/", "0"))
+        finally:
+            proxy.shutdown()
+            thread.join()
+
+    assert [event["type"] for event in read] == ["completed"]
+
+
+async def test_the_page_and_the_server_have_one_origin() -> None:
+    transport = httpx.ASGITransport(page.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        shown = await client.get("/watch.html")
+        head = await client.head("/watch.html")
+        other = await client.get("/readyz")
+
+    assert shown.text == (EXAMPLES / "watch.html").read_text()
+    assert (head.status_code, head.text) == (200, "")
+    assert other.json()["code"] == "draining"  # said by the server, which has not started here
+
+
 def test_the_page_listens_to_every_end_of_a_task() -> None:
-    page = (EXAMPLES / "watch.html").read_text()
-    statuses = re.search(r"for \(const status of (\[.*\])\)", page)
+    source = (EXAMPLES / "watch.html").read_text()
+    statuses = re.search(r"for \(const status of (\[.*\])\)", source)
 
     assert statuses is not None
     assert set(json.loads(statuses[1])) == set(TERMINAL)
