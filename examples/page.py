@@ -5,6 +5,7 @@ A page may read only what comes from its own origin. One application that has bo
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ PAGE = Path(__file__).with_name("watch.html").read_bytes()
 HEADERS = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", str(len(PAGE)).encode())]
 
 
-async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
     """The ASGI application: one page, and everything else is the server's."""
     if scope["type"] != "http" or scope["path"] != "/watch.html":
         await server(scope, receive, send)
