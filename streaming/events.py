@@ -7,12 +7,16 @@ Never:  orders events (``rules.log``), frames them for a wire (``rules.sse``), o
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 #: Types that the server itself writes; no handler may emit them. Every status is one of them as well.
 BUILT_IN_TYPES = frozenset({"progress", "log", "cancel_requested", "cancel_ignored", "deadline_warning", "gap"})
+
+#: Levels of nesting in what a handler emits or returns. More could be written here, and not be read somewhere else.
+DEPTH_MAX = 200
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -41,11 +45,12 @@ class Event:
         return json.loads(self.payload)
 
 
-def encode_payload(data: object) -> str:
+def encode_payload(data: object, *, depth_max: int | None = None) -> str:
     """Make JSON text of ``data``.
 
     Args:
         data: anything that RFC 8259 can express.
+        depth_max: levels of nesting, at most; without it, as many as there is room for on the stack just here.
 
     Returns:
         Compact JSON, not escaped to ASCII, without line breaks.
@@ -58,7 +63,31 @@ def encode_payload(data: object) -> str:
     text = _to_json(data)
     if not text.isascii():
         text.encode()  # UnicodeEncodeError, a ValueError, for lone surrogates
+    if depth_max is not None and is_deeper(data, depth_max, brackets=text.count("[") + text.count("{")):
+        raise RecursionError(f"it is nested in more than {depth_max} levels")
     return text
+
+
+def is_deeper(value: object, depth_max: int, *, brackets: int) -> bool:
+    """Whether a JSON value has more than ``depth_max`` levels; looks at one level after the other.
+
+    Args:
+        value: what was encoded or decoded.
+        depth_max: levels of nesting.
+        brackets: how many of them open in its text. Few cannot be nested deeply: most values need no look.
+    """
+    if brackets <= depth_max:
+        return False
+    level = [value]
+    for _ in range(depth_max):
+        level = [child for parent in level for child in _children(parent) if isinstance(child, dict | list | tuple)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def rfc3339(wall_s: float) -> str:

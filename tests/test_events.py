@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -79,6 +80,29 @@ def test_a_value_nested_too_deeply_is_refused_and_does_no_harm() -> None:
 
     with pytest.raises(RecursionError):
         encode_payload(value)
+
+
+def nested(levels: int, wrap: Callable[[Any], Any]) -> Any:
+    value: Any = "[[[["
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda value: [1, value], lambda value: (value,), lambda value: {"a": value, "b": 1}],
+    ids=["list", "tuple", "object"],
+)
+def test_nesting_can_be_limited(wrap: Callable[[Any], Any]) -> None:
+    whole = nested(50, wrap)
+    assert encode_payload(whole, depth_max=50) == encode_payload(whole)
+    with pytest.raises(RecursionError, match="more than 50 levels"):
+        encode_payload(nested(51, wrap), depth_max=50)
+
+
+def test_any_number_of_brackets_beside_each_other_is_not_deep() -> None:
+    assert encode_payload([[], {}] * 50, depth_max=2)
 
 
 @pytest.mark.parametrize(

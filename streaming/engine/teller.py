@@ -19,7 +19,7 @@ from streaming.config import Settings
 from streaming.engine.context import Level
 from streaming.engine.hub import Hub, Log
 from streaming.errors import EventTooLarge, InvalidEvent
-from streaming.events import encode_payload
+from streaming.events import DEPTH_MAX, encode_payload
 from streaming.records import Progress
 from streaming.rules.sse import check_type
 from streaming.rules.stopping import Section
@@ -138,7 +138,7 @@ class LogTeller:
 
     def _payload(self, type: str, data: object) -> str:
         try:
-            payload = encode_payload(data)
+            payload = encode_payload(data, depth_max=DEPTH_MAX)
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidEvent(f"The data of event {type!r} has no JSON form: {error}") from None
         size = len(payload) if payload.isascii() else len(payload.encode())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streaming.errors import StreamingError
-from streaming.events import encode_payload
+from streaming.events import DEPTH_MAX, encode_payload
 from streaming.records import TaskError
 from streaming.rules.lifecycle import Cause, Transition, ending
 
@@ -106,7 +106,7 @@ def _text(value: object) -> str:
 def _as_json(value: object, bytes_max: int) -> tuple[Any, TaskError | None]:
     """The value as it comes back from JSON, or why it cannot be stored."""
     try:
-        text = encode_payload(value)
+        text = encode_payload(value, depth_max=DEPTH_MAX)
         read_back = json.loads(text)
     except Exception as error:  # a result may have methods of its own, which may raise anything
         return None, _error("invalid_result", f"The result has no JSON form: {describe(error)}")

@@ -20,7 +20,7 @@ import asgineer
 
 from streaming.config import Settings
 from streaming.errors import BadJson, BadRequest, BodyTooLarge, UnsupportedMediaType
-from streaming.events import encode_payload
+from streaming.events import encode_payload, is_deeper
 from streaming.web.request import Request
 
 #: Integers beyond 64 bits are read differently by every language.
@@ -171,8 +171,7 @@ def parse(raw: bytes, *, depth_max: int) -> Any:
         _too_deep(depth_max)
     except UnicodeEncodeError:
         raise BadJson("A \\u escape in the body is half of a character (a lone surrogate).") from None
-    # Few brackets cannot be nested deeply: most bodies need no second look.
-    if raw.count(b"[") + raw.count(b"{") > depth_max and _deeper(value, depth_max):
+    if is_deeper(value, depth_max, brackets=raw.count(b"[") + raw.count(b"{")):
         _too_deep(depth_max)
     return value
 
@@ -215,21 +214,6 @@ def _float(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise BadJson(f"The number {text[:24]} is too large.")
     return value
-
-
-def _deeper(value: Any, depth_max: int) -> bool:
-    """Whether ``value`` has more than ``depth_max`` levels; looks at one level after the other."""
-    level = [value]
-    for _ in range(depth_max):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _too_deep(depth_max: int) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from typing import Any
 
@@ -69,7 +70,7 @@ async def test_a_type_that_a_handler_may_not_use_takes_no_place(type: str) -> No
         assert it.teller.tell("tick", {}) == 3
 
 
-@pytest.mark.parametrize("data", [object(), math.nan, "\ud800", {1, 2}])
+@pytest.mark.parametrize("data", [object(), math.nan, "\ud800", {1, 2}, json.loads("[" * 201 + "]" * 201)])
 async def test_data_without_a_json_form_takes_no_place(data: object) -> None:
     async with Desk() as desk:
         it = await told(desk)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.errors import HandlerError, InvalidEvent
-from streaming.events import encode_payload
+from streaming.events import DEPTH_MAX, encode_payload
 from streaming.records import TaskError
 from streaming.rules.lifecycle import Cause, Transition
 from streaming.rules.outcome import CODE_MAX, MESSAGE_MAX, Outcome, describe, error_of, outcome
@@ -118,6 +118,14 @@ def test_a_result_without_a_json_form_is_a_failure_that_says_so(value: object) -
     assert found.error is not None
     assert found.error.code == "invalid_result"
     assert found.result is None
+
+
+@pytest.mark.parametrize(("levels", "code"), [(DEPTH_MAX, None), (DEPTH_MAX + 1, "invalid_result")])
+def test_a_result_may_be_nested_as_deep_as_everybody_can_read_it(levels: int, code: str | None) -> None:
+    value = json.loads("[" * levels + "]" * levels)
+    found = outcome(None, "", returned=value, raised=None, bytes_max=1000)
+
+    assert (found.error and found.error.code) == code
 
 
 def test_a_result_may_have_the_limit_and_not_one_byte_more() -> None:

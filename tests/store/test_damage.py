@@ -14,7 +14,7 @@ import structlog
 
 from streaming.engine.journal import Commit, Journal, RecordQuery
 from streaming.errors import RecordDamaged
-from streaming.events import encode_payload
+from streaming.events import DEPTH_MAX, encode_payload
 from streaming.records import CancelReceipt, Progress, TaskError, TaskStatus
 from streaming.rules.log import gap_event
 from tests.store.samples import at, event, record, start, task_id, ticks, whole_feed, whole_log
@@ -228,13 +228,12 @@ async def test_a_gap_stands_for_an_event_that_cannot_be_read(
     [
         encode_payload("\u2028 \x7f \U0001f600 \\u0000"),
         json.dumps("\ud800"),
-        "[" * 900 + "]" * 900,
-        "[" * 50_000 + "]" * 50_000,
+        "[" * (DEPTH_MAX + 1) + "]" * (DEPTH_MAX + 1),
         "1e999",
         '{"a":1,"a":2}',
         " {} ",
     ],
-    ids=["text", "surrogate", "deep", "deeper than anybody looks", "large number", "twice", "blanks"],
+    ids=["text", "surrogate", "deep", "large number", "twice", "blanks"],
 )
 async def test_what_json_can_carry_is_never_taken_for_damage(sqlite: Journal, payload: str) -> None:
     await sqlite.commit(start(1))

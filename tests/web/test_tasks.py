@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streaming import TaskContext, task
+from streaming.config import Settings
 from streaming.engine.journal import PAGE_BYTES_MAX
+from streaming.events import DEPTH_MAX
+from streaming.store import open_store
 from tests.kit import TestedStore
 from tests.web.live import Live, live, read_answer, read_head
 from tests.web.test_routes import ABSENT, check_problem
@@ -336,6 +340,32 @@ async def test_tasks_are_listed_newest_first_page_by_page_without_a_gap() -> Non
             await here.start("count")  # newer ones do not disturb
         assert seen == started[::-1]
         assert pages == 3
+
+
+@task
+async def nested(levels: int) -> object:
+    """Returns lists in lists."""
+    value: list[object] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+async def test_what_is_nested_as_deep_as_possible_is_read_everywhere_and_nothing_deeper_is_stored(
+    tmp_path: Path,
+) -> None:
+    """What one thread could just write, another that stands deeper in its calls could not: the store would be stuck."""
+    store = open_store(Settings(store_url=f"sqlite:///{tmp_path / 'tasks.db'}"))
+    async with live([nested], journal=store) as here:
+        deep = await here.start("nested", params={"levels": DEPTH_MAX})
+        assert (await here.ended(deep))["status"] == "completed"
+        too_deep = await here.start("nested", params={"levels": 940})
+        assert (await here.ended(too_deep))["error"]["code"] == "invalid_result"
+
+        listed = (await here.http.get("/tasks")).json()["tasks"]
+        assert [each["id"] for each in listed] == [too_deep, deep]
+        end = (await here.all_sse(f"/tasks/{deep}/events"))[-1]
+        assert end.json()["data"]["result"] == listed[1]["result"] == json.loads("[" * DEPTH_MAX + "]" * DEPTH_MAX)
 
 
 async def test_a_page_of_large_tasks_ends_before_its_limit() -> None:
