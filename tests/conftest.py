@@ -1,4 +1,5 @@
-"""Which event loop a test runs on: the ordinary one, or with ``pytest.mark.clock("virtual")`` one that jumps.
+"""Which event loop a test runs on: the ordinary one, or with ``pytest.mark.clock("virtual")`` one that jumps, or with
+``pytest.mark.clock("each")`` one after the other of those that servers run on.
 
 And how patient Hypothesis is.
 """
@@ -9,11 +10,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 from tests.virtual import VirtualLoop
 
-_LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"real": asyncio.new_event_loop, "virtual": VirtualLoop}
+_LOOPS: dict[str, Mapping[str, Callable[[], asyncio.AbstractEventLoop]]] = {
+    "real": {"real": asyncio.new_event_loop},
+    "virtual": {"virtual": VirtualLoop},
+    "each": {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop},
+}
 
 # In a fresh clone the first text that is drawn waits for a table of Unicode: longer than this check allows.
 settings.register_profile("house", suppress_health_check=[HealthCheck.too_slow])
@@ -21,10 +27,10 @@ settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "clock(name): 'virtual' for a loop whose time jumps, 'real' is the default")
+    config.addinivalue_line("markers", "clock(name): 'virtual' is a loop whose time jumps, 'each' also uvloop; 'real'")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     mark = item.get_closest_marker("clock")
     name = "real" if mark is None else mark.args[0]
-    return {name: _LOOPS[name]}
+    return _LOOPS[name]

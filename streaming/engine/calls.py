@@ -1,6 +1,7 @@
 """How a handler is called: on the loop, in a thread, or in a process.
 
 Owns:   the three ways, and what a cancel means in each of them.
+Uses:   engine.processes (the worker processes).
 Never:  decides about the task (``engine.runner``): a call returns, raises, or is cancelled.
 """
 
@@ -8,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import signal
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import anyio
 import anyio.from_thread
-import anyio.to_process
 import anyio.to_thread
 
 from streaming.engine.context import TaskContext, ThreadContext
+from streaming.engine.processes import Processes, WorkerLost
 from streaming.engine.registry import TaskType
 from streaming.engine.stack import where, where_thread
 from streaming.errors import HandlerError, Stopped, TaskEnded
@@ -31,7 +31,7 @@ class Call:
         task_type: which handler, and where it runs.
         context: what it holds.
         threads: limits how many threads run at once.
-        processes: limits how many processes run at once.
+        processes: where handlers run that need a process of their own.
     """
 
     __slots__ = ("_context", "_processes", "_task_type", "_thread", "_threads")
@@ -41,7 +41,7 @@ class Call:
         task_type: TaskType,
         context: TaskContext,
         threads: anyio.CapacityLimiter,
-        processes: anyio.CapacityLimiter,
+        processes: Processes,
     ) -> None:
         self._task_type = task_type
         self._context = context
@@ -97,10 +97,9 @@ class Call:
 
     async def _in_process(self, arguments: dict[str, Any]) -> Any:
         """A cancel kills the process."""
-        function = functools.partial(_apart, self._task_type.handler, arguments)
         try:
-            return await anyio.to_process.run_sync(function, cancellable=True, limiter=self._processes)
-        except anyio.BrokenWorkerProcess as error:
+            return await self._processes.run(self._task_type.handler, arguments)
+        except WorkerLost as error:
             message = "The handler's process ended without a word; maybe it was killed."
             raise HandlerError("handler_process", message) from error
 
@@ -157,22 +156,3 @@ class _Bridge:
 
 def _exit(error: BaseException) -> HandlerError:
     return HandlerError("handler_exit", f"The handler raised {type(error).__name__}.")
-
-
-def _apart(handler: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """What a worker process calls.
-
-    A Ctrl-C in a terminal, and many a service manager, signal every process at once. When a handler stops is for the
-    server to decide, which kills its workers. (A signal that is caught, unlike one that is ignored, is nothing that
-    the handler's own child processes inherit.)
-    """
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, _unmoved)
-    try:
-        return handler(**arguments)
-    except (SystemExit, KeyboardInterrupt) as error:  # it would end the worker, which the next handler is given
-        raise _exit(error) from error
-
-
-def _unmoved(signum: int, frame: object) -> None:
-    pass

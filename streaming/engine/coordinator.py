@@ -24,6 +24,7 @@ from streaming.engine.journal import Journal
 from streaming.engine.lookup import Lookup
 from streaming.engine.once import Once
 from streaming.engine.parameters import refuse_unstorable
+from streaming.engine.processes import Processes
 from streaming.engine.recovery import recover
 from streaming.engine.registry import Registry, TaskType
 from streaming.engine.runner import Runner, Workshop
@@ -78,7 +79,7 @@ class TaskCoordinator(Lookup):
             self._hub,
             settings,
             anyio.CapacityLimiter(settings.max_threads),
-            anyio.CapacityLimiter(settings.max_processes),
+            Processes(settings.max_processes),
         )
         self._group = asyncio.TaskGroup()
         self._queue: deque[Runner] = deque()
@@ -105,6 +106,7 @@ class TaskCoordinator(Lookup):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.shutdown()
+        await self._workshop.processes.close()
         await self._group.__aexit__(kind, error, trace)
 
     # -- starting -------------------------------------------------------------------------------------------------

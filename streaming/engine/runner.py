@@ -25,6 +25,7 @@ from streaming.engine.alarm import Alarm
 from streaming.engine.calls import Call
 from streaming.engine.context import Deadline, TaskContext
 from streaming.engine.hub import Hub, Log
+from streaming.engine.processes import Processes
 from streaming.engine.registry import TaskType
 from streaming.engine.teller import LogTeller
 from streaming.engine.transitions import end, move, requeue
@@ -44,7 +45,7 @@ class Workshop:
     hub: Hub
     settings: Settings
     threads: anyio.CapacityLimiter
-    processes: anyio.CapacityLimiter
+    processes: Processes
 
 
 class Runner:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +15,8 @@ import anyio.to_thread
 import pytest
 
 from streaming import Deadline, HandlerError, Record, TaskContext, TaskCoordinator, ThreadContext, task
-from streaming.engine.calls import Call, _apart
+from streaming.engine.calls import Call
+from streaming.engine.processes import Processes
 from streaming.errors import Stopped
 from streaming.records import CancelOutcome
 from tests.engine.process_handlers import HANDLERS
@@ -305,7 +304,7 @@ async def test_a_thread_whose_turn_comes_in_the_step_of_its_cancel_runs_nothing(
     limiter = anyio.CapacityLimiter(1)
     coordinator, _ = build([without_context])
     context = TaskContext("7", 1, {}, Deadline(lambda: 1.0), cast("Any", None))
-    call = Call(coordinator.registry.get("without_context"), context, limiter, limiter)
+    call = Call(coordinator.registry.get("without_context"), context, limiter, Processes(1))
 
     with pytest.raises(Stopped):
         await anyio.to_thread.run_sync(call._enter_thread, lambda: ran.append("ran"), told)
@@ -430,7 +429,7 @@ async def test_a_killed_process_frees_its_place(tmp_path: Path) -> None:
         first, _ = await coordinator.start("p-forever", {"pid_file": str(file)})
         pid = await pid_in(file)
         waiting, _ = await coordinator.start("p-forever", {"pid_file": str(tmp_path / "never")})
-        await until(lambda: coordinator._workshop.processes.statistics().tasks_waiting == 1)
+        await until(lambda: coordinator._workshop.processes.places.statistics().tasks_waiting == 1)
 
         assert (await coordinator.cancel_task(waiting.id, wait_s=SOON_S)).outcome is CancelOutcome.STOPPED
         assert not (tmp_path / "never").exists()
@@ -468,34 +467,6 @@ async def test_a_process_that_is_cancelled_again_is_still_gone(tmp_path: Path) -
 
     assert {receipt.outcome for receipt in receipts} == {CancelOutcome.STOPPED}
     await until(lambda: not alive(pid))
-
-
-@pytest.fixture
-def _signals() -> Iterator[None]:
-    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for signum, handler in before.items():
-        signal.signal(signum, handler)
-
-
-@pytest.mark.usefixtures("_signals")
-def test_a_worker_is_moved_by_no_signal_but_the_one_that_kills() -> None:
-    """A Ctrl-C reaches every process of a terminal; whether a handler stops is for the server to decide."""
-
-    def signalled() -> str:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)
-        return "unmoved"
-
-    assert _apart(signalled, {}) == "unmoved"
-
-
-@pytest.mark.usefixtures("_signals")
-def test_a_handler_cannot_end_the_worker_that_the_next_one_is_given() -> None:
-    with pytest.raises(HandlerError, match="The handler raised SystemExit") as caught:
-        _apart(sys.exit, {})
-
-    assert caught.value.code == "handler_exit"
 
 
 # -- where -------------------------------------------------------------------------------------------------------------
