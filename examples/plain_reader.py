@@ -32,8 +32,9 @@ def events(url: str, last_event_id: str) -> Iterator[dict[str, Any]]:
                         if event["type"] in TERMINAL:
                             return
         except urllib.error.HTTPError as error:
-            if error.code < 500 and error.code != 429:
-                raise SystemExit(error.read().decode(errors="replace")) from None
+            with error:
+                if error.code < 500 and error.code != 429:
+                    raise SystemExit(error.read().decode(errors="replace")) from None
             print(f"connecting again: {error}", file=sys.stderr)  # it restarts: so says a proxy in front with a 502
         except OSError as error:
             print(f"connecting again: {error}", file=sys.stderr)
@@ -41,6 +42,8 @@ def events(url: str, last_event_id: str) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        raise SystemExit(__doc__)
     server, task_id, *rest = sys.argv[1:]
     for each in events(f"{server}/tasks/{task_id}/events", rest[0] if rest else "0"):
         print(each["seq"], each["type"], json.dumps(each["data"]), flush=True)

@@ -19,4 +19,6 @@ async def main(url: str, prompt: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        raise SystemExit(__doc__)
     asyncio.run(main(*sys.argv[1:3]))
