@@ -545,8 +545,12 @@ def answer(url: str, settings: Mapping[str, str], accept: str) -> tuple[str, byt
     ]
     if proxy := settings.get("proxy"):
         handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
-    with urllib.request.build_opener(*handlers).open(request, timeout=20) as response:
-        return response.headers.get_content_type(), response.read()
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=20) as response:
+            return response.headers.get_content_type(), response.read()
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
 
 
 def split_credentials(url: str) -> tuple[str, str, str]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import signal
 import socket
 import time
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
 import uuid_utils
@@ -211,9 +212,12 @@ def _share_one_heap() -> None:
         mallopt(_M_ARENA_MAX, 1)
 
 
-def _leave(signum: int, frame: FrameType | None) -> NoReturn:
-    """A signal before the server runs, or after it: no task can be lost."""
-    raise SystemExit(0)
+def _leave(signum: int, frame: FrameType | None) -> None:
+    """A signal before the server runs, or after it: no task can be lost.
+
+    An exception could be: whatever is being imported, or collected, may swallow it.
+    """
+    os._exit(0)
 
 
 def listen(settings: Settings) -> socket.socket:

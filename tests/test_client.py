@@ -677,6 +677,23 @@ async def test_a_list_goes_through_its_pages(patience: Patience) -> None:
     ]
 
 
+async def test_a_list_takes_one_word_where_it_takes_several(patience: Patience) -> None:
+    page = said_json({"tasks": [], "next_cursor": None})
+    async with scripted(page) as server, Client(server.url, patience=patience) as client:
+        assert [item async for item in client.list(status="running", type="x")] == []
+
+    assert [asked.target for asked in server.asked] == ["/tasks?status=running&type=x&limit=100"]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), object(), "\ud800"], ids=["nan", "an object", "half a letter"])
+async def test_what_has_no_json_form_is_not_sent(wrong: object, patience: Patience) -> None:
+    async with scripted() as server, Client(server.url, patience=patience) as client:
+        with pytest.raises(errors.InvalidParams, match="has no JSON form"):
+            await client.start("x", {"n": wrong})
+
+    assert server.asked == []
+
+
 async def test_a_list_stops_at_its_limit(patience: Patience) -> None:
     page = said_json({"tasks": [record(id="a").as_json(), record(id="b").as_json()], "next_cursor": "c"})
     last = said_json({"tasks": [record(id="c").as_json()], "next_cursor": "d"})

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -53,6 +54,21 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 def main() -> None:
     """Run the command line of this process."""
     app(prog_name="streaming")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version("streaming"))
+        raise typer.Exit
+
+
+@app.callback()
+def streaming(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Run long tasks, and stream what they do to everyone who watches."""
 
 
 # -- the server --------------------------------------------------------------------------------------------------------
@@ -309,7 +325,7 @@ def _client(url: str) -> Client:
     from streaming.client import Client, Patience
 
     async def pause(seconds: float) -> None:
-        say(f"{url} does not answer as it should; trying again in {seconds:.1f} s")
+        say(f"{url} cannot be reached, or is busy; trying again in {seconds:.1f} s")
         await asyncio.sleep(seconds)
 
     try:

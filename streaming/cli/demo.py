@@ -167,7 +167,7 @@ class Demo:
         tasks = []
         for type, params in wanted:
             tasks.append(await client.start(type, params, tags=["demo"]))
-            print(f"  {tasks[-1].id}  {type:<10}  {params}")
+            print(f"  {tasks[-1].id}  {type:<10}  {json.dumps(params)}")
         return tasks
 
     def _judge(self, checksum: Record, fetch: Record, countdown: Record) -> None:

@@ -6,6 +6,7 @@ Never:  hides a bug: what is no `StreamingError` keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from enum import IntEnum
@@ -28,9 +29,13 @@ class Exit(IntEnum):
     NOT_FOUND = 3
     NOT_ALLOWED = 4
     UNAVAILABLE = 5
+    NO_OUTPUT = 74
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 
+
+#: What a full or broken disk under stdout says.
+_NOT_WRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 #: Exit statuses by error code; a code that is not here is the server's trouble: unavailable.
 _BY_CODE = MappingProxyType(
@@ -83,6 +88,12 @@ class Boundary(TyperGroup):
         except BrokenPipeError:
             discard_output()
             raise typer.Exit(Exit.BROKEN_PIPE) from None
+        except OSError as error:
+            if error.errno not in _NOT_WRITTEN:
+                raise
+            discard_output()
+            say(f"The output cannot be written: {error.strerror}.")
+            raise typer.Exit(Exit.NO_OUTPUT) from error
         return result
 
 

@@ -33,9 +33,15 @@ def say(text: str) -> None:
     print(f"streaming: {printable(text)}", file=sys.stderr, flush=True)
 
 
+#: Join letters and emoji, or keep letters apart: without them Persian and Hindi are misspelt.
+_JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+
+
 def printable(value: object) -> str:
     """One line of text without control characters."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
+    return "".join(
+        letter if letter.isprintable() or letter in _JOINERS else "\N{REPLACEMENT CHARACTER}" for letter in str(value)
+    )
 
 
 def print_document(document: object) -> None:
@@ -93,7 +99,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _print_drawn(headings: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+def _print_drawn(headings: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -103,4 +109,8 @@ def _print_drawn(headings: Sequence[str], lines: Iterable[Sequence[Any]]) -> Non
         column.overflow = "fold"
     for line in lines:
         table.add_row(*map(Text, line))
-    Console().print(table)
+    console = Console()
+    longest = max((len(line[0]) for line in lines), default=0)
+    if longest <= console.width // 2:
+        table.columns[0].min_width = longest  # a name or an id, to be copied
+    console.print(table)

@@ -28,10 +28,19 @@ from streaming.client.answers import (
 )
 from streaming.client.patience import Attempts, Patience
 from streaming.client.watching import CONNECT_S, LogReader, OnGap
-from streaming.errors import NotFound, ServerError, StreamingError, TaskActive, TaskNotFound, TaskTerminal
-from streaming.events import Event
+from streaming.errors import (
+    InvalidParams,
+    NotFound,
+    ServerError,
+    StreamingError,
+    TaskActive,
+    TaskNotFound,
+    TaskTerminal,
+)
+from streaming.events import Event, encode_payload
 from streaming.records import Record
 from streaming.rules.lifecycle import TERMINAL
+from streaming.rules.outcome import describe
 
 #: Seconds that one request waits for a task at most; longer waits are several requests, as proxies like it.
 WAIT_ONCE_S = 30.0
@@ -247,16 +256,16 @@ class Client:
     async def list(
         self,
         *,
-        status: Sequence[str] = (),
-        type: Sequence[str] = (),
+        status: str | Sequence[str] = (),
+        type: str | Sequence[str] = (),
         tag: str | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[Record, None]:
         """Go through the tasks, newest first, page by page.
 
         Args:
-            status: any of these; empty means all.
-            type: any of these; empty means all.
+            status: this one, or any of these; empty means all.
+            type: this one, or any of these; empty means all.
             tag: with this tag.
             limit: stop after so many; None goes through all.
 
@@ -266,7 +275,7 @@ class Client:
         Raises:
             BadFilter: a value is not known to the server.
         """
-        query: dict[str, str] = {"status": ",".join(status), "type": ",".join(type), "tag": tag or ""}
+        query: dict[str, str] = {"status": _listed(status), "type": _listed(type), "tag": tag or ""}
         query = {name: value for name, value in query.items() if value}
         left = limit
         while left is None or left > 0:
@@ -310,13 +319,15 @@ class Client:
         All our requests may be repeated: reading changes nothing, a start has its key, cancel and delete end in the
         same place.
         """
+        content = _body(json)
+        headers = {**(headers or {}), **({} if content is None else {"Content-Type": "application/json"})}
         attempts = Attempts(self._patience, self._patience.retry_s)
         timeout = httpx.Timeout(CONNECT_S, read=ANSWER_S + wait_s)
         while True:
             trouble: StreamingError
             try:
                 response = await self._http.request(
-                    method, path, params=query, json=json, headers=headers, timeout=timeout
+                    method, path, params=query, content=content, headers=headers, timeout=timeout
                 )
             except LOST as error:
                 trouble = unreachable(self._http.base_url, error)
@@ -340,6 +351,22 @@ async def _in_parts(wait_s: float, ask: Callable[[float], Awaitable[Record]]) ->
         left_s -= part_s
         if record.status in TERMINAL or left_s <= 0:
             return record
+
+
+def _listed(words: str | Sequence[str]) -> str:
+    return words if isinstance(words, str) else ",".join(words)
+
+
+def _body(document: object) -> bytes | None:
+    """A request's body.
+
+    Raises:
+        InvalidParams: it has no JSON form.
+    """
+    try:
+        return None if document is None else encode_payload(document).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParams(f"What is to be sent has no JSON form: {describe(error)}.") from error
 
 
 def _path(task_id: str) -> str:

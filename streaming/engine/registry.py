@@ -182,6 +182,8 @@ def _task_type(
     for argument, chosen, possible in (("run_in", run_in, RunIn), ("on_interrupt", on_interrupt, OnInterrupt)):
         if chosen not in get_args(possible):
             raise InvalidTaskType(f"{argument} of {name} is one of {', '.join(get_args(possible))}, not {chosen!r}.")
+    if not inspect.isroutine(handler) and not inspect.isclass(handler):
+        raise InvalidTaskType(f"{name} is no function.")
     if run_in == "loop" and not inspect.iscoroutinefunction(handler):
         raise InvalidTaskType(f"{name} is a plain function: make it 'async def', or say run_in='thread' or 'process'.")
     if run_in != "loop" and inspect.iscoroutinefunction(handler):
@@ -279,6 +281,8 @@ class Registry:
             if isinstance(error, KeyboardInterrupt):
                 raise
             reason = str(error).splitlines()[0] if str(error) else "no message"
+            if module_name.endswith(".py"):
+                reason += f"; a module has no suffix: say {module_name.removesuffix('.py')!r}"
             raise InvalidTaskType(
                 f"Module {module_name!r} cannot be imported: {type(error).__name__}: {reason}"
             ) from error

@@ -103,9 +103,11 @@ class Database:
     def _check_place(self) -> None:
         directory = self._path.parent
         if self._path.is_dir():
-            raise StoreUnavailable(f"{self._path} is a directory: store_url must name a file.")
+            raise StoreUnavailable(f"{self._path} is a directory: name a file in STREAMING_STORE_URL.")
         if not directory.is_dir():
-            raise StoreUnavailable(f"There is no directory {directory}: create it, or choose another store_url.")
+            raise StoreUnavailable(
+                f"There is no directory {directory}: create it, or choose another STREAMING_STORE_URL."
+            )
         if self._path.exists() and not os.access(self._path, os.R_OK | os.W_OK):
             raise StoreUnavailable(f"The database {self._path} is read-only: this user must be able to write it.")
 

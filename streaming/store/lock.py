@@ -57,7 +57,7 @@ class FileLock:
             holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
             raise StoreUnavailable(
                 f"The database is in use by process {holder or 'unknown'}, which holds {self._path}: "
-                "stop that process, or choose another store_url."
+                "stop that process, or choose another STREAMING_STORE_URL."
             ) from None
         except OSError as error:
             raise StoreUnavailable(

@@ -31,7 +31,7 @@ def check_owner(connection: Connection) -> None:
     tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     owner = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
     if tables and owner != APPLICATION_ID:
-        raise StoreUnavailable("it belongs to another program; choose another store_url")
+        raise StoreUnavailable("it belongs to another program; choose another STREAMING_STORE_URL")
 
 
 def upgrade(connection: Connection) -> None:

@@ -49,7 +49,8 @@ class SqliteStore:
     def __init__(self, settings: Settings) -> None:
         name = settings.store_url.removeprefix(_PREFIX)
         if name in ("", ":memory:"):
-            raise StoreUnavailable(f"{settings.store_url} names no file; say memory:// to keep nothing.")
+            named = f"STREAMING_STORE_URL={settings.store_url}"
+            raise StoreUnavailable(f"{named} names no file; say memory:// to keep nothing.")
         self._database = Database(
             Path(name), synchronous=settings.sqlite_synchronous, busy_s=settings.store_wait_s, readers=_READERS + 1
         )

@@ -4,8 +4,8 @@ A shell waits at a pipe of which only this process holds the other end. When thi
 ``kill -9``, the kernel breaks the pipe, and the shell kills the group that it was given. The group is whole then:
 its number is nobody else's, because its first process is reaped only after `Guard.release`.
 
-One gap is left. A program runs before its number is known here, by some milliseconds if the interpreter is busy; a server
-that is killed in them leaves it behind. To close it, programs would have to be started by a process of their own.
+One gap is left. A program runs before its number is known here, by some milliseconds if the interpreter is busy; a
+server that is killed in them leaves it behind. To close it, programs would have to be started by another process.
 
 Owns:   the shell, and what it does.
 Never:  kills a group while the server lives: `tasks.program` does.

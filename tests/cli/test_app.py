@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,6 +49,12 @@ def test_help_names_every_command(streaming: Streaming) -> None:
 
     assert result.exit_code == 0
     assert all(f" {command} " in result.stdout for command in COMMANDS)
+
+
+def test_the_version_is_the_one_that_is_installed(streaming: Streaming) -> None:
+    result = streaming("--version")
+
+    assert (result.exit_code, result.stdout) == (0, f"{version('streaming')}\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -280,6 +288,29 @@ def test_config_prints_all_settings(streaming: Streaming, monkeypatch: pytest.Mo
 
     assert "STREAMING_PORT\t9000\t8000\tPort to listen on" in text.stdout
     assert len(json.loads(document.stdout)) == len(text.stdout.splitlines()) == len(Settings.model_fields)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_under_the_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "streaming.cli", "config"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 74
+    assert ended.stderr == "streaming: The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_timeout_that_is_no_number_is_a_usage_error(number: str, streaming: Streaming, script: Script) -> None:
+    result = streaming("run", "countdown", "--timeout-s", number, url=script().url)
+
+    assert result.exit_code == 2
+    assert "has no JSON form" in result.stderr
 
 
 def test_config_says_what_is_wrong_with_the_environment(streaming: Streaming, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,12 @@ def test_text_from_elsewhere_cannot_move_the_cursor() -> None:
     assert printable("a\x1b[2Jb\nc\x9b\u202e é") == "a�[2Jb�c�� é"
 
 
+def test_what_joins_letters_and_keeps_them_apart_is_part_of_the_text() -> None:
+    words = "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER} می\N{ZERO WIDTH NON-JOINER}خواهم"
+
+    assert printable(words) == words
+
+
 def test_what_is_said_is_not_data(capsys: pytest.CaptureFixture[str]) -> None:
     say("hello\r")
 
@@ -40,6 +46,16 @@ def test_on_a_terminal_a_table_has_headings_and_is_complete(
     assert "id" in out
     assert out.count("x") == 50
     assert "[bold]" in out
+
+
+def test_an_id_can_be_copied_from_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(["id", "what", "when"], [[TASK_ID, "x" * 40, TIME]])
+
+    assert TASK_ID in capsys.readouterr().out
 
 
 def test_a_receipt_is_told_in_one_sentence() -> None:

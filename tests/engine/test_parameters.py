@@ -99,6 +99,10 @@ class Colour(enum.Enum):
     BLUE = 2
 
 
+def coloured(value: object) -> Colour:
+    return Colour(value)
+
+
 class Pair(NamedTuple):
     a: int
     b: str = "b"
@@ -356,7 +360,7 @@ def test_a_deprecated_parameter_warns_nobody_who_runs_it() -> None:
         (Annotated[int, AfterValidator(double)], 5, 5, 10),
         (Annotated[int, AfterValidator(double)], Field(5, validate_default=True), 5, 10),
         (Annotated[list[int], Field(default=[1])], ..., [1], [1]),
-        (Annotated[Colour, PlainValidator(Colour), WithJsonSchema({})], Colour.BLUE, 2, Colour.BLUE),
+        (Annotated[Colour, PlainValidator(coloured), WithJsonSchema({})], Colour.BLUE, 2, Colour.BLUE),
         (Own, Nowhere("here"), "here", Nowhere("here")),
     ],
 )

@@ -291,7 +291,7 @@ def test_an_object_that_can_be_called_is_no_handler() -> None:
     class Work:
         def __call__(self) -> None: ...
 
-    with pytest.raises(InvalidTaskType, match="work cannot be resolved"):
+    with pytest.raises(InvalidTaskType, match="work is no function"):
         task("work", run_in="thread")(Work())
 
 
@@ -441,6 +441,13 @@ def test_ctrl_c_while_importing_ends_the_start(here: Path) -> None:
 def test_a_name_that_is_no_module_is_one_clear_line(here: Path, name: str) -> None:
     with pytest.raises(InvalidTaskType, match="cannot be imported"):
         Registry().load(name)
+
+
+def test_a_file_instead_of_a_module_is_told_how_a_module_is_called(here: Path) -> None:
+    (here / "mine.py").write_text("")
+
+    with pytest.raises(InvalidTaskType, match="a module has no suffix: say 'mine'"):
+        Registry().load("mine.py")
 
 
 def even(value: int) -> int:

@@ -175,11 +175,11 @@ def fill(connection: SqlConnection, *sizes_bytes: int) -> None:
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "x.db"
-    assert refusal(path) == f"There is no directory {path.parent}: create it, or choose another store_url."
+    assert refusal(path) == f"There is no directory {path.parent}: create it, or choose another STREAMING_STORE_URL."
 
 
 def test_a_directory_is_no_database(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path} is a directory: store_url must name a file."
+    assert refusal(tmp_path) == f"{tmp_path} is a directory: name a file in STREAMING_STORE_URL."
 
 
 @pytest.mark.parametrize("content", [b"no database " * 1000, b"short"])
@@ -194,7 +194,7 @@ def test_a_database_of_another_program_is_named_and_left_alone(path: Path) -> No
         other.execute("CREATE TABLE tasks (x)")
     content = path.read_bytes()
 
-    expected = f"The database {path} cannot be used: it belongs to another program; choose another store_url."
+    expected = f"The database {path} cannot be used: it belongs to another program; choose another STREAMING_STORE_URL."
     assert refusal(path) == expected
     assert path.read_bytes() == content
 
