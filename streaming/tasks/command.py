@@ -68,7 +68,7 @@ def command(settings: Settings, *, grace_s: float | None = None, linger_s: float
             finally:
                 status = await finish(program.end())
         finally:
-            await transcript.finish(seconds)
+            await transcript.finish(seconds / 2)  # both together leave some of the time for everything else
         return {"exit_status": _judged(status, name)}
 
     return run

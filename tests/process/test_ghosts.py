@@ -20,7 +20,10 @@ pytestmark = pytest.mark.process
 #: Two processes that ignore TERM; the one below has closed all that it could notice an end by.
 DEAF = "trap '' TERM; (exec >/dev/null 2>&1; while :; do sleep 0.01; done) & echo deaf; while :; do sleep 0.01; done"
 
-COMMANDS = json.dumps({"deaf": shlex.join(["sh", "-c", DEAF])})
+#: It ignores TERM as well, and writes more than anybody takes.
+FLOOD = "trap '' TERM; echo deaf; while :; do echo; done"
+
+COMMANDS = json.dumps({name: shlex.join(["sh", "-c", script]) for name, script in (("deaf", DEAF), ("flood", FLOOD))})
 
 WAYS = [FORKED, "streaming serve", "uvicorn --loop uvloop"]
 
@@ -49,9 +52,9 @@ def below(server: Server) -> set[int]:
     return {child.pid for child in psutil.Process(server.process.pid).children(recursive=True)}
 
 
-async def deaf(server: Server) -> str:
+async def deaf(server: Server, name: str = "deaf") -> str:
     """Start a program that ignores TERM, and wait until it does."""
-    task_id = await server.running("command", name="deaf")
+    task_id = await server.running("command", name=name)
     stream = await server.stream(task_id)
     await stream.until(lambda: b'"line":"deaf"' in stream.body)
     stream.leave()
@@ -79,10 +82,11 @@ async def test_what_a_killed_server_has_started_ends_with_it(way: str, tmp_path:
         await server.stop()
 
 
-async def test_a_program_that_ignores_term_is_ended_within_a_short_grace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["deaf", "flood"])
+async def test_a_program_that_ignores_term_is_ended_within_a_short_grace(name: str, tmp_path: Path) -> None:
     """Its own time to end is not over that of the server, and so the task is told its end, too."""
-    async with running(tmp_path, commands=COMMANDS, grace_s=1) as server:
-        task_id = await deaf(server)
+    async with running(tmp_path, commands=COMMANDS, grace_s=3) as server:
+        task_id = await deaf(server, name)
         stream = await server.stream(task_id)
         started = below(server)
         server.signal(signal.SIGTERM)
