@@ -305,6 +305,18 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
     assert ended.stderr == "streaming: The output cannot be written: No space left on device.\n"
 
 
+def test_trouble_that_is_not_the_outputs_keeps_its_traceback(
+    streaming: Streaming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.cli.settings.describe_settings", broken)
+
+    assert isinstance(streaming("config").exception, PermissionError)
+
+
+def broken() -> None:
+    raise PermissionError
+
+
 @pytest.mark.parametrize("number", ["nan", "inf"])
 def test_a_timeout_that_is_no_number_is_a_usage_error(number: str, streaming: Streaming, script: Script) -> None:
     result = streaming("run", "countdown", "--timeout-s", number, url=script().url)

@@ -719,12 +719,20 @@ async def test_once_nothing_can_be_stored_any_more_the_coordinator_ends_and_hand
 
 async def test_a_handler_that_was_cancelled_together_with_its_runner_cleans_up_undisturbed() -> None:
     """So an event loop ends: it cancels every task once, and waits."""
-    coordinator, _ = built()
     handlers: list[asyncio.Task[Any]] = []
+
+    @task
+    async def cleans() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(2)
+
+    coordinator, _ = build([cleans])
 
     async def embedding_program() -> None:
         async with coordinator:
-            await running(coordinator, "forever")
+            await running(coordinator, "cleans")
             handlers.extend(each for each in asyncio.all_tasks() if each.get_name().startswith("streaming-handler-"))
             await cancel_all()
 
@@ -734,7 +742,7 @@ async def test_a_handler_that_was_cancelled_together_with_its_runner_cleans_up_u
     (handler,) = handlers
     assert handler.cancelled()
     assert handler.cancelling() == 1
-    assert now() == 0
+    assert now() == 2
 
 
 async def test_a_runner_that_is_cancelled_before_its_handler_has_begun_has_nothing_to_take_down() -> None:
