@@ -86,6 +86,8 @@ class Application:
         return len(late)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # uvicorn begins with a request that was queued on its connection in the context of the one before.
+        structlog.contextvars.unbind_contextvars("task_id")
         request = scope[_REQUEST] = Request(scope, receive, send)
         self._requests.add(request)
         try:

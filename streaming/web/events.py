@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import structlog
+
 from streaming.errors import NotAcceptable
 from streaming.rules.sse import envelope, parse_last_event_id
 from streaming.web.negotiation import choose
@@ -46,6 +48,7 @@ async def read_log(site: Site, request: Request, task_id: str) -> Reply | None:
 
 async def watch_new(site: Site, request: Request, task_id: str, headers: dict[str, str]) -> Reply | None:
     """Answer a start with the stream of its task; the caller holds a place for it."""
+    structlog.contextvars.bind_contextvars(task_id=task_id)
     subscription = await site.coordinator.watch(task_id)
     return await stream(request, subscription, FORMS[SSE], site.heartbeat, headers)
 

@@ -11,6 +11,7 @@ Never:  writes to a stream.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -109,7 +110,8 @@ class Heartbeat:
     def _look_later(self) -> None:
         loop = asyncio.get_running_loop()
         self.now = loop.time()
-        self._timer = loop.call_later(self._period_s, self._look)
+        # In a context of its own: it is not to speak for the request that happened to be the first.
+        self._timer = loop.call_later(self._period_s, self._look, context=contextvars.Context())
 
     def _look(self) -> None:
         self._look_later()

@@ -71,7 +71,7 @@ async def respond(site: Site, request: Request) -> Reply | None:
         raise MethodNotAllowed(request.method, possible)
     if task_id is None:
         return await handler(site, request)
-    # For every log line from here on; the server runs each request in a task, hence a context, of its own.
+    # For every log line from here on; the server runs each request in a task, so nobody else gets to see it.
     structlog.contextvars.bind_contextvars(task_id=task_id)
     return await handler(site, request, task_id)
 

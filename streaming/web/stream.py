@@ -11,6 +11,7 @@ Never:  touches the task: a reader that leaves changes nothing.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import NamedTuple
@@ -100,7 +101,17 @@ async def stream(
 class Stream:
     """A response that is being sent; see `stream`."""
 
-    __slots__ = ("_form", "_heartbeat", "_request", "_subscription", "_task", "dropped", "sending", "wrote_at")
+    __slots__ = (
+        "_context",
+        "_form",
+        "_heartbeat",
+        "_request",
+        "_subscription",
+        "_task",
+        "dropped",
+        "sending",
+        "wrote_at",
+    )
 
     def __init__(self, request: Request, subscription: Subscription, form: Form, heartbeat: Heartbeat) -> None:
         self._request = request
@@ -108,6 +119,7 @@ class Stream:
         self._form = form
         self._heartbeat = heartbeat
         self._task = asyncio.current_task()
+        self._context = contextvars.copy_context()
         self.dropped = False
         self.sending = True
         self.wrote_at = 0.0
@@ -175,7 +187,8 @@ class Stream:
 
     def drop(self) -> None:
         """Cut the connection: the reader takes nothing, or the server must stop."""
-        _log.info("a reader is cut off", path=self._request.path, frozen=self.sending)
+        # Whoever calls this is somebody else: the line belongs to this request, and has its task id.
+        self._context.run(_log.info, "a reader is cut off", path=self._request.path, frozen=self.sending)
         self.dropped = True
         self._subscription.close()
         if not abort(self._request.send) and self._task is not None:

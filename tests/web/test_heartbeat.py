@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -116,6 +117,26 @@ def test_the_timer_stops_with_the_last_stream_and_starts_again_with_the_next() -
         heartbeat.discard(third)
 
     on_virtual_time(main)
+
+
+def test_the_timer_knows_nothing_of_the_request_that_has_started_it() -> None:
+    somebody: contextvars.ContextVar[str] = contextvars.ContextVar("somebody", default="nobody")
+    seen = set()
+
+    class Asking(Reader):
+        def nudge(self) -> None:
+            super().nudge()
+            seen.add(somebody.get())
+
+    async def main() -> None:
+        somebody.set("the first")
+        reader = Asking(made())
+        await asyncio.sleep(40)
+        reader.heartbeat.discard(reader)
+
+    on_virtual_time(main)
+
+    assert seen == {"nobody"}
 
 
 def test_all_can_be_cut_at_once() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from streaming.engine.subscription import LogSubscription
 from streaming.rules.sse import KEEPALIVE
@@ -17,7 +18,7 @@ from streaming.web.application import Application
 from streaming.web.heartbeat import LOOKS
 from streaming.web.request import Receive, Scope, Send
 from tests.kit import TestedStore
-from tests.web.live import Live, live, read_chunk, read_head
+from tests.web.live import Live, live, read_answer, read_chunk, read_head
 from tests.web.test_routes import check_problem
 
 
@@ -224,6 +225,55 @@ async def test_the_end_of_the_server_does_not_wait_for_a_frozen_reader() -> None
             await here.coordinator.shutdown(0.01)
             assert await here.app.end(0.05) == 1
             await here.quiet()
+
+
+# -- whose log lines -------------------------------------------------------------------------------------------------
+
+
+#: Log lines with what was bound to their context.
+BOUND = [structlog.contextvars.merge_contextvars]
+
+
+async def test_a_reader_that_is_cut_off_is_named_with_its_own_task() -> None:
+    """One timer looks at all streams: it must not speak for the request that has started it."""
+    async with live(send_timeout_s=0.4, keepalive_s=0.4) as here:
+        small_buffers(here)
+        other, task_id = await here.start(), await here.start()
+        with structlog.testing.capture_logs(processors=BOUND) as lines:
+            async with here.sse(f"/tasks/{other}/events") as events:
+                await anext(events)  # its request has started the timer
+                with here.frozen(f"/tasks/{task_id}/events"), here.frozen("/events"):
+                    await here.until(lambda: here.readers == 3)
+                    await flood(here, task_id, 1000)
+                    await here.until(lambda: here.app.heartbeat.open == 1)
+        cut = {line["path"]: line.get("task_id") for line in lines if line["event"] == "a reader is cut off"}
+        assert cut == {f"/tasks/{task_id}/events": task_id, "/events": None}
+
+
+async def test_a_start_that_is_watched_is_named_with_the_task_that_it_has_started() -> None:
+    async with live() as here:
+        with structlog.testing.capture_logs(processors=BOUND) as lines:
+            watched = {"json": {"type": "sleeper"}, "headers": {"accept": "text/event-stream"}}
+            async with here.sse("/tasks", "POST", **watched) as events:
+                started = await anext(events)
+                assert here.app.heartbeat.abort_all() == 1
+                with contextlib.suppress(httpx.TransportError):
+                    await anext(events, None)
+        cut = [line["task_id"] for line in lines if line["event"] == "a reader is cut off"]
+        assert cut == [started.json()["task_id"]]
+
+
+async def test_a_request_behind_another_one_on_its_connection_is_not_named_with_that_one_s_task() -> None:
+    """uvicorn begins with it where the one before has ended: in that one's context."""
+    async with live() as here, here.raw() as (reader, writer):
+        task_id = await here.start()
+        with structlog.testing.capture_logs(processors=BOUND) as lines:
+            paths = [f"/tasks/{task_id}?wait_s=10", "/types"]
+            writer.write(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
+            here.puppet.finish(task_id)
+            assert [(await read_answer(reader)).status for _ in paths] == [200, 200]
+        requests = [(line["path"], line.get("task_id")) for line in lines if line["event"] == "request"]
+        assert requests == [(f"/tasks/{task_id}", task_id), ("/types", None)]
 
 
 # -- leaving ---------------------------------------------------------------------------------------------------------
