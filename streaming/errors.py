@@ -127,6 +127,12 @@ class UnsupportedMediaType(StreamingError):
     code = "unsupported_media_type"
 
 
+class UpgradeRequired(StreamingError):
+    """A stream needs a newer version of HTTP than the request has."""
+
+    code = "upgrade_required"
+
+
 class InvalidParams(StreamingError):
     """Fields of the request are wrong; ``errors`` names each of them."""
 

@@ -27,6 +27,7 @@ CONTRACT = {
     "task_active",
     "body_too_large",
     "unsupported_media_type",
+    "upgrade_required",
     "invalid_params",
     "unknown_type",
     "idempotency_mismatch",

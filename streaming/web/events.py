@@ -7,10 +7,11 @@ Never:  sends events (``web.stream``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import structlog
 
-from streaming.errors import NotAcceptable
+from streaming.errors import NotAcceptable, UpgradeRequired
 from streaming.rules.sse import envelope, parse_last_event_id
 from streaming.web.negotiation import choose
 from streaming.web.query import Query
@@ -20,6 +21,10 @@ from streaming.web.site import Site
 from streaming.web.stream import FORMS, stream
 
 PAGE_DEFAULT = 200
+
+#: Versions of HTTP whose clients do not know chunks (RFC 9112, 6.1). uvicorn sends them all the same; and an answer
+#: that ends with its connection does not tell a whole stream from a broken one.
+_CHUNKLESS = frozenset({"0.9", "1.0"})
 
 
 def accepted(request: Request, offers: Sequence[str]) -> str:
@@ -34,6 +39,20 @@ def accepted(request: Request, offers: Sequence[str]) -> str:
     return chosen
 
 
+def place(site: Site, request: Request) -> AbstractContextManager[None]:
+    """A place for the stream that answers a request; see `Heartbeat.place`.
+
+    Raises:
+        UpgradeRequired: the client could not read it.
+    """
+    if request.http_version in _CHUNKLESS:
+        raise UpgradeRequired(
+            f"A stream needs HTTP/1.1, and this request is HTTP/{request.http_version}. "
+            "If a proxy has made it, let it speak HTTP/1.1 (nginx: proxy_http_version 1.1)."
+        )
+    return site.heartbeat.place()
+
+
 async def read_log(site: Site, request: Request, task_id: str) -> Reply | None:
     """``GET /tasks/{id}/events``: a task's log, as a stream or as one page."""
     form = accepted(request, (SSE, NDJSON, JSON))
@@ -41,7 +60,7 @@ async def read_log(site: Site, request: Request, task_id: str) -> Reply | None:
         return await _page(site, request, task_id)
     query = Query(request.query_string, ("last_event_id", "tail"))
     after, tail = _beginning(request, query)
-    with site.heartbeat.place():
+    with place(site, request):
         subscription = await site.coordinator.watch(task_id, after=after, tail=tail)
         return await stream(request, subscription, FORMS[form], site.heartbeat, {"vary": "accept"})
 
@@ -59,7 +78,7 @@ async def follow_feed(site: Site, request: Request) -> Reply | None:
     query = Query(request.query_string, ("type", "task_type", "tag", "last_event_id", "tail"))
     after, tail = _beginning(request, query)
     types, task_types, tag = query.words("type"), query.words("task_type"), query.word("tag")
-    with site.heartbeat.place():
+    with place(site, request):
         subscription = await site.coordinator.follow(
             after=after, tail=tail, types=types, task_types=task_types, tag=tag
         )

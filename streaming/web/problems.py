@@ -38,6 +38,7 @@ TITLES: Mapping[int, str] = MappingProxyType(
         413: "Content Too Large",
         415: "Unsupported Media Type",
         422: "Unprocessable Content",
+        426: "Upgrade Required",
         429: "Too Many Requests",
         500: "Internal Server Error",
         503: "Service Unavailable",
@@ -59,6 +60,7 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.NotAcceptable: 406,
         errors.BodyTooLarge: 413,
         errors.UnsupportedMediaType: 415,
+        errors.UpgradeRequired: 426,
         errors.InvalidParams: 422,
         errors.UnknownType: 422,
         errors.IdempotencyMismatch: 422,
@@ -151,4 +153,6 @@ def _headers(error: errors.StreamingError) -> dict[str, str]:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, errors.MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
+    if isinstance(error, errors.UpgradeRequired):
+        headers.update({"upgrade": "HTTP/1.1", "connection": "upgrade"})
     return headers

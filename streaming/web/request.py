@@ -40,6 +40,7 @@ class Request:
         path: undecoded, for log lines.
         segments: the decoded parts between the slashes of the path; a slash inside a part was percent-encoded.
         query_string: undecoded.
+        http_version: "1.1", say.
         server: (host, port) the client has connected to; (path, None) for a unix socket; None if nobody knows.
         channel: asgineer's request; set before the routes see the request.
         receive: ASGI.
@@ -51,6 +52,7 @@ class Request:
         "_headers",
         "body_refused",
         "channel",
+        "http_version",
         "method",
         "path",
         "query_string",
@@ -65,6 +67,7 @@ class Request:
         self.path = _path(scope)
         self.segments = tuple(unquote(part) for part in self.path.split("/")[1:])
         self.query_string: bytes = scope.get("query_string", b"")
+        self.http_version: str = scope.get("http_version", "1.1")
         self.server: tuple[str, int | None] | None = scope.get("server")
         self.channel: Channel
         self.receive = receive

@@ -13,7 +13,7 @@ from streaming.errors import BadFilter, BadRequest
 from streaming.records import Record, TaskStatus
 from streaming.rules.lifecycle import TERMINAL
 from streaming.web.body import needed, read_object
-from streaming.web.events import accepted, watch_new
+from streaming.web.events import accepted, place, watch_new
 from streaming.web.fields import CancelFields, StartFields, fingerprint, read_fields
 from streaming.web.paging import read_cursor, write_cursor
 from streaming.web.presence import while_present
@@ -37,7 +37,7 @@ async def start_task(site: Site, request: Request) -> Reply | None:
         record, created = await _start(site, body, key)
         headers = {"location": _location(record), "vary": "accept"}
         return json_reply(201 if created else 200, record.as_json(), headers=headers)
-    with site.heartbeat.place():
+    with place(site, request):
         record, _ = await _start(site, body, key)
         return await watch_new(site, request, record.id, {"location": _location(record), "vary": "accept"})
 

@@ -348,3 +348,56 @@ async def test_a_feed_that_cannot_be_is_refused(params: dict[str, str], code: st
         await here.counted()
         check_problem(await here.http.get("/events", params=params), 400, code)
         await here.quiet()
+
+
+# -- readers of before chunks ------------------------------------------------------------------------------------------
+
+
+OLD = ["1.0", "0.9"]
+
+
+@pytest.mark.parametrize("version", OLD)
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        (f"/tasks/{'0' * 31}1/events", "text/event-stream"),
+        (f"/tasks/{'0' * 31}1/events", "application/x-ndjson"),
+        ("/events", "text/event-stream"),
+    ],
+)
+async def test_a_stream_is_refused_where_chunks_are_not_known(version: str, path: str, accept: str) -> None:
+    """uvicorn would send chunks all the same: their lengths would stand among the events."""
+    async with live() as here:
+        await here.counted()
+        answer = await here.exchange(f"GET {path} HTTP/{version}\r\nAccept: {accept}\r\n\r\n".encode())
+
+        problem = check_problem(answer, 426, "upgrade_required")
+        assert "proxy_http_version 1.1" in problem["detail"]
+        assert answer.headers["upgrade"] == "http/1.1"
+        assert "transfer-encoding" not in answer.headers
+        assert here.app.heartbeat.open == 0
+
+
+async def test_a_start_that_cannot_be_watched_is_not_made() -> None:
+    body = b'{"type":"count"}'
+    head = "POST /tasks HTTP/1.0\r\nContent-Type: application/json\r\nAccept: {}\r\nContent-Length: {}\r\n\r\n"
+    async with live() as here:
+        refused = await here.exchange(head.format("text/event-stream", len(body)).encode() + body)
+        check_problem(refused, 426, "upgrade_required")
+        assert (await here.http.get("/tasks")).json()["tasks"] == []
+
+        started = await here.exchange(head.format("application/json", len(body)).encode() + body)
+        assert started.status == 201
+
+
+@pytest.mark.parametrize("version", OLD)
+async def test_what_has_a_length_is_answered_in_every_version(version: str) -> None:
+    async with live() as here:
+        task_id = await here.counted()
+        for path in ("/healthz", "/tasks", f"/tasks/{task_id}", f"/tasks/{task_id}/events"):
+            answer = await here.exchange(f"GET {path} HTTP/{version}\r\nAccept: application/json\r\n\r\n".encode())
+
+            assert answer.status == 200
+            assert answer.json()
+            assert answer.headers["connection"] == "close"
+            assert "transfer-encoding" not in answer.headers

@@ -23,6 +23,7 @@ CONTRACT = {
     413: {"body_too_large"},
     415: {"unsupported_media_type"},
     422: {"invalid_params", "unknown_type", "idempotency_mismatch"},
+    426: {"upgrade_required"},
     429: {"too_many_tasks", "too_many_streams"},
     500: {"record_damaged"},
     503: {"draining", "store_unavailable"},
@@ -88,6 +89,12 @@ def test_what_passes_says_when_to_come_back(cls: Any) -> None:
 
 def test_a_wrong_method_names_the_right_ones() -> None:
     assert problem(errors.MethodNotAllowed("PUT", ["GET", "HEAD"])).headers["allow"] == "GET, HEAD"
+
+
+def test_an_upgrade_that_is_required_is_named_as_rfc_9110_says() -> None:
+    headers = problem(errors.UpgradeRequired("Newer.")).headers
+
+    assert (headers["upgrade"], headers["connection"]) == ("HTTP/1.1", "upgrade")
 
 
 def test_a_class_of_somebody_else_counts_as_its_nearest_known_parent() -> None:
