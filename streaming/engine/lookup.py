@@ -59,6 +59,9 @@ class Lookup:
     async def get(self, task_id: str) -> Record:
         """The record of a task, as it was committed.
 
+        Args:
+            task_id: the task.
+
         Raises:
             TaskNotFound: there is none.
             RecordDamaged: somebody else has written to it in the store; so does everything else that needs it.
@@ -74,6 +77,9 @@ class Lookup:
 
     async def list(self, query: RecordQuery) -> RecordPage:
         """One page of records, newest first.
+
+        Args:
+            query: which.
 
         Raises:
             StoreUnavailable: the store cannot be read.
@@ -110,6 +116,9 @@ class Lookup:
 
     async def result(self, task_id: str) -> Any:
         """Wait for the end of a task, however long, and return its result.
+
+        Args:
+            task_id: the task.
 
         Raises:
             TaskFailed: the handler raised.
@@ -166,7 +175,15 @@ class Lookup:
         return self._hub.follow(cursor, FeedFilter(types, task_types, tag))
 
     async def history(self, task_id: str, *, after: int, limit: int) -> Sequence[Event]:
-        """One page of a task's log.
+        """One page of a task's log, as its stream would say it.
+
+        Args:
+            task_id: the task.
+            after: the cursor: the seq of the last event of the page before, 0 for the first page.
+            limit: events on the page, at most; a gap counts as one.
+
+        Returns:
+            The committed events behind the cursor; none at the head. A page that the store ends early has fewer.
 
         Raises:
             TaskNotFound: there is none.
@@ -175,11 +192,11 @@ class Lookup:
         """
         window = (await self._log_of(task_id)).window
         window.after(after)  # refuses a cursor that is no position
-        upto = min(window.committed, after + limit)
+        upto = window.committed
         if upto == after:
             return []
         events = await self._journal.events_after(task_id, after, last_seq=upto, limit=limit)
-        return with_gap(events, task_id=task_id, after=after, upto=upto, time=self._hub.now())
+        return with_gap(events, task_id=task_id, after=after, upto=upto, time=self._hub.now())[:limit]
 
     async def _log_of(self, task_id: str) -> Log:
         """The log of a live task, or one that stands for what the store has."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
-from streaming import TaskContext, task
+from streaming import TaskContext, TaskCoordinator, task
 from streaming.engine.journal import RecordQuery
 from streaming.errors import (
     BadCursor,
@@ -19,6 +19,7 @@ from streaming.errors import (
     TaskTimedOut,
     TaskUnsuccessful,
 )
+from streaming.events import Event
 from streaming.records import TaskStatus
 from tests.engine.hubs import seqs, to_end
 from tests.kit import build, collect, events_of, types
@@ -364,15 +365,70 @@ async def test_history_of_a_live_task_shows_only_what_is_committed() -> None:
         store.release()
 
 
-async def test_history_that_retention_has_removed_is_one_gap() -> None:
+async def pages(coordinator: TaskCoordinator, task_id: str, limit: int) -> list[list[Event]]:
+    """The whole history, page by page; a client goes on behind the last event of a page."""
+    found: list[list[Event]] = []
+    after = 0
+    while page := list(await coordinator.history(task_id, after=after, limit=limit)):
+        found.append(page)
+        after = page[-1].seq
+    return found
+
+
+def told(events: Iterable[Event]) -> list[tuple[int, str, Any]]:
+    """Everything about events but their time: a gap is as old as the question."""
+    return [(event.seq, event.type, event.data) for event in events]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 9, 10, 11, 12, 43, 44, 53, 200])
+@pytest.mark.parametrize("fits", [1, 4, 1000])
+async def test_the_pages_of_a_cut_log_put_together_are_what_its_stream_says(
+    limit: int, fits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator, store = build(HANDLERS, memory_events_max=10)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 50, "pause_s": 0.0})
+        await coordinator.wait(record.id, 100)
+        await asyncio.sleep(1)
+        streamed = await events_of(coordinator, record.id)
+        original = store.events_after
+
+        async def full_early(*args: Any, **kwargs: Any) -> list[Event]:
+            return list(await original(*args, **kwargs))[:fits]  # the page has as many bytes as it may have
+
+        monkeypatch.setattr(store, "events_after", full_early)
+
+        found = await pages(coordinator, record.id, limit)
+
+    assert told(streamed)[0] == (43, "gap", {"from": 1, "to": 43, "reason": "retention"})
+    assert told(event for page in found for event in page) == told(streamed)
+    assert all(len(page) <= limit for page in found)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 200])
+async def test_the_pages_of_a_log_of_which_nothing_is_left_are_one_gap(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator, store = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 10})
+        await coordinator.wait(record.id, 100)
+
+        async def nothing(*_: Any, **__: Any) -> list[Event]:
+            return []
+
+        monkeypatch.setattr(store, "events_after", nothing)
+        found = await pages(coordinator, record.id, limit)
+
+    assert [told(page) for page in found] == [[(13, "gap", {"from": 1, "to": 13, "reason": "deleted"})]]
+
+
+async def test_a_page_that_begins_inside_what_retention_has_removed_begins_with_the_rest_of_the_gap() -> None:
     coordinator, _ = build(HANDLERS, memory_events_max=3)
     async with coordinator:
         record, _ = await coordinator.start("ticks", {"n": 10})
         await coordinator.wait(record.id, 100)
-        found = await coordinator.history(record.id, after=2, limit=100)
-        page = await coordinator.history(record.id, after=2, limit=4)
+        found = await coordinator.history(record.id, after=2, limit=3)
 
-    assert found[0].data["from"] == 3
-    assert found[0].data["to"] == 10
-    assert [event.seq for event in found] == [10, 11, 12, 13]
-    assert [(event.type, event.data["from"], event.data["to"]) for event in page] == [("gap", 3, 6)]
+    assert [event.seq for event in found] == [10, 11, 12]
+    assert found[0].data == {"from": 3, "to": 10, "reason": "retention"}
