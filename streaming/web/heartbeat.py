@@ -56,8 +56,9 @@ class Heartbeat:
         self.now = 0.0
         self._streams_max = streams_max
         self._period_s = min(keepalive_s, send_timeout_s) / LOOKS
-        # A write may be up to one period younger than noted, and a look up to one period late.
+        # The next look is one period away, and may be as late as another one.
         self._silent_s = keepalive_s - 2 * self._period_s
+        # A write may be up to one period younger than noted.
         self._frozen_s = send_timeout_s + self._period_s
         self._places = 0
         self._streams: dict[Beating, None] = {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine
+import itertools
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from streaming.errors import TooManyStreams
-from streaming.web.heartbeat import Heartbeat
+from streaming.web.heartbeat import LOOKS, Heartbeat
 from tests.virtual import VirtualLoop
 
 
@@ -57,6 +60,50 @@ def test_a_silent_stream_is_nudged_well_within_its_time_and_never_much_too_early
         reader.heartbeat.discard(reader)
 
     on_virtual_time(main)
+
+
+class LateLoop(VirtualLoop):
+    """Each timer is late, as those of a busy loop are: by the next of ``late_s``."""
+
+    def __init__(self, late_s: Iterable[float]) -> None:
+        super().__init__()
+        self._late_s = iter(late_s)
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_later(delay + next(self._late_s), callback, *args, context=context)
+
+
+parts = st.floats(0, 1)
+
+
+@given(offset=parts, late=st.lists(parts, min_size=12, max_size=12), send_timeout_s=st.sampled_from([1.0, 15.0, 60.0]))
+@example(offset=0.0, late=[0.0] * 12, send_timeout_s=60.0)
+@example(offset=0.0, late=[0.01] * 12, send_timeout_s=60.0)  # the smallest delay would be too much
+@example(offset=0.0, late=[0.9, *[0.0] * 4, *[1.0] * 7], send_timeout_s=60.0)  # just not silent enough, then late
+def test_no_stream_is_silent_for_longer_than_promised_even_if_every_look_is_late(
+    offset: float, late: list[float], send_timeout_s: float
+) -> None:
+    """By up to one period; and wherever in its period the last write was."""
+    period_s = min(15.0, send_timeout_s) / LOOKS
+
+    async def main() -> None:
+        loop, nudged = asyncio.get_running_loop(), asyncio.Event()
+
+        class Waiting(Reader):
+            def nudge(self) -> None:
+                super().nudge()
+                nudged.set()
+
+        reader = Waiting(made(keepalive_s=15.0, send_timeout_s=send_timeout_s))
+        loop.call_at(offset * period_s, reader.write)
+        await nudged.wait()
+        assert reader.nudged_at[0] - offset * period_s <= 15.0 + 1e-9  # of rounding
+        reader.heartbeat.discard(reader)
+
+    with asyncio.Runner(loop_factory=lambda: LateLoop(part * period_s for part in itertools.cycle(late))) as runner:
+        runner.run(main())
 
 
 @pytest.mark.parametrize("pause_s", [0.5, 1.9, 7.0])
