@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import itertools
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVarTuple
 
 import pytest
 from hypothesis import example, given
@@ -62,6 +62,9 @@ def test_a_silent_stream_is_nudged_well_within_its_time_and_never_much_too_early
     on_virtual_time(main)
 
 
+Args = TypeVarTuple("Args")
+
+
 class LateLoop(VirtualLoop):
     """Each timer is late, as those of a busy loop are: by the next of ``late_s``."""
 
@@ -70,7 +73,11 @@ class LateLoop(VirtualLoop):
         self._late_s = iter(late_s)
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self,
+        delay: float,
+        callback: Callable[[*Args], object],
+        *args: *Args,
+        context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         return super().call_later(delay + next(self._late_s), callback, *args, context=context)
 
