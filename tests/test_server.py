@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import itertools
+import json
 import os
 import queue
 import signal
@@ -27,9 +28,11 @@ from streaming.config import Settings
 from streaming.engine.journal import RecordQuery
 from streaming.errors import InvalidSettings, InvalidTaskType, StoreUnavailable
 from streaming.exit import HELD_UP_S
-from streaming.server import SEND_BUFFER_BYTES, Server, listen, load_registry, run
+from streaming.server import KEEP_ALIVE_S, SEND_BUFFER_BYTES, Server, listen, load_registry, run
 from streaming.store.memory import MemoryStore
+from streaming.web.protocol import ProblemProtocol
 from tests.host import SOON_S, Host, end_watchdogs, hosting, logging_as_it_was
+from tests.real_server import RealServer
 
 FAILED = {"type": "lifespan.startup.failed"}
 COMPLETE = {"type": "lifespan.startup.complete"}
@@ -414,6 +417,50 @@ def test_run_serves_until_a_signal_and_returns_0(as_it_was: list[int], monkeypat
 
     assert (status, answers) == (0, [200])
     assert as_it_was in ([], [0])
+
+
+def test_run_asks_uvicorn_for_what_the_documentation_says(
+    as_it_was: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs: list[uvicorn.Config] = []
+
+    class Noting:
+        def __init__(self, config: uvicorn.Config) -> None:
+            configs.append(config)
+
+        def run(self, sockets: list[socket.socket]) -> None:
+            assert len(sockets) == 1
+
+    monkeypatch.setattr(uvicorn, "Server", Noting)
+
+    assert run(in_memory(port=0)) == 0
+    (config,) = configs
+    assert isinstance(config.app, Server)
+    assert config.http is ProblemProtocol
+    assert (config.ws, config.lifespan, config.workers) == ("none", "on", 1)
+    assert not config.proxy_headers, "a header must not say who calls"
+    assert not config.server_header, "nobody needs to know what is inside"
+    assert config.timeout_keep_alive == KEEP_ALIVE_S > 75, "longer than a proxy keeps its connections"
+    assert (config.log_config, config.access_log) == (None, False)
+
+
+def test_a_real_server_answers_what_is_no_http_with_a_problem(tmp_path: Path) -> None:
+    server = RealServer(tmp_path)
+    server.start()
+    try:
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=SOON_S) as connection:
+            connection.sendall(b"FROBNICATE / HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        healthy = httpx.get(f"{server.url}/healthz", timeout=SOON_S, trust_env=False)
+    finally:
+        status = server.end()
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n")
+    assert (json.loads(body)["status"], json.loads(body)["code"]) == (400, "bad_request")
+    assert "server" not in healthy.headers
+    assert status == 0
 
 
 def test_run_raises_why_it_could_not_start(as_it_was: list[int]) -> None:
