@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from typing import Any
 
 import pytest
 
 from streaming.engine.hub import Log
 from streaming.errors import BadCursor, StoreUnavailable, TaskEnded
-from streaming.records import IdempotencyKey, TaskStatus
+from streaming.records import IdempotencyKey, Progress, TaskStatus
 from streaming.rules.feed import FeedFilter
 from streaming.rules.log import Reading
 from tests.engine.hubs import Desk, seqs, to_end
@@ -206,6 +207,22 @@ async def test_a_handler_waits_at_the_limit_of_bytes() -> None:
         desk.store.release()
 
 
+@pytest.mark.parametrize("limit", ["backlog_bytes_max", "backlog_total_bytes_max"])
+async def test_many_tiny_events_are_bounded_by_bytes_too(limit: str) -> None:
+    """An event takes more memory than its data has: a backlog of empty ones is not free."""
+    bounds: dict[str, Any] = {"backlog_events_max": 100_000, limit: 10_000}
+    async with Desk(**bounds) as desk:
+        log = await desk.log()
+        desk.store.hold()
+        written = 0
+        while not desk.hub.full(log) and written < 1_000:
+            desk.hub.append(log, "tick", "{}")
+            written += 1
+
+        assert written == 39, "258 bytes each"
+        desk.store.release()
+
+
 async def test_one_handler_that_waits_lets_the_others_write() -> None:
     async with Desk(backlog_events_max=1) as desk:
         busy, idle = await desk.log("a"), await desk.log("b")
@@ -354,6 +371,19 @@ async def test_events_of_a_lost_task_are_neither_shown_nor_counted_for_ever() ->
 
         assert log.window.committed == 2
         assert desk.hub._backlog_bytes == 0
+
+
+async def test_what_was_to_become_of_a_lost_task_is_not_shown() -> None:
+    """Its record was left out of the commit: a look at it must not find what is stored nowhere."""
+    async with Desk() as desk:
+        log, other = await desk.log("a"), await desk.log("b")
+        await desk.end_elsewhere("a")
+        for each in (log, other):
+            desk.hub.append_with(each, "progress", {}, desk.hub.now(), progress=Progress(40.0))
+        await desk.hub.committed()
+
+        assert (log.lost, log.snapshot().progress) == (True, None)
+        assert (other.lost, other.snapshot().progress) == (False, Progress(40.0))
 
 
 async def test_nothing_can_be_written_to_a_lost_task() -> None:

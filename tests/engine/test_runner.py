@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
-from streaming import Record, TaskContext, task
+from streaming import Record, TaskContext, ThreadContext, task
 from streaming.engine import runner as runner_module
 from streaming.engine.journal import Commit
 from streaming.errors import HandlerError, StoreUnavailable, TaskNotFound, TaskTerminal
@@ -36,6 +39,59 @@ def only_end(events: list[Event]) -> str:
     assert len(ends) == 1
     assert events[-1].type == ends[0]
     return ends[0]
+
+
+# -- log lines ---------------------------------------------------------------------------------------------------------
+
+
+class Bound(logging.Handler):
+    """Collects each line of standard logging, and what is bound to the context that it comes from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append((record.getMessage(), structlog.contextvars.get_contextvars().get("task_id")))
+
+
+def say(name: str) -> None:
+    structlog.get_logger("theirs").warning(f"{name} by structlog")
+    logging.getLogger("tests.theirs").warning("%s by logging", name)
+
+
+@task
+async def speaks() -> None:
+    say("loop")
+    await asyncio.sleep(0)
+    await asyncio.create_task(asyncio.to_thread(say, "child of loop"))
+
+
+@task(run_in="thread")
+def speaks_in_a_thread(ctx: ThreadContext) -> None:
+    say("thread")
+    ctx.progress(50)
+    say("thread again")
+
+
+@pytest.mark.clock("real")
+@pytest.mark.parametrize(
+    ("type", "said"), [("speaks", ["loop", "child of loop"]), ("speaks_in_a_thread", ["thread", "thread again"])]
+)
+async def test_the_log_lines_of_a_handler_carry_the_id_of_its_task(type: str, said: list[str]) -> None:
+    bound = Bound()
+    logging.getLogger("tests.theirs").addHandler(bound)
+    coordinator, _ = build([speaks, speaks_in_a_thread])
+    try:
+        with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+            async with coordinator:
+                ids = [(await run(coordinator, type))[0].id for _ in range(2)]
+    finally:
+        logging.getLogger("tests.theirs").removeHandler(bound)
+
+    ours = [(line["event"], line.get("task_id")) for line in lines if line["event"].endswith("by structlog")]
+    assert ours == [(f"{name} by structlog", task_id) for task_id in ids for name in said]
+    assert bound.lines == [(f"{name} by logging", task_id) for task_id in ids for name in said]
 
 
 # -- protected sections ------------------------------------------------------------------------------------------------
@@ -221,6 +277,21 @@ async def test_a_timeout_that_is_ignored_has_no_receipt_to_change() -> None:
 
     assert [event.data["cause"] for event in events if event.type == "cancel_ignored"] == ["timeout"]
     assert (record.status, record.cancel) == ("timed_out", None)
+
+
+async def test_a_cancel_was_delivered_when_it_arrived_first_however_often_it_is_repeated() -> None:
+    coordinator, _ = build([deaf], cancel_grace_s=5)
+    async with coordinator:
+        task_id = await running(coordinator, "deaf", for_s=100.0)
+        await asyncio.sleep(3)
+        first = await coordinator.cancel_task(task_id)
+        await asyncio.sleep(50)
+        assert receipt_of(await coordinator.get(task_id)).outcome is CancelOutcome.IGNORED, "it was repeated"
+        insisted = await coordinator.cancel_task(task_id)
+        record, _ = await ended(coordinator, task_id)
+
+    assert first.delivered_at is not None
+    assert insisted.delivered_at == receipt_of(record).delivered_at == first.delivered_at
 
 
 @task
@@ -424,6 +495,33 @@ async def test_nor_can_it_after_its_task_went_back_to_the_queue() -> None:
     assert LATE in ([], ["TaskEnded"])
 
 
+@task(on_interrupt="restart")
+async def declines_once(ctx: TaskContext) -> None:
+    if ctx.attempt == 1:
+        await declines(ctx, 1000.0)
+    await forever()
+
+
+async def test_a_cancel_that_one_attempt_has_declined_does_not_keep_the_next_one_from_being_cancelled() -> None:
+    coordinator, store = build([declines_once], cancel_grace_s=5)
+    async with coordinator:
+        task_id = await running(coordinator, "declines_once")
+        await coordinator.cancel_task(task_id, by="ann")
+        await asyncio.sleep(6)
+        assert receipt_of(await coordinator.get(task_id)).declined
+        await coordinator.shutdown(1)
+    again, _ = build([declines_once], store, cancel_grace_s=5)
+    async with again, asyncio.timeout(60):
+        await asyncio.sleep(1)
+        record = await again.get(task_id)
+        assert (record.status, record.attempt, record.cancel) == ("running", 2, None)
+        receipt = await again.cancel_task(task_id, by="bob", wait_s=10)
+        record = await again.get(task_id)
+
+    assert (receipt.by, receipt.outcome) == ("bob", CancelOutcome.STOPPED)
+    assert record.status == "cancelled"
+
+
 # -- before the handler ------------------------------------------------------------------------------------------------
 
 
@@ -612,6 +710,27 @@ async def test_a_task_whose_handler_never_began_is_not_said_to_have_stood_anywhe
     assert types(events) == ["pending", "running", status]
     assert record.status == status
     assert record.error is None or record.error.message == "The server stopped before the task had begun."
+
+
+@task(on_interrupt="restart")
+async def deaf_and_restarts() -> str:
+    return await deaf(1000.0)
+
+
+async def test_a_handler_that_outlives_the_grace_is_not_begun_again_beside_itself() -> None:
+    """It still works on whatever it works on: the next server must not start a second one."""
+    coordinator, store = build([deaf_and_restarts], grace_s=10)
+    async with coordinator:
+        task_id = await running(coordinator, "deaf_and_restarts")
+        reading = asyncio.create_task(collect(await coordinator.watch(task_id)))
+        await coordinator.shutdown()
+        assert [each.id for each in coordinator.stuck] == [task_id], "it still runs"
+        await gone(task_id)
+
+    assert only_end(await reading) == "interrupted"
+    record = await store.record(task_id)
+    assert (record.status, record.attempt) == ("interrupted", 1)
+    assert await store.unfinished() == []
 
 
 async def test_the_end_that_could_not_be_stored_is_said_in_the_log(log_lines: LogLines) -> None:
