@@ -115,11 +115,14 @@ def test_lines_below_the_level_are_left_out(level: str, shown: str, capsys: pyte
     assert "".join(str(line["event"]) for line in lines(capsys)) == shown * 3
 
 
-def test_the_libraries_handlers_are_taken_away_and_access_lines_with_them(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("passed_on", [True, False], ids=["as logging has it", "as uvicorn sets it"])
+def test_the_libraries_handlers_are_taken_away_and_access_lines_with_them(
+    passed_on: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("uvicorn", "uvicorn.access", "asgineer"):
         library = logging.getLogger(name)
         library.addHandler(logging.StreamHandler(sys.stderr))
-        library.propagate = False
+        library.propagate = passed_on
         library.setLevel(logging.ERROR)
     configure(Settings(log_format="json"))
     logging.getLogger("uvicorn.error").info("started", extra={"color_message": "\x1b[1mstarted"})
