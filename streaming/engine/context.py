@@ -146,11 +146,12 @@ class TaskContext:
     async def protected(self, reason: str, *, at_most_s: float = 5.0) -> AsyncIterator[None]:
         """Hold back a cancel, a timeout or a shutdown while a section runs that must not be torn.
 
-        Readers are told that the stop waits, and for what. A section that runs longer than ``at_most_s`` is
-        reported in the log and loses its protection.
+        Readers are told that a cancel waits, and for what: its ``cancel_requested`` names the section. A timeout or a
+        shutdown waits without a word: readers learn of it by the next status. A section that runs longer than
+        ``at_most_s`` is reported in the log and loses its protection.
 
         Args:
-            reason: shown to readers, at most 1,000 characters.
+            reason: shown to readers if a cancel waits or the section overruns, at most 1,000 characters.
             at_most_s: seconds.
 
         Raises:
