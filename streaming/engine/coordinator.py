@@ -272,6 +272,7 @@ class TaskCoordinator(Lookup):
             TaskNotFound: no such task.
             TaskTerminal: it has ended in another way before.
             InvalidParams: the reason is too long, or a text cannot be stored.
+            Draining: it waits for the next server.
             StoreUnavailable: the wish could not be stored; the handler is cancelled all the same.
         """
         if len(reason) > REASON_MAX:
@@ -291,12 +292,6 @@ class TaskCoordinator(Lookup):
         if record.cancel is None:  # somebody else has ended it in the store, and the wish came too late
             raise TaskTerminal(task_id, record.status)
         return record.cancel
-
-    async def _receipt_of_ended(self, task_id: str) -> CancelReceipt:
-        record = await self.get(task_id)
-        if record.status is TaskStatus.CANCELLED and record.cancel is not None:
-            return record.cancel
-        raise TaskTerminal(task_id, record.status)
 
     def _cancel_queued(self, runner: Runner, by: str, reason: str) -> None:
         self._queue.remove(runner)
@@ -330,6 +325,7 @@ class TaskCoordinator(Lookup):
             TaskNotFound: no such task.
             TaskTerminal: it has ended.
             InvalidParams: no positive number, or over the maximum.
+            Draining: it waits for the next server.
             StoreUnavailable: the change could not be stored; it holds all the same.
         """
         runner = await self._going_on(task_id)
@@ -341,6 +337,9 @@ class TaskCoordinator(Lookup):
 
     async def delete(self, task_id: str) -> None:
         """Forget a terminal or damaged task with its log.
+
+        Args:
+            task_id: the task.
 
         Raises:
             TaskNotFound: no such task.

@@ -24,11 +24,12 @@ from streaming.errors import (
     TaskFailed,
     TaskInterrupted,
     TaskNotFound,
+    TaskTerminal,
     TaskTimedOut,
     TaskUnsuccessful,
 )
 from streaming.events import Event
-from streaming.records import Record, TaskError, TaskStatus
+from streaming.records import CancelReceipt, Record, TaskError, TaskStatus
 from streaming.rules.feed import FeedFilter
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.log import LogWindow, with_gap
@@ -253,6 +254,19 @@ class Lookup:
             await self._hub.committed(self._wait_s)  # nobody is told of an end that is not stored
             return None
         return runner
+
+    async def _receipt_of_ended(self, task_id: str) -> CancelReceipt:
+        """What became of the cancel of a task that has ended.
+
+        Raises:
+            TaskNotFound: there is none.
+            TaskTerminal: it has ended in another way.
+            StoreUnavailable: the store cannot be read.
+        """
+        record = await self.get(task_id)
+        if record.status is TaskStatus.CANCELLED and record.cancel is not None:
+            return record.cancel
+        raise TaskTerminal(task_id, record.status)
 
     def _live(self, task_id: str) -> Log | None:
         runner = self._runner(task_id)
