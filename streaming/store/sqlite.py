@@ -72,7 +72,10 @@ class SqliteStore:
             raise
 
     async def close(self) -> None:
-        """Finish what was begun, close the file, give back its lock; closing twice is allowed."""
+        """Finish what was begun, close the file, give back its lock, end the threads; closing twice is allowed.
+
+        A cancelled one goes on by itself.
+        """
         writer, readers = self._writer, self._readers
         self._writer = self._readers = None
         if writer is None or readers is None:
@@ -84,7 +87,9 @@ class SqliteStore:
 
         finished = asyncio.wrap_future(writer.submit(finish))
         writer.shutdown(wait=False)
-        await asyncio.shield(finished)  # it must not be taken out of the queue
+        await asyncio.wait({finished})  # a cancel does not take it out of the queue
+        writer.shutdown()  # its thread has nothing left to do but to end
+        finished.result()
 
     async def commit(self, commit: Commit) -> Committed:
         """See `Journal.commit`. Once begun it is finished, also when the caller is cancelled."""

@@ -15,6 +15,7 @@ from blockbuster import blockbuster_ctx
 from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal, RecordQuery
 from streaming.errors import StoreUnavailable
 from streaming.store import reads, writes
+from streaming.store.database import Database
 from tests.store.conftest import MakeStore
 from tests.store.samples import end, event, plain, record, start, task_id, ticks, whole_feed, whole_log
 
@@ -203,14 +204,41 @@ async def join_threads() -> None:
             await asyncio.to_thread(thread.join, 30)
 
 
+def threads_of_stores() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("store-")]
+
+
 async def test_no_thread_is_left_after_a_close(make_sqlite: MakeStore) -> None:
     store = make_sqlite()
+    for number in range(10):
+        await store.open()
+        await asyncio.gather(store.commit(start(number)), *(store.unfinished() for _ in range(20)))
+        assert {name[:7] for name in threads_of_stores()} == {"store-w", "store-r"}
+        await store.close()
+        assert threads_of_stores() == []
+
+
+async def test_no_thread_is_left_after_an_open_that_failed(make_sqlite: MakeStore) -> None:
+    store = make_sqlite(store_url="sqlite:////proc/no/tasks.db")
+    for _ in range(10):
+        with pytest.raises(StoreUnavailable, match="There is no directory"):
+            await store.open()
+        assert threads_of_stores() == []
+
+
+async def test_no_thread_is_left_after_a_close_that_failed(
+    make_sqlite: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_database: Database) -> None:
+        raise OSError("no")
+
+    store = make_sqlite()
     await store.open()
-    await asyncio.gather(store.commit(start(1)), *(store.unfinished() for _ in range(20)))
-    assert {thread.name[:7] for thread in threading.enumerate()} >= {"store-w", "store-r"}
-    await store.close()
-    await join_threads()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("store-")]
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "close", fail)
+        with pytest.raises(OSError, match="no"):
+            await store.close()
+    assert threads_of_stores() == []
 
 
 # -- readers and the writer --------------------------------------------------------------------------------------------
