@@ -122,7 +122,7 @@ def become_poetry(python: Path, arguments: Sequence[str], environment: Mapping[s
 
 def check_machine() -> None:
     """Say in words what would otherwise be a traceback."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - exactly this is what an old Python must be told
+    if sys.version_info < (3, 11):  # noqa: UP036  # exactly this is what an old Python must be told
         found = [f"python3.{minor}" for minor in (14, 13, 12, 11) if shutil.which(f"python3.{minor}")]
         raise SetupError(
             f"this is Python {sys.version.split()[0]}, and streaming needs 3.11 or newer",
