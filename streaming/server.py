@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import os
 import signal
 import socket
@@ -118,7 +119,14 @@ class Server:
         journal = open_store(settings)
         await journal.open()
         try:
-            coordinator = TaskCoordinator(registry, journal, settings, wall=time.time, new_id=_new_id)
+            coordinator = TaskCoordinator(
+                registry,
+                journal,
+                settings,
+                wall=time.time,
+                new_id=_new_id,
+                prepare_worker=functools.partial(configure, settings),
+            )
             async with coordinator:
                 self._web = Application(coordinator, settings)
                 way_out.started(coordinator, self._web)

@@ -74,7 +74,10 @@ class TestedStore(MemoryStore):
 
 
 def build(
-    handlers: Iterable[Callable[..., Any]], journal: Journal | None = None, **settings: Any
+    handlers: Iterable[Callable[..., Any]],
+    journal: Journal | None = None,
+    prepare_worker: Callable[[], object] | None = None,
+    **settings: Any,
 ) -> tuple[TaskCoordinator, Any]:
     """A coordinator on the running (virtual) loop, and its store; ids are 1, 2, 3 ... in hexadecimal."""
     configured = Settings(**settings)
@@ -87,6 +90,7 @@ def build(
         configured,
         wall=lambda: EPOCH_S + loop.time(),
         new_id=lambda: f"{next(numbers):032x}",
+        prepare_worker=prepare_worker,
     )
     return coordinator, store
 

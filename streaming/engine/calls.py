@@ -16,12 +16,16 @@ from typing import Any
 import anyio
 import anyio.from_thread
 import anyio.to_thread
+import structlog
 
 from streaming.engine.context import TaskContext, ThreadContext
 from streaming.engine.processes import Processes, WorkerLost
 from streaming.engine.registry import TaskType
 from streaming.engine.stack import where, where_thread
+from streaming.engine.worker import Unprepared
 from streaming.errors import HandlerError, Stopped, TaskEnded
+
+_log = structlog.get_logger(__name__)
 
 
 class Call:
@@ -97,10 +101,15 @@ class Call:
 
     async def _in_process(self, arguments: dict[str, Any]) -> Any:
         """A cancel kills the process."""
+        scope = functools.partial(structlog.contextvars.bound_contextvars, task_id=self._context.task_id)
         try:
-            return await self._processes.run(self._task_type.handler, arguments)
+            return await self._processes.run(self._task_type.handler, arguments, scope)
         except WorkerLost as error:
             message = "The handler's process ended without a word; maybe it was killed."
+            raise HandlerError("handler_process", message) from error
+        except Unprepared as error:
+            _log.error("a worker process could not be prepared", exc_info=error)
+            message = "The handler's process could not be prepared; the server's log lines say why."
             raise HandlerError("handler_process", message) from error
 
     def _enter_thread(self, handler: Callable[[], Any], stopping: threading.Event) -> Any:

@@ -59,6 +59,7 @@ class TaskCoordinator(Lookup):
         settings: the limits.
         wall: seconds since 1970-01-01, for the times of events and records.
         new_id: makes the id of a new task.
+        prepare_worker: what a worker process does before its first handler; it is pickled.
     """
 
     def __init__(
@@ -69,18 +70,16 @@ class TaskCoordinator(Lookup):
         *,
         wall: Callable[[], float],
         new_id: Callable[[], str],
+        prepare_worker: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(journal, Hub(journal, settings, wall), settings.store_wait_s)
         self.registry = registry
         self.settings = settings
         self.stuck: list[Runner] = []
         self._new_id = new_id
-        self._workshop = Workshop(
-            self._hub,
-            settings,
-            anyio.CapacityLimiter(settings.max_threads),
-            Processes(settings.max_processes),
-        )
+        threads = anyio.CapacityLimiter(settings.max_threads)
+        processes = Processes(settings.max_processes, prepare_worker)
+        self._workshop = Workshop(self._hub, settings, threads, processes)
         self._group = asyncio.TaskGroup()
         self._queue: deque[Runner] = deque()
         self._running: set[Runner] = set()

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import anyio
@@ -39,38 +40,51 @@ class Processes:
 
     Args:
         limit: how many may work at once.
+        prepare: called in each of them before its first handler; can be pickled.
 
     Attributes:
         places: who works, and who waits for a place.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, prepare: Callable[[], object] | None = None) -> None:
         self.places = anyio.CapacityLimiter(limit)
+        self._prepare = prepare
+        self._alive: set[_Worker] = set()
         self._idle: list[_Worker] = []
+        self._closed = False
 
-    async def run(self, handler: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    async def run(
+        self,
+        handler: Callable[..., Any],
+        arguments: dict[str, Any],
+        scope: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+    ) -> Any:
         """Call a handler in a worker. A cancel kills the worker.
 
         Args:
             handler: a function that can be imported by its name.
             arguments: what it is called with.
+            scope: makes what the call is made in, over there; can be pickled.
 
         Returns:
             What the handler returns.
 
         Raises:
             WorkerLost: the worker has died while the handler was running, or could not even begin.
+            Unprepared: the worker could not be prepared.
             BaseException: whatever the handler raises.
         """
-        request = worker.request(handler, arguments)
+        request = worker.request(handler, arguments, scope=scope, prepare=self._prepare)
         async with self.places:
             answer = await self._ask(request)
         return worker.result(answer)
 
     async def close(self) -> None:
-        """End the workers that wait for work; nobody must be in `run` any more."""
-        while self._idle:
-            await self._idle.pop().end()
+        """End all workers. Who is in `run` still, is told that his is lost."""
+        self._closed = True
+        self._idle.clear()
+        for each in list(self._alive):
+            await self._end(each)
 
     async def _ask(self, request: bytes) -> bytes:
         while self._idle:
@@ -80,19 +94,35 @@ class Processes:
             except WorkerLost:
                 if chosen.begun:
                     raise
-        return await self._call(await _start(), request)
+        if self._closed:
+            raise WorkerLost
+        return await self._call(await self._start(), request)
+
+    async def _start(self) -> _Worker:
+        started = await _start()
+        self._alive.add(started)
+        if self._closed:
+            await self._end(started)
+            raise WorkerLost
+        return started
 
     async def _call(self, chosen: _Worker, request: bytes) -> bytes:
         try:
             answer = await chosen.call(request)
         except WorkerLost:
-            await chosen.end(LINGER_S)
+            await self._end(chosen, LINGER_S)
             raise
         except BaseException:
-            await chosen.end()
+            await self._end(chosen)
             raise
         self._idle.append(chosen)
         return answer
+
+    async def _end(self, chosen: _Worker, patience_s: float = 0.0) -> None:
+        try:
+            await chosen.end(patience_s)
+        finally:  # also when the caller is cancelled meanwhile
+            self._alive.discard(chosen)
 
 
 async def _start() -> _Worker:

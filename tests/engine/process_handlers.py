@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from streaming import HandlerError, task
 
 
@@ -59,4 +61,15 @@ def strange() -> object:
     return lambda: None
 
 
-HANDLERS: list[Callable[..., object]] = [add, forever, fail, own_code, leave, crash, strange]
+@task("p-bound", run_in="process")
+def bound() -> dict[str, object]:
+    """Return what stands on each log line."""
+    return structlog.contextvars.get_contextvars()
+
+
+def cannot_prepare() -> None:
+    """A preparation that fails."""
+    raise KeyError("secret")
+
+
+HANDLERS: list[Callable[..., object]] = [add, forever, fail, own_code, leave, crash, strange, bound]

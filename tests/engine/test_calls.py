@@ -13,13 +13,14 @@ from typing import Any, cast
 import anyio
 import anyio.to_thread
 import pytest
+import structlog
 
 from streaming import Deadline, HandlerError, Record, TaskContext, TaskCoordinator, ThreadContext, task
 from streaming.engine.calls import Call
 from streaming.engine.processes import Processes
 from streaming.errors import Stopped
 from streaming.records import CancelOutcome
-from tests.engine.process_handlers import HANDLERS
+from tests.engine.process_handlers import HANDLERS, cannot_prepare
 from tests.kit import build, events_of, types
 
 SOON_S = 10.0
@@ -456,6 +457,34 @@ async def test_whatever_a_process_does_fails_its_task_and_nothing_else(type: str
 async def test_a_result_that_cannot_leave_its_process_fails_the_task() -> None:
     async with running(HANDLERS) as coordinator:
         assert error_of(await result_of(coordinator, "p-strange"))[:2] == ("failed", "handler_error")
+
+
+async def test_what_a_process_logs_has_the_id_of_its_task() -> None:
+    async with running(HANDLERS) as coordinator:
+        for _ in range(2):
+            record = await result_of(coordinator, "p-bound")
+            assert record.result == {"task_id": record.id}
+
+
+async def test_a_process_that_cannot_be_prepared_fails_the_task_and_only_the_log_lines_say_why() -> None:
+    coordinator, _ = build(HANDLERS, prepare_worker=cannot_prepare)
+    with structlog.testing.capture_logs() as lines:
+        async with coordinator:
+            found = [error_of(await result_of(coordinator, "p-add", a=1)) for _ in range(2)]
+
+    message = "The handler's process could not be prepared; the server's log lines say why."
+    assert found == [("failed", "handler_process", message)] * 2
+    causes = [repr(line["exc_info"].__cause__) for line in lines if "could not be prepared" in line["event"]]
+    assert causes == ["KeyError('secret')"] * 2
+
+
+async def test_a_process_that_is_left_behind_is_killed_at_the_end(tmp_path: Path) -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        await coordinator.start("p-forever", {"pid_file": str(tmp_path / "pid")})
+        pid = await pid_in(tmp_path / "pid")
+        await coordinator.shutdown(0)
+    assert not alive(pid)
 
 
 async def test_a_process_that_is_cancelled_again_is_still_gone(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -175,3 +176,38 @@ async def test_a_cancel_while_a_dead_worker_is_replaced_calls_nothing(processes:
 
     assert not (tmp_path / "file").exists()
     assert processes._idle == []
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+async def test_closing_ends_those_at_work_as_well_and_gives_nobody_another(
+    processes: Processes, tmp_path: Path
+) -> None:
+    """A handler that is left behind is nobody's any more."""
+    running = asyncio.create_task(processes.run(forever, {"file": str(tmp_path / "file")}))
+    waiting = asyncio.create_task(processes.run(pid, {}))
+    working = psutil.Process(await written(tmp_path / "file"))
+    assert processes.places.statistics().tasks_waiting == 1
+    await processes.close()
+
+    assert not working.is_running()
+    for lost in (running, waiting):
+        with pytest.raises(WorkerLost):
+            await lost
+
+
+async def test_a_worker_that_comes_into_being_after_the_end_is_ended(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = module._start
+
+    async def too_late() -> Any:
+        started = await start()
+        await processes.close()
+        return started
+
+    monkeypatch.setattr(module, "_start", too_late)
+
+    with pytest.raises(WorkerLost):
+        await processes.run(pid, {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import io
 import os
 import pickle
@@ -9,7 +11,9 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -29,6 +33,98 @@ def name_of_main(which: str) -> str:
 
 def fail(error: BaseException) -> None:
     raise error
+
+
+def fail_with(kind: Callable[..., BaseException], args: tuple[Any, ...]) -> None:
+    raise kind(*args)
+
+
+class TwoArguments(Exception):
+    """Takes other arguments than it keeps."""
+
+    def __init__(self, code: int, place: str) -> None:
+        super().__init__(f"no {place}")
+        self.code = code
+
+
+class Locked(Exception):
+    """Holds what cannot be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("no luck")
+        self.lock = threading.Lock()
+
+
+class Mute(Exception):
+    """Neither can be sent nor has a text."""
+
+    def __reduce__(self) -> Any:
+        raise SystemExit
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+class Odd(Exception):
+    """Comes back as something else."""
+
+    def __reduce__(self) -> Any:
+        return int, ("7",)
+
+
+def raise_made(make: Callable[[], BaseException]) -> None:
+    raise make()
+
+
+def locked() -> BaseException:
+    return Locked()
+
+
+def mute() -> BaseException:
+    return Mute("unheard")
+
+
+def odd() -> BaseException:
+    return Odd("strange")
+
+
+def local() -> BaseException:
+    class Local(Exception):
+        pass
+
+    return Local("somewhere")
+
+
+def group() -> BaseException:
+    return ExceptionGroup("both", [TwoArguments(1, "disk"), KeyError("count")])
+
+
+PREPARED: list[str] = []
+
+
+def prepare(word: str) -> None:
+    PREPARED.append(word)
+
+
+def prepared() -> list[str]:
+    return PREPARED
+
+
+SCOPE = contextvars.ContextVar("SCOPE", default="nothing")
+
+
+@contextmanager
+def scope_of(name: str) -> Iterator[None]:
+    SCOPE.set(name)
+    yield
+
+
+def scoped() -> str:
+    return SCOPE.get()
+
+
+def leaks() -> None:
+    SCOPE.set("leaked")
 
 
 def strange() -> object:
@@ -96,8 +192,73 @@ def test_a_result_that_cannot_be_sent_is_an_answer_that_says_so() -> None:
         answer(strange)
 
 
+@pytest.mark.usefixtures("_signals")
+def test_an_exception_that_takes_other_arguments_comes_back_as_it_was() -> None:
+    with pytest.raises(TwoArguments) as caught:
+        answer(fail_with, kind=TwoArguments, args=(28, "disk"))
+
+    assert (str(caught.value), caught.value.code) == ("no disk", 28)
+
+
+@pytest.mark.usefixtures("_signals")
+def test_what_a_group_holds_comes_back_as_well() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        answer(raise_made, make=group)
+
+    assert [repr(each) for each in caught.value.exceptions] == ["TwoArguments('no disk')", "KeyError('count')"]
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.parametrize(
+    ("make", "name", "text"),
+    [(locked, "Locked", "no luck"), (mute, "Mute", ""), (local, "Local", "somewhere"), (odd, "Odd", "strange")],
+)
+def test_of_an_exception_that_cannot_be_sent_the_name_and_the_text_are(
+    make: Callable[[], BaseException], name: str, text: str
+) -> None:
+    with pytest.raises(Exception) as caught:
+        answer(raise_made, make=make)
+
+    assert (type(caught.value).__name__, str(caught.value)) == (name, text)
+
+
+@pytest.mark.usefixtures("_signals")
+def test_an_exception_says_where_in_the_worker_it_was_raised() -> None:
+    with pytest.raises(KeyError) as caught:
+        answer(raise_made, make=functools.partial(KeyError, "count"))
+
+    assert "in raise_made" in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.usefixtures("_signals")
+def test_it_is_prepared_once_before_its_first_handler() -> None:
+    PREPARED.clear()
+    request = worker.request(prepared, {}, prepare=functools.partial(prepare, "ready"))
+
+    assert [worker.result(each) for each in answers(request, request)] == [["ready"]] * 2
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.parametrize("error", [KeyError("colour"), SystemExit(3)], ids=repr)
+def test_a_preparation_that_fails_is_an_answer_and_calls_no_handler(error: BaseException) -> None:
+    request = worker.request(double, {"n": 1}, prepare=functools.partial(fail, error))
+
+    for found in answers(request, request):
+        with pytest.raises(worker.Unprepared) as caught:
+            worker.result(found)
+        assert repr(caught.value.__cause__) == repr(error)
+
+
+@pytest.mark.usefixtures("_signals")
+def test_each_call_has_a_scope_and_a_context_of_its_own() -> None:
+    scope = functools.partial(scope_of, "mine")
+    requests = worker.request(scoped, {}, scope=scope), worker.request(leaks, {}), worker.request(scoped, {})
+
+    assert [worker.result(each) for each in answers(*requests)] == ["mine", None, "nothing"]
+
+
 def test_a_handler_that_cannot_be_found_is_an_answer_that_says_so() -> None:
-    request = pickle.dumps((sys.path, None, b"cno_such_module\nhandler\n."))
+    request = pickle.dumps((sys.path, None, pickle.dumps(None), b"cno_such_module\nhandler\n."))
     (found,) = answers(request)
 
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
@@ -123,7 +284,8 @@ def test_a_handler_of_the_main_module_is_found_there(tmp_path: Any, monkeypatch:
     script.write_text(
         "def name() -> str:\n    return __name__\n\nif __name__ == '__main__':\n    raise SystemExit(1)\n"
     )
-    request = pickle.dumps((sys.path, str(script), b"(c__main__\nname\n}t."))
+    call = b"(ccontextlib\nnullcontext\nc__main__\nname\n}t."
+    request = pickle.dumps((sys.path, str(script), pickle.dumps(None), call))
 
     assert [worker.result(each) for each in answers(request, request)] == ["__mp_main__"] * 2
 
@@ -136,7 +298,7 @@ def test_what_comes_back_from_the_main_module_is_found_there(monkeypatch: pytest
     monkeypatch.setattr(double, "__module__", "__main__")
     monkeypatch.setattr(double, "__qualname__", "handler")
 
-    _, script, _ = pickle.loads(worker.request(double, {"n": 1}))  # noqa: S301  # our own
+    _, script, _, _ = pickle.loads(worker.request(double, {"n": 1}))  # noqa: S301  # our own
 
     assert script == "/of/the/server.py"
     assert sys.modules["__mp_main__"] is main
@@ -185,6 +347,32 @@ def test_what_a_handler_and_its_programs_print_is_no_answer_and_what_they_read_n
 ) -> None:
     assert [ask(process, prints), ask(process, double, n=4)] == [b"", 8]
     assert process.communicate(timeout=SOON_S) == (b"", b"printed\nechoed\n")
+
+
+def forks(how: str) -> int:
+    """Fork a child that leaves the handler as well; its exit status."""
+    child = os.fork()
+    if child == 0:
+        if how == "raises":
+            raise SystemExit(3)
+        return 0
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize(("how", "status"), [("returns", 0), ("raises", 3)])
+def test_a_child_that_a_handler_forks_answers_nothing(process: subprocess.Popen[bytes], how: str, status: int) -> None:
+    """Its answer would be taken for that of the next request."""
+    assert [ask(process, forks, how=how), ask(process, double, n=4)] == [status, 8]
+    assert process.communicate(timeout=SOON_S) == (b"", b"")
+
+
+def test_it_works_without_a_stderr() -> None:
+    """As a server that was started without one."""
+    command = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-u", worker.__file__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert [ask(process, prints), ask(process, double, n=4)] == [b"", 8]
+        assert process.communicate(timeout=SOON_S) == (b"", b"")
+        assert process.returncode == 0
 
 
 # -- the end of its server ---------------------------------------------------------------------------------------------

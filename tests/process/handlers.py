@@ -7,10 +7,13 @@ Never:  is imported by a test; what a test must know of them goes over HTTP.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 import time
 from pathlib import Path
+
+import structlog
 
 from streaming import TaskContext, ThreadContext, task
 
@@ -115,3 +118,15 @@ async def marks(path: str) -> None:
         await asyncio.get_running_loop().create_future()
     finally:
         Path(path).touch()  # noqa: ASYNC240  # one file, in a test
+
+
+@task(run_in="process")
+def logs_in_process() -> None:
+    """Say something in each of the ways in which log lines are written."""
+    logging.getLogger("theirs").info("by logging %d", 1)
+    structlog.get_logger("ours").info("by structlog", n=2)
+    logging.getLogger("theirs").debug("too much")
+    try:
+        raise KeyError("count")
+    except KeyError:
+        structlog.get_logger("ours").exception("with a traceback")
