@@ -60,7 +60,7 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.NullHandler() if sys.stderr is None else logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
@@ -86,7 +86,7 @@ def _rendering(settings: Settings) -> list[Processor]:
 
 def _colourful() -> bool:
     """Colours are for terminals whose owner has not set NO_COLOR (no-color.org)."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _to_json(event: object, **options: object) -> str:

@@ -159,3 +159,12 @@ def test_stdout_stays_free_for_output() -> None:
     )
     assert done.stdout == "to stdout\n"
     assert "to stderr" in done.stderr
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_without_a_stderr_nothing_is_said_and_nothing_fails(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have been closed by whoever started the process: then Python has none."""
+    monkeypatch.setattr(sys, "stderr", None)
+    configure(Settings.model_validate({"log_format": log_format}))
+    structlog.get_logger("ours").info("unheard")
+    logging.getLogger("theirs").info("unheard")
