@@ -18,9 +18,10 @@ from tests.process.stream import Stream
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
-ROUNDS = 20
+ROUNDS = 25
 
-#: In every so many rounds the server is killed while it starts, and recovers what the last one has left.
+#: In every so many rounds the server is killed while it starts, and recovers what the last one has left; in the others,
+#: which are twenty, under load.
 EARLY = 5
 
 #: How a client learns that the server was killed: that is what we are here for.
@@ -116,6 +117,15 @@ class World:
             self._check_status(task, log, had_run)
             self._check_log(task, log)
 
+    async def check_feed(self, server: Server) -> None:
+        feed, last = await server.open("/events"), self.feed.seen[self.feed.last]
+        await feed.until(lambda: last in feed.body)
+        feed.leave()
+        blocks = feed.blocks
+        assert next(iter(blocks)) == 1
+        assert {position: blocks[position] for position in self.feed.seen} == self.feed.seen, "seen, and un-happened"
+        assert list(self.feed.seen) == list(range(1, self.feed.last + 1)), "and all of it was shown"
+
     def _check_status(self, task: dict[str, Any], log: Stream, had_run: bool) -> None:
         type = self.types[task["id"]]
         if task["id"] in self.ended:
@@ -179,12 +189,14 @@ async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(
 
     async with running(tmp_path, FORKED) as server:
         await world.check(server, world.types)
+        await world.check_feed(server)
         await server.stop()
     ends = {task["status"] for task in world.ended.values()} | {
         type for log in world.logs.values() for type in end(log)
     }
     assert ends == {"completed", "cancelled", "interrupted"}, "it was killed in the middle of all of that"
     assert sum(len(reader.seen) for reader in world.readers) > 1000
+    assert len(world.feed.seen) > 1000
 
 
 def end(log: bytes) -> set[str]:
