@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import sys
 import sysconfig
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -36,15 +37,20 @@ HANDLERS = "tests.process.handlers"
 
 _BIN = Path(sysconfig.get_path("scripts"))
 _SERVE = (str(_BIN / "streaming"), "serve", "--port", "0")
+_SERVE_WITHOUT_UVLOOP = (
+    *(sys.executable, "-c", "import sys; sys.modules['uvloop'] = None; from streaming.cli import main; main()"),
+    *_SERVE[1:],
+)
 _UVICORN = (str(_BIN / "uvicorn"), "streaming.server:app", "--port", "0")
 
-#: The ways to run a server, by name.
+#: The ways to run a server, by name. What takes uvloop if it is there runs once without it: it is an extra.
 WAYS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "streaming serve": _SERVE,
+        "streaming serve, without uvloop": _SERVE_WITHOUT_UVLOOP,
         "uvicorn --loop asyncio": (*_UVICORN, "--loop", "asyncio"),
         "uvicorn --loop uvloop": (*_UVICORN, "--loop", "uvloop"),
-        "uvicorn --workers 1": (*_UVICORN, "--workers", "1"),
+        "uvicorn --workers 1 --loop uvloop": (*_UVICORN, "--workers", "1", "--loop", "uvloop"),
     }
 )
 
@@ -121,6 +127,11 @@ class Server:
     def ended(self) -> bool:
         """Whether the process is no more."""
         return self.process.returncode is not None
+
+    @property
+    def on_uvloop(self) -> bool:
+        """Whether its event loop is uvloop, as opposed to that of asyncio."""
+        return "/uvloop/" in Path(f"/proc/{self.process.pid}/maps").read_text()
 
     @property
     def gone(self) -> bool:
