@@ -26,6 +26,7 @@ import uvicorn
 from streaming.config import Settings, load_settings
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.registry import Registry
+from streaming.engine.worker import fill_standard_streams
 from streaming.errors import Draining, InvalidSettings, StreamingError
 from streaming.exit import Exit
 from streaming.observe.logs import configure
@@ -181,6 +182,7 @@ def run(settings: Settings) -> int:
         InvalidSettings: the address cannot be listened on, or is public without a word.
         StreamingError: the server could not start; the message is for people.
     """
+    os.close(fill_standard_streams())
     configure(settings)
     _share_one_heap()
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -246,6 +246,17 @@ def _end_at_hangup(pipe: int, wait_ms: int | None) -> None:
         os._exit(1)
 
 
+def fill_standard_streams() -> int:
+    """Where a standard stream is closed, open the null device, so that no other file takes its number.
+
+    Returns:
+        The null device once more.
+    """
+    while (nothing := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(nothing, True)
+    return nothing
+
+
 def main() -> None:
     """Be a worker; standard input and output are the pipes.
 
@@ -253,8 +264,7 @@ def main() -> None:
     """
     _stand_firm()
     end_with_server(0, getattr(ctypes.CDLL(None), "prctl", None))
-    while (nothing := os.open(os.devnull, os.O_RDWR)) <= 2:  # the server itself may have no stderr
-        os.set_inheritable(nothing, True)
+    nothing = fill_standard_streams()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(nothing, 0)
     os.close(nothing)
