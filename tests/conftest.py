@@ -1,7 +1,7 @@
 """Which event loop a test runs on: the ordinary one, or with ``pytest.mark.clock("virtual")`` one that jumps, or with
 ``pytest.mark.clock("each")`` one after the other of those that servers run on.
 
-And how patient Hypothesis is.
+And how patient Hypothesis is, and how many processes run the tests.
 """
 
 from __future__ import annotations
@@ -25,6 +25,15 @@ _LOOPS: dict[str, Mapping[str, Callable[[], asyncio.AbstractEventLoop]]] = {
 # And an example that waits for a processor is not a slow one: pytest-timeout ends what really hangs.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+#: Many tests wait for servers, so a second process halves the time also on a small machine.
+PROCESSES = 2
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many ``-n auto`` means: files and tests that are named run in one, which starts at once, as with ``-n 0``."""
+    return 0 if all(".py" in name for name in config.args) else PROCESSES
 
 
 def pytest_configure(config: pytest.Config) -> None:

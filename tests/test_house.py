@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import streaming
+from tests.conftest import PROCESSES, pytest_xdist_auto_num_workers
 
 ROOT = Path(streaming.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -228,3 +229,20 @@ def test_every_module_of_the_inner_house_has_its_own_test_file(unit: str) -> Non
     tests = {path.stem.removeprefix("test_") for path in Path(__file__).parent.joinpath(unit).glob("test_*.py")}
 
     assert set() == modules - tests
+
+
+@pytest.mark.parametrize(
+    ("named", "processes"),
+    [
+        (["tests"], PROCESSES),
+        (["tests/store", "tests/test_house.py"], PROCESSES),
+        (["tests/test_house.py"], 0),
+        (["tests/test_dev.py", "tests/test_house.py::test_this[a]"], 0),
+    ],
+)
+def test_the_suite_runs_in_two_processes_and_what_is_named_in_one(
+    named: list[str], processes: int, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pytestconfig, "args", named)
+
+    assert pytest_xdist_auto_num_workers(pytestconfig) == processes
