@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Database:
         # A link and its target are one file, and get one lock.
         self._path = path.resolve()
         self._file = (0, 0)  # device and inode
+        self._readers_max = readers
         self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
         url = URL.create("sqlite", database=str(self._path))
         # BEGIN is ours: the driver's own mode leaves it out before SELECT and DDL, and cannot say IMMEDIATE.
@@ -132,6 +133,18 @@ class Database:
             upgrade(connection)
         there = self._path.stat()
         self._file = there.st_dev, there.st_ino
+        self._connect_readers()
+
+    def _connect_readers(self) -> None:
+        """Make every connection now, while the name means this file.
+
+        Later it may mean another one, or none: to connect would make an empty file, and SQLite deletes the write-ahead
+        log that it finds beside an empty file, with all that was committed to it.
+        """
+        with ExitStack() as connections:
+            for _ in range(self._readers_max):
+                connection = connections.enter_context(self._readers.connect())
+                connection.exec_driver_sql("PRAGMA schema_version")  # reads, and so opens the log too
 
 
 def _on_connect(engine: Engine, *pragmas: str) -> None:

@@ -364,3 +364,26 @@ async def test_a_database_that_is_locked_is_unavailable_until_it_is_not(
         other.rollback()
     assert plain(await store.commit(start(1))) == ([1], set())
     await store.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_lost_its_name_is_read_on_and_loses_nothing(
+    make_sqlite: MakeStore, database_path: Path, replaced: bool
+) -> None:
+    """A new connection would make an empty file of that name, and SQLite deletes the log beside an empty one."""
+    store = make_sqlite()
+    await store.open()
+    await store.commit(start(1, 2))
+    elsewhere = database_path.with_name("elsewhere.db")
+    await asyncio.to_thread(database_path.rename, elsewhere)
+    if replaced:
+        await asyncio.to_thread(database_path.touch)
+    for found in await asyncio.gather(*(store.unfinished() for _ in range(50))):
+        assert len(found) == 2
+    assert await asyncio.to_thread(database_path.exists) is replaced
+
+    await asyncio.to_thread(elsewhere.rename, database_path)
+    await store.commit(start(3))
+    with closing(sqlite3.connect(database_path)) as other:
+        assert other.execute("SELECT count(*) FROM tasks").fetchone() == (3,)
+    await store.close()
