@@ -12,6 +12,7 @@ and one back, however many statements it has; an asynchronous driver has two for
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,10 +86,13 @@ class SqliteStore:
             readers.shutdown()
             self._database.close()
 
+        last = asyncio.wrap_future(writer.submit(threading.current_thread))
         finished = asyncio.wrap_future(writer.submit(finish))
         writer.shutdown(wait=False)
+        thread = await last
         await asyncio.wait({finished})  # a cancel does not take it out of the queue
-        writer.shutdown()  # its thread has nothing left to do but to end
+        while thread.is_alive():  # noqa: ASYNC110  # it has nothing left to do but to end, and cannot tell
+            await asyncio.sleep(0)
         finished.result()
 
     async def commit(self, commit: Commit) -> Committed:
