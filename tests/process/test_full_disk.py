@@ -1,4 +1,4 @@
-"""A disk without room: nothing is acknowledged that is not stored, and everything goes on once there is room again."""
+"""A full disk, a lock, a file that was moved: nothing is acknowledged that is not stored, and all goes on after it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,26 @@ def locked(folder: Path) -> Iterator[None]:
         other.close()
 
 
+@contextmanager
+def moved_away(folder: Path) -> Iterator[None]:
+    """Take its name from the file, as a person does who makes room for a backup. Permissions would not stop root."""
+    file = folder / "tasks.db"
+    elsewhere = file.rename(folder / "elsewhere.db")
+    yield
+    elsewhere.rename(file)
+
+
+def trouble_of(name: str, server: Server, folder: Path) -> AbstractContextManager[None]:
+    """What the store of a server has to live through."""
+    match name:
+        case "full disk":
+            return full_disk(server)
+        case "locked by another process":
+            return locked(folder)
+        case _:
+            return moved_away(folder)
+
+
 async def ready(server: Server, status: int) -> None:
     """Wait until /readyz says so."""
     async with asyncio.timeout(20):
@@ -56,7 +76,7 @@ def check_unavailable(answer: Any) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
-@pytest.mark.parametrize("trouble", ["full disk", "locked by another process"])
+@pytest.mark.parametrize("trouble", ["full disk", "locked by another process", "moved away"])
 async def test_tasks_pause_and_go_on_and_nothing_that_was_acknowledged_is_missing(trouble: str, tmp_path: Path) -> None:
     async with running(tmp_path, FORKED, **SETTINGS) as server:
         emitting, stopping = await server.running("burst", pause_s=0.002), await server.start("marks", path="stopped")
@@ -64,7 +84,7 @@ async def test_tasks_pause_and_go_on_and_nothing_that_was_acknowledged_is_missin
         await streams[0].until(lambda: len(streams[0].body) > 2000)
         await streams[1].until(lambda: b"event: running\n" in streams[1].body)
 
-        with full_disk(server) if trouble == "full disk" else locked(tmp_path):
+        with trouble_of(trouble, server, tmp_path):
             await ready(server, 503)
             shown = streams[0].body.rpartition(b"\n\n")[0]
             paused = await server.get(emitting)
