@@ -98,6 +98,7 @@ class Report:
                 f"server and load client: {apart}",
                 f"- others on this machine used {self.foreign_cores:.2f} cores meanwhile",
                 f"- {versions}; the server runs on {self.loop}, the load client on uvloop",
+                "- uvloop is an extra (`streaming[speedups]`): a plain install runs on the loop of asyncio",
                 "- every stream of every round was checked: seq 1, 2, 3 ... without holes, the terminal event last",
                 "",
                 *_HEADER,
