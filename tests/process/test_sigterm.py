@@ -80,7 +80,7 @@ async def test_a_handler_that_holds_up_the_loop_is_named_and_ended_and_reported_
         task_id = await server.start("blocks_loop")
         stream = await server.stream(task_id)
         await stream.until(lambda: "blocking" in stream.types)
-        await asyncio.sleep(0.1)
+        await blocked(server)
         assert await sigterm(server) == 1, "its end could not be stored"
         await stream.read()
         assert not stream.ended, "and no reader is told an end"
@@ -92,6 +92,14 @@ async def test_a_handler_that_holds_up_the_loop_is_named_and_ended_and_reported_
         task = await server.get(task_id)
         assert (task["status"], task["error"]["code"]) == ("interrupted", "crash")
         await server.stop()
+
+
+async def blocked(server: Server) -> None:
+    """Wait until the server does not answer any more."""
+    async with asyncio.timeout(SOON_S):
+        with contextlib.suppress(httpx.ReadTimeout):
+            while True:
+                await server.http.get("/healthz", timeout=0.5)
 
 
 # -- clients that do not leave -----------------------------------------------------------------------------------------
