@@ -190,12 +190,16 @@ class Workshop:
 
     def environment(self, given: Mapping[str, str], *, with_network: bool) -> dict[str, str]:
         """The variables that make Poetry use the environment made here, and pip's way to the packages."""
-        unwanted = {"PYTHONHOME", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"}
+        unwanted = {"PYTHONHOME", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONDONTWRITEBYTECODE"}
         own = {"VIRTUAL_ENV": str(self.venv), "POETRY_VIRTUALENVS_PATH": str(self.home)}
         kept = {name: value for name, value in given.items() if name not in unwanted}
         network = network_environment(given, self.poetry_python) if with_network else {}
         cache = {} if can_keep_caches(given) else {"POETRY_CACHE_DIR": str(self.home / "cache")}
-        return {**cache, **network, **kept, **own}
+        return {**cache, **self.bytecode(given), **network, **kept, **own}
+
+    def bytecode(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Who wants none in their folders, as many images do, has it in ours: without any, starts take twice as long."""
+        return {"PYTHONPYCACHEPREFIX": str(self.home / "bytecode")} if given.get("PYTHONDONTWRITEBYTECODE") else {}
 
     def is_ready(self, needs_dependencies: bool) -> bool:
         """Reads a few small files: this is all that happens on a second call."""

@@ -613,6 +613,26 @@ def test_an_account_without_a_home_keeps_its_caches_beside_the_environment(tmp_p
     assert "POETRY_CACHE_DIR" not in workshop.environment({"HOME": str(tmp_path)}, with_network=False)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept_in"),
+    [
+        ({}, None),
+        ({"PYTHONDONTWRITEBYTECODE": ""}, None),
+        ({"PYTHONDONTWRITEBYTECODE": "1"}, "bytecode"),
+        ({"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": "/mine"}, "/mine"),
+    ],
+)
+def test_who_wants_no_bytecode_beside_the_sources_has_it_beside_the_environment(
+    given: dict[str, str], kept_in: str | None, tmp_path: Path
+) -> None:
+    workshop = dev.Workshop(tmp_path / ".dev", tmp_path)
+
+    environment = workshop.environment({"HOME": str(tmp_path), **given}, with_network=False)
+
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment.get("PYTHONPYCACHEPREFIX") == (kept_in and str(workshop.home / kept_in))
+
+
 def test_the_ordinary_index_is_the_one_that_pip_names_in_its_help(tmp_path: Path) -> None:
     python = tmp_path / "python"
     page = f"  -i, --index-url <url>  Base URL of the Python Package Index (default\n       {ORDINARY}). This should"
