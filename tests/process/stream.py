@@ -7,6 +7,7 @@ Never:  reconnects, or forgives a byte that does not belong there.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -35,6 +36,9 @@ class Stream:
         self.body = bytearray()
         self.ended = False
         self.changed = asyncio.Event()
+        self._blocks: dict[int, bytes] = {}
+        self._events: list[dict[str, Any]] = []
+        self._position = 0  # in the body: everything before it is in the blocks
         self._writer = writer
         self._reading = asyncio.create_task(self._read(reader, length))
 
@@ -79,26 +83,27 @@ class Stream:
     @property
     def blocks(self) -> dict[int, bytes]:
         """The bytes of every whole event, by seq; anything else between them fails."""
-        found: dict[int, bytes] = {}
-        position = last = 0
-        while position < len(self.body):
-            if noise := _NOISE.match(self.body, position):
-                position = noise.end()
+        while self._position < len(self.body):
+            if noise := _NOISE.match(self.body, self._position):
+                self._position = noise.end()
                 continue
-            block = _BLOCK.match(self.body, position)
+            block = _BLOCK.match(self.body, self._position)
             if block is None:
                 break
-            seq = int(block[1])
-            assert not found or seq == last + 1, f"{seq} follows {last}"
-            found[seq], last = block[0], seq
-            position = block.end()
-        assert not self.ended or position == len(self.body), f"no event: {bytes(self.body[position:])!r}"
-        return found
+            seq, last = int(block[1]), next(reversed(self._blocks), None)
+            assert last is None or seq == last + 1, f"{seq} follows {last}"
+            self._blocks[seq] = block[0]
+            self._position = block.end()
+        left = bytes(self.body[self._position :])
+        assert not (self.ended and left), f"no event: {left!r}"
+        return self._blocks
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """Every whole event, as JSON."""
-        return [json.loads(block.split(b"\n")[2].removeprefix(b"data: ")) for block in self.blocks.values()]
+        new = itertools.islice(self.blocks.values(), len(self._events), None)
+        self._events += [json.loads(block.split(b"\n")[2].removeprefix(b"data: ")) for block in new]
+        return self._events
 
     @property
     def types(self) -> list[str]:
