@@ -187,7 +187,7 @@ async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(
         for reader in [*world.readers, world.feed]:
             await reader.stop()
 
-    async with running(tmp_path, FORKED) as server:
+    async with running(tmp_path, FORKED, grace_s=1) as server:
         await world.check(server, world.types)
         await world.check_feed(server)
         await server.stop()

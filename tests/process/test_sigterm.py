@@ -203,7 +203,7 @@ async def test_after_a_restart_waiting_tasks_run_and_interrupted_ones_go_on_as_t
         assert streams[restarting].events[-1]["data"] == {"attempt": 2, "reason": "shutdown"}
         assert streams[waiting].types == ["pending"]
 
-    async with running(tmp_path, FORKED) as server:
+    async with running(tmp_path, FORKED, grace_s=1) as server:
         logs = {task_id: await server.stream(task_id) for task_id in streams}
         await logs[emitting].read()
         assert logs[emitting].body == streams[emitting].body, "all that was emitted was stored, and is all there is"
