@@ -30,6 +30,7 @@ from xml.etree import ElementTree
 from rich.console import Console
 from rich.progress import track
 
+from tests.conftest import PROCESSES
 from tests.scenarios import ROWS, proofs
 
 ROOT = Path(__file__).parent.parent
@@ -46,8 +47,9 @@ PROMISED_S = 180
 class Run:
     """One run of the suite."""
 
+    status: int
     passed: int
-    failed: int
+    failures: list[str]
     skipped: int
     seconds: float
     slowest: list[tuple[str, float]]
@@ -55,24 +57,30 @@ class Run:
 
     @property
     def green(self) -> bool:
-        return self.failed == 0 and self.passed > 0
+        return self.status == 0 and not self.failures and self.passed > 0
+
+    @property
+    def failed(self) -> int:
+        return len(self.failures)
 
 
 def run_suite(*options: str) -> Run:
-    """Run pytest as the README says, in two processes, and read what it reports."""
+    """Run pytest as the README says, and read what it reports."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
         environment = os.environ | {"PYTEST_ADDOPTS": " ".join(["-q", f"--junitxml={report}", *options])}
         begin = time.monotonic()
-        subprocess.run([sys.executable, "-m", "pytest"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "pytest"]
+        status = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL).returncode
         seconds = time.monotonic() - begin
         cases = ElementTree.parse(report).getroot().findall(".//testcase")  # noqa: S314  # written by the pytest we started
     failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     skipped = [case for case in cases if case.find("skipped") is not None]
     slowest = sorted(((_name(case), float(case.get("time", 0))) for case in cases), key=lambda item: -item[1])
     return Run(
+        status=status,
         passed=len(cases) - len(failed) - len(skipped),
-        failed=len(failed),
+        failures=[_name(case) for case in failed],
         skipped=len(skipped),
         seconds=seconds,
         slowest=slowest[:SLOWEST],
@@ -132,10 +140,11 @@ def _totals(first: Run, report: dict[str, Any], more: list[Run]) -> Iterator[str
     yield f"| tests | {first.passed} passed, {first.failed} failed, {first.skipped} skipped |"
     yield f"| agreed scenarios | {rows}, proven by {tests} tests |"
     yield f"| schedules explored in races | {first.schedules} |"
-    yield f"| duration, two processes, with coverage | {first.seconds:.0f} s |"
+    yield f"| duration, {PROCESSES} processes, with coverage | {first.seconds:.0f} s |"
     if more:
         longest_s = max(run.seconds for run in more)
-        yield f"| duration, two processes, without coverage | {longest_s:.0f} s at most; promised: {PROMISED_S} s |"
+        promise = f"at most; promised: {PROMISED_S} s"
+        yield f"| duration, {PROCESSES} processes, without coverage | {longest_s:.0f} s {promise} |"
     yield f"| branch coverage of all | {_share(report, 'streaming/'):.1f} % |"
     yield f"| branch coverage of rules | {_share(report, 'streaming/rules/'):.1f} % |"
     yield f"| branch coverage of engine | {_share(report, 'streaming/engine/'):.1f} % |"
@@ -158,7 +167,12 @@ def _in_a_row(runs: list[Run]) -> Iterator[str]:
     yield f"## {len(runs)} runs in a row"
     yield ""
     green = sum(run.green for run in runs)
-    yield f"{green} of {len(runs)} were green, each without coverage, in two processes."
+    yield f"{green} of {len(runs)} were green, each without coverage, in {PROCESSES} processes."
+    for number, run in enumerate(runs, 1):
+        for name in run.failures:
+            yield f"Run {number} failed in `{name}`."
+        if run.status and not run.failures:
+            yield f"Run {number} ended with status {run.status}."
     yield ""
     yield "| run | passed | failed | skipped | seconds |"
     yield "|---|---|---|---|---|"
