@@ -182,7 +182,7 @@ def run(settings: Settings) -> int:
         InvalidSettings: the address cannot be listened on, or is public without a word.
         StreamingError: the server could not start; the message is for people.
     """
-    os.close(fill_standard_streams())
+    fill_standard_streams()
     configure(settings)
     _share_one_heap()
     for signum in (signal.SIGTERM, signal.SIGINT):

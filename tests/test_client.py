@@ -491,6 +491,7 @@ async def test_wrong_parameters_name_their_fields(patience: Patience) -> None:
         (404, "not_found", errors.NotFound),
         (406, "not_acceptable", errors.NotAcceptable),
         (413, "body_too_large", errors.BodyTooLarge),
+        (426, "upgrade_required", errors.UpgradeRequired),
         (415, "unsupported_media_type", errors.UnsupportedMediaType),
         (422, "unknown_type", errors.UnknownType),
         (422, "idempotency_mismatch", errors.IdempotencyMismatch),

@@ -25,10 +25,10 @@ from streaming.errors import Draining
 from streaming.server import Server
 from tests.host import Host, hosting
 from tests.kit import TestedStore, build, collect, events_of, types
-from tests.leftovers import leftovers
+from tests.leftovers import RESIDENT, leftovers
 from tests.process.server import WAYS
 from tests.process.server import running as running_server
-from tests.stage import Gate, deaf, forever, gone, instant, now, running, ticks, tidy
+from tests.stage import Gate, deaf, forever, gone, instant, now, rounds, running, ticks, tidy
 
 virtual = pytest.mark.clock("virtual")
 process = pytest.mark.process
@@ -267,6 +267,63 @@ async def test_a_caller_that_is_cancelled_does_not_stop_the_shutdown() -> None:
         await coordinator.shutdown(60)
 
     assert (await store.record(task_id)).status is TaskStatus.INTERRUPTED
+
+
+@virtual
+@pytest.mark.scenario("shutdown", 12)
+@pytest.mark.parametrize("handler", [forever, tidy, deaf])
+async def test_a_program_that_is_cancelled_while_it_leaves_its_coordinator_leaves_at_once(
+    handler: Callable[..., Any],
+) -> None:
+    coordinator, _ = build([handler], grace_s=60)
+    left: list[float] = []
+
+    async def program() -> None:
+        async with coordinator:
+            await running(coordinator, handler.__name__)
+        left.append(now())
+
+    ended = asyncio.create_task(program())
+    await asyncio.sleep(1)
+    ended.cancel()
+    await asyncio.wait({ended})
+
+    assert ended.cancelled()
+    assert (now(), left) == (1, [])
+    assert RESIDENT.isdisjoint(each.get_name() for each in asyncio.all_tasks())
+    if handler is forever:
+        await rounds()
+        assert leftovers(coordinator) == {}, "it has ended as soon as it was told to"
+
+
+@virtual
+@pytest.mark.scenario("shutdown", 12)
+@pytest.mark.parametrize(("protected_s", "cancelled_at"), [(0, 1), (3, 3)])
+async def test_without_a_grace_a_handler_is_stopped_all_the_same(protected_s: float, cancelled_at: float) -> None:
+    """Its task has ended by then; but the process may be somebody's who goes on, and no ghost is to stay in it."""
+    cancelled: list[float] = []
+
+    @task
+    async def guarded(ctx: TaskContext) -> None:
+        try:
+            async with ctx.protected("upload", at_most_s=10):
+                await asyncio.sleep(protected_s)
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            cancelled.append(now())
+            raise
+
+    coordinator, store = build([guarded])
+    async with coordinator:
+        task_id = await running(coordinator, "guarded")
+        await asyncio.sleep(1)
+        await coordinator.shutdown(0)
+        assert now() == 1
+        await asyncio.sleep(10)
+
+    assert (await store.record(task_id)).status is TaskStatus.INTERRUPTED
+    assert cancelled == [cancelled_at]
+    assert coordinator.places() == []
 
 
 @virtual

@@ -39,6 +39,7 @@ _BY_CODE = MappingProxyType(
             errors.Forbidden,
             errors.NotFound,
             errors.NotAcceptable,
+            errors.UpgradeRequired,
             errors.BodyTooLarge,
             errors.UnsupportedMediaType,
             errors.InvalidParams,

@@ -11,7 +11,6 @@ import asyncio
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 import anyio
@@ -101,12 +100,15 @@ class TaskCoordinator(Lookup):
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.shutdown()
-        await self._workshop.processes.close()
-        await self._group.__aexit__(kind, error, trace)
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            await self.shutdown()
+        except asyncio.CancelledError:
+            await self.shutdown(0)  # nobody wants to wait for the grace any more
+            raise
+        finally:
+            await self._workshop.processes.close()
+            await self._group.__aexit__(*raised)
 
     # -- starting -------------------------------------------------------------------------------------------------
 

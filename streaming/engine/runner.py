@@ -70,7 +70,7 @@ class Runner:
         self._abandoned = False
         self._handler: asyncio.Task[Any] | None = None
         record = log.record
-        self._teller = LogTeller(workshop.hub, log, workshop.settings, self._alarm.ring, self._left)
+        self._teller = LogTeller(workshop.hub, log, workshop.settings, self._alarm.ring, self._deliver_what_is_due)
         context = TaskContext(
             record.id, record.attempt, copy.deepcopy(record.params), Deadline(self._remaining_s), self._teller
         )
@@ -129,10 +129,15 @@ class Runner:
         self._alarm.ring()
 
     def abandon(self) -> None:
-        """End the task although its handler still runs: the process is about to exit."""
+        """End the task although its handler still runs: the process is about to exit.
+
+        The handler is told to stop all the same: the process may be somebody's who goes on.
+        """
         self._abandoned = True
         if self._writable():
             self._finish()
+        self.release()
+        self._deliver_what_is_due()
         self._alarm.ring()
 
     # -- the run --------------------------------------------------------------------------------------------------
@@ -232,11 +237,11 @@ class Runner:
         stop = self._stop
         return stop is not None and stop.written and stop.delivered_at is None and self._teller.held_by() is not None
 
-    def _left(self) -> bool:
-        """A protected section has ended: deliver what it held back, and say whether there was anything."""
+    def _deliver_what_is_due(self) -> bool:
+        """Do it now if no protected section holds it back any more, and say whether there was anything."""
         stop, handler = self._stop, self._handler
-        held_back = stop is not None and stop.written and stop.delivered_at is None
-        if not held_back or stop is None or handler is None or self._teller.held_by() is not None:
+        is_due = stop is not None and stop.written and stop.delivered_at is None
+        if not is_due or stop is None or handler is None or self._teller.held_by() is not None:
             return False
         self._deliver(stop, handler, self._time())
         self._alarm.ring()  # the next look was planned for the time at which the section would have overrun

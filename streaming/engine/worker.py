@@ -246,15 +246,11 @@ def _end_at_hangup(pipe: int, wait_ms: int | None) -> None:
         os._exit(1)
 
 
-def fill_standard_streams() -> int:
-    """Where a standard stream is closed, open the null device, so that no other file takes its number.
-
-    Returns:
-        The null device once more.
-    """
+def fill_standard_streams() -> None:
+    """Where a standard stream is closed, open the null device, so that no other file takes its number."""
     while (nothing := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(nothing, True)
-    return nothing
+    os.close(nothing)
 
 
 def main() -> None:
@@ -264,10 +260,10 @@ def main() -> None:
     """
     _stand_firm()
     end_with_server(0, getattr(ctypes.CDLL(None), "prctl", None))
-    nothing = fill_standard_streams()
+    fill_standard_streams()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    os.close(0)
+    fill_standard_streams()
     os.dup2(2, 1)
     serve(requests, answers)
 

@@ -68,6 +68,7 @@ class Database:
         self._check_place()
         self._lock.take()
         try:
+            self._check_log()
             self._make_ready()
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise StoreUnavailable(f"The database {self._path} cannot be used: {reason(error)}.") from error
@@ -112,6 +113,15 @@ class Database:
         if self._path.exists() and not os.access(self._path, os.R_OK | os.W_OK):
             raise StoreUnavailable(f"The database {self._path} is read-only: this user must be able to write it.")
 
+    def _check_log(self) -> None:
+        """Refuse a new file beside an old write-ahead log: SQLite would delete that, and what it holds."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if _size(log) and not _size(self._path):
+            raise StoreUnavailable(
+                f"its write-ahead log {log} is there without it, and holds what was committed last; put the database "
+                f"back beside it, or move the log away to start with an empty database"
+            )
+
     def _check_file(self) -> None:
         """Refuse to write where nobody is going to look: SQLite goes on with a file that has lost its name."""
         try:
@@ -145,6 +155,11 @@ class Database:
             for _ in range(self._readers_max):
                 connection = connections.enter_context(self._readers.connect())
                 connection.exec_driver_sql("PRAGMA schema_version")  # reads, and so opens the log too
+
+
+def _size(file: Path) -> int:
+    """In bytes; a file that is not there has none."""
+    return file.stat().st_size if file.exists() else 0
 
 
 def _on_connect(engine: Engine, *pragmas: str) -> None:

@@ -487,6 +487,22 @@ async def test_a_process_that_is_left_behind_is_killed_at_the_end(tmp_path: Path
     assert not alive(pid)
 
 
+async def test_a_process_does_not_survive_a_program_that_is_cancelled_as_it_leaves(tmp_path: Path) -> None:
+    coordinator, _ = build(HANDLERS, grace_s=60)
+
+    async def program() -> None:
+        async with coordinator:
+            await coordinator.start("p-forever", {"pid_file": str(tmp_path / "pid")})
+
+    ended = asyncio.create_task(program())
+    pid = await pid_in(tmp_path / "pid")
+    ended.cancel()
+    await asyncio.wait({ended})
+
+    assert ended.cancelled()
+    assert not alive(pid)
+
+
 async def test_a_process_that_is_cancelled_again_is_still_gone(tmp_path: Path) -> None:
     async with running(HANDLERS) as coordinator:
         file = tmp_path / "pid"

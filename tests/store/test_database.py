@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sqlite3
 import stat
 import tempfile
@@ -187,6 +188,30 @@ def test_a_file_that_is_no_database_is_named_and_left_alone(path: Path, content:
     path.write_bytes(content)
     assert refusal(path) == f"The database {path} cannot be used: its file is no SQLite database."
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_write_ahead_log_without_its_database_is_named_and_left_alone(path: Path, empty: bool) -> None:
+    """SQLite deletes it, with all that was committed to it: somebody has moved the one and forgotten the other."""
+    crashed = path.with_name("crashed.db")
+    with opened(path) as made:
+        with made.writing() as connection:
+            connection.exec_driver_sql("CREATE TABLE committed (x)")
+        log = Path(shutil.copy(f"{path}-wal", f"{crashed}-wal"))
+        content = log.read_bytes()
+        if empty:
+            crashed.touch()
+
+        assert refusal(crashed) == (
+            f"The database {crashed} cannot be used: its write-ahead log {log} is there without it, and holds what was "
+            f"committed last; put the database back beside it, or move the log away to start with an empty database."
+        )
+        assert log.read_bytes() == content
+        assert crashed.exists() is empty
+
+        shutil.copy(path, crashed)
+    with opened(crashed):
+        assert "committed" in tables(crashed)
 
 
 def test_a_database_of_another_program_is_named_and_left_alone(path: Path) -> None:
