@@ -66,16 +66,18 @@ class Subscription(ABC):
             server has drained.
         """
         while not self._closed:
-            batch = await self._find()
-            if batch is None:
+            found = self._look()
+            if found is Reading.BELOW:
+                found = await self._stored()
+            if isinstance(found, Batch):
+                self.cursor = found.last
+                if found.events:
+                    return found
+            elif found is Reading.END or (found is Reading.WAIT and self._hub.closed):
                 self.close()
-            elif batch.last > self.cursor:
-                self.cursor = batch.last
-                if batch.events:
-                    return batch
             elif self._nudged:
                 self._nudged = False
-                return batch
+                return Batch((), self.cursor, b"")
             else:
                 await self._alarm.wait()
         return None
@@ -96,27 +98,19 @@ class Subscription(ABC):
             self._leave()
             self._alarm.ring()
 
-    async def _find(self) -> Batch | None:
-        """What is behind the cursor: a batch, an empty one where nothing is new, None at the end."""
-        found = self._look()
-        if isinstance(found, Batch):
-            return found
-        if found is Reading.BELOW:
-            return await self._stored()
-        return None if found is Reading.END or self._hub.closed else Batch((), self.cursor, b"")
-
-    async def _stored(self) -> Batch | None:
+    async def _stored(self) -> Batch | Reading:
+        """What the store has; if it cannot be read, still BELOW after a while, or END where the server has drained."""
         try:
             batch = await self._read_store()
-            self._page = min(PAGE_MAX, max(PAGE_FIRST, 2 * len(batch.events)))
-            return batch
         except StoreUnavailable as problem:
             if self._hub.closed:
-                return None
+                return Reading.END
             _log.warning("a reader waits for the store", reason=problem.detail)
             await self._alarm.wait(asyncio.get_running_loop().time() + RETRY_S)
             self._alarm.ring()  # ask again, also where nothing new comes any more
-            return Batch((), self.cursor, b"")
+            return Reading.BELOW
+        self._page = min(PAGE_MAX, max(PAGE_FIRST, 2 * len(batch.events)))
+        return batch
 
     @abstractmethod
     def _look(self) -> Batch | Reading:

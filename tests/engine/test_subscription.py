@@ -317,6 +317,20 @@ async def test_a_reader_that_waits_for_the_store_ends_with_the_server(monkeypatc
         assert now() < RETRY_S
 
 
+async def test_a_reader_whose_store_is_back_when_the_server_ends_gets_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        Unreadable(monkeypatch, desk, 2)
+        reading = asyncio.create_task(to_end(desk.hub.read(log, 0)))
+        following = asyncio.create_task(to_end(desk.hub.follow(0, ALL)))
+        await asyncio.sleep(0.1)
+
+        await desk.hub.close(now())
+
+        assert await reading == [1, 2]
+        assert await following == [1, 2]
+
+
 async def test_a_bug_in_the_store_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Desk() as desk:
         log = await desk.log()
