@@ -25,8 +25,8 @@ from streaming.store.migrate import check_owner, upgrade
 _JOURNAL = "PRAGMA journal_mode = WAL"
 # Each connection keeps pages in kilobytes of its own, for good. Logs are read in order, and the kernel has their pages
 # too: more makes nothing faster that we have measured, and is what memory did not come back from after a load.
-_WRITER = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -1024")
-_READER = ("PRAGMA query_only = ON", "PRAGMA cache_size = -256")
+_WRITER = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -512")
+_READER = ("PRAGMA query_only = ON", "PRAGMA cache_size = -128")
 
 
 class Database:
