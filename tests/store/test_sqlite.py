@@ -229,7 +229,10 @@ async def test_no_thread_is_left_after_an_open_that_failed(make_sqlite: MakeStor
 async def test_no_thread_is_left_after_a_close_that_failed(
     make_sqlite: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_database: Database) -> None:
+    close = Database.close
+
+    def fail(database: Database) -> None:
+        close(database)
         raise OSError("no")
 
     store = make_sqlite()
