@@ -21,7 +21,7 @@ import structlog
 import streaming
 from streaming import TaskContext, TaskCoordinator, TaskStatus, task
 from streaming.config import Settings
-from streaming.errors import Draining
+from streaming.errors import Draining, StoreUnavailable
 from streaming.server import Server
 from tests.host import Host, hosting
 from tests.kit import TestedStore, build, collect, events_of, types
@@ -324,6 +324,25 @@ async def test_without_a_grace_a_handler_is_stopped_all_the_same(protected_s: fl
     assert (await store.record(task_id)).status is TaskStatus.INTERRUPTED
     assert cancelled == [cancelled_at]
     assert coordinator.places() == []
+
+
+@virtual
+@pytest.mark.scenario("shutdown", 12)
+async def test_a_handler_whose_cancel_was_never_stored_is_stopped_at_the_end_all_the_same() -> None:
+    gate = Gate()
+    coordinator, store = build([gate.handler])
+    async with coordinator:
+        task_id = await running(coordinator, "gate")
+        store.hold()
+        cancelling = asyncio.create_task(coordinator.cancel_task(task_id))
+        await asyncio.sleep(1)
+        assert gate.cancelled_at == [], "its cause comes first"
+        assert await coordinator.shutdown(0) > 0
+        with pytest.raises(StoreUnavailable):
+            await cancelling
+        store.release()
+
+    assert gate.cancelled_at == [1]
 
 
 @virtual
