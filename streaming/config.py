@@ -28,9 +28,12 @@ def _split(value: object) -> object:
 
 
 def _store_url(value: str) -> str:
-    if value == "memory://" or value.startswith("sqlite:///"):
+    if value == "memory://" or value.startswith(("sqlite:///", "postgresql+psycopg://")):
         return value
-    raise ValueError("possible are memory:// and sqlite:///path/to/file.db (four slashes for an absolute path)")
+    raise ValueError(
+        "possible are memory://, sqlite:///path/to/file.db (four slashes for an absolute path), and "
+        "postgresql+psycopg://user@host/database"
+    )
 
 
 class Settings(BaseSettings):
@@ -45,7 +48,8 @@ class Settings(BaseSettings):
         False, description="Serve addresses other than loopback although no credentials are configured."
     )
     store_url: Annotated[str, AfterValidator(_store_url)] = Field(
-        "sqlite:///streaming.db", description="Where tasks and events are kept: memory:// or sqlite:///path."
+        "sqlite:///streaming.db",
+        description="Where tasks and events are kept: memory://, sqlite:///path, or postgresql+psycopg://...",
     )
     tasks: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="Modules with task handlers to load, separated by commas."
@@ -62,11 +66,23 @@ class Settings(BaseSettings):
     send_timeout_s: Seconds = Field(30.0, description="Seconds after which a reader that takes no bytes is dropped.")
     wait_max_s: Seconds = Field(60.0, description="The longest wait_s that a request may ask for, in seconds.")
     body_timeout_s: Seconds = Field(15.0, description="Seconds within which a request body must have arrived.")
+    ageing_s: Seconds = Field(60.0, description="Seconds of waiting that count as much as one step of priority.")
+    deadline_warning_s: Seconds = Field(
+        60.0, description="Seconds before a deadline at which readers are warned; never more than a fifth of the time."
+    )
+    external_stale_s: Seconds = Field(300.0, description="Seconds of silence after which an external task is stale.")
+    external_fail_s: Seconds = Field(600.0, description="Seconds of silence after which an external task has failed.")
+    query_timeout_s: Seconds = Field(5.0, description="Seconds a list, count or statistic may take in the store.")
     store_wait_s: Seconds = Field(5.0, description="Seconds a request waits for a store that does not answer.")
 
     # -- how many, how large -----------------------------------------------------------------------------------------
     max_running: Count = Field(1000, description="Tasks that run at the same time; more wait as pending.")
     max_pending: Count = Field(10_000, description="Tasks that wait at most; a start beyond is refused with 429.")
+    type_limits: Annotated[dict[str, Count], NoDecode] = Field(
+        default_factory=dict,
+        description='Tasks of one type that run at the same time, as JSON: {"type": 4}; it wins over the handler.',
+    )
+    max_external: Count = Field(10_000, description="External tasks that have not ended, at most.")
     max_streams: Count = Field(5000, description="Open streams at most; one more is refused with 429.")
     max_threads: Count = Field(40, description="Threads for handlers with run_in='thread', at most.")
     max_processes: Count = Field(2, description="Worker processes for handlers with run_in='process', at most.")
@@ -86,6 +102,13 @@ class Settings(BaseSettings):
     window_events_max: Count = Field(1024, description="Committed events of a watched task kept in memory.")
     window_bytes_max: Bytes = Field(524_288, description="Bytes of committed events of a watched task kept in memory.")
     page_max: Count = Field(1000, description="Records or events on one page at most.")
+    scan_max: Count = Field(20_000, description="Tasks that one question to a list looks at, at most.")
+    filter_terms_max: Count = Field(20, description="Filters of one list, at most.")
+    filter_values_max: Count = Field(100, description="Values of one filter, at most.")
+    bulk_max: Count = Field(1000, description="Tasks that one bulk cancel or delete takes, at most.")
+    report_events_max: Count = Field(1000, description="Events of one report about an external task, at most.")
+    inputs_max: Count = Field(1000, description="Inputs that one task takes, at most.")
+    stats_tasks_max: Count = Field(100_000, description="Tasks whose times one statistic looks at, at most.")
     memory_events_max: Count = Field(
         10_000, description="Events of one task that the memory store keeps; older ones become a gap."
     )
@@ -120,7 +143,7 @@ class Settings(BaseSettings):
     def _lists(cls, value: object) -> object:
         return _split(value)
 
-    @field_validator("commands", mode="before")
+    @field_validator("commands", "type_limits", mode="before")
     @classmethod
     def _json(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value  # a ValueError names the setting

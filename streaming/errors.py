@@ -180,6 +180,38 @@ class IllegalTransition(StreamingError):
     """The life cycle has no such transition: a bug of ours, never a client's mistake."""
 
 
+class StatusConflict(StreamingError):
+    """An external worker wants a status that cannot follow the one that the task has."""
+
+    code = "illegal_transition"
+
+    def __init__(self, task_id: str, status: str, wanted: str) -> None:
+        super().__init__(f"Task {task_id} is {status}, and cannot become {wanted}.")
+        self.task_id = task_id
+        self.status = status
+        self.wanted = wanted
+
+
+class NotExternal(StreamingError):
+    """A report about a task whose handler runs in the server."""
+
+    code = "not_external"
+
+    def __init__(self, task_id: str, type: str) -> None:
+        super().__init__(f"Task {task_id} of type {type} runs in the server: only an external task takes reports.")
+        self.task_id = task_id
+
+
+class KeyBusy(StreamingError):
+    """Another task with this key has not ended, and the start wants to be refused then."""
+
+    code = "key_busy"
+
+    def __init__(self, key: str, task_id: str) -> None:
+        super().__init__(f"Task {task_id} with the key {key[:64]!r} has not ended.")
+        self.task_id = task_id
+
+
 # -- not now -----------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +219,13 @@ class TooManyTasks(StreamingError):
     """The queue of pending tasks is full."""
 
     code = "too_many_tasks"
+    retry_after_default_s = 5.0
+
+
+class TooManyInputs(StreamingError):
+    """A task has as many inputs as it may have."""
+
+    code = "too_many_inputs"
     retry_after_default_s = 5.0
 
 
@@ -212,6 +251,13 @@ class StoreUnavailable(StreamingError):
 
     code = "store_unavailable"
     retry_after_default_s = 2.0
+
+
+class QueryTooSlow(StreamingError):
+    """A question would take the store longer than it may."""
+
+    code = "query_too_slow"
+    retry_after_default_s = 5.0
 
 
 # -- what the store holds ---------------------------------------------------

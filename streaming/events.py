@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 #: Types that the server itself writes; no handler may emit them. Every status is one of them as well.
-BUILT_IN_TYPES = frozenset({"progress", "log", "cancel_requested", "cancel_ignored", "deadline_warning", "gap"})
+BUILT_IN_TYPES = frozenset(
+    {"progress", "log", "cancel_requested", "cancel_ignored", "deadline_warning", "gap", "input", "stale", "unwatched"}
+)
 
 #: Levels of nesting in what a handler emits or returns. More could be written here, and not be read somewhere else.
 DEPTH_MAX = 200

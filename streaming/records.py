@@ -1,6 +1,6 @@
 """What the product remembers of a task.
 
-Owns:   the record, its status words, the cancel receipt, the progress and the error of a task.
+Owns:   the record and its words: status, priority, policy, progress, error, cancel receipt, history.
 Never:  decides what may follow what (``rules.lifecycle``) or where a record is kept (``store``).
 """
 
@@ -17,11 +17,29 @@ class TaskStatus(StrEnum):
 
     PENDING = "pending"
     RUNNING = "running"
+    RETRYING = "retrying"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
     INTERRUPTED = "interrupted"
+
+
+class Priority(StrEnum):
+    """Whose turn comes first, from the last to the first."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+    @property
+    def rank(self) -> int:
+        """0 for low, one more for each step."""
+        return _RANKS[self]
+
+
+_RANKS = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class CancelOutcome(StrEnum):
@@ -39,6 +57,86 @@ class Progress:
 
     percent: float
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How far a task of several steps is: how many are done, of how many, and the name of the one under way."""
+
+    completed: int
+    total: int | None = None
+    current: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Eta:
+    """When a task may end: between two times, RFC 3339."""
+
+    earliest: str
+    latest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """What follows a failed attempt.
+
+    Attributes:
+        retries: attempts after the first, at most.
+        backoff_s: the longest pause before the first retry, in seconds; it doubles with each.
+        backoff_max_s: the longest pause of all.
+        on: which failures: error codes, or names of exception classes; empty means whatever a handler raises.
+    """
+
+    retries: int = 0
+    backoff_s: float = 1.0
+    backoff_max_s: float = 300.0
+    on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a task is to be treated; chosen at its start.
+
+    Attributes:
+        retry: what follows a failed attempt.
+        queue_timeout_s: seconds it may wait for its turn; None for as long as it takes.
+        heartbeat_timeout_s: seconds a run may be silent.
+        total_timeout_s: seconds from the start to the end, with all waiting and all attempts.
+        cancel_unwatched_s: seconds after which it is cancelled once nobody watches it any more; None goes on.
+        keep_until_ack: its record stays until somebody has acknowledged the result.
+    """
+
+    retry: RetryPolicy = RetryPolicy()
+    queue_timeout_s: float | None = None
+    heartbeat_timeout_s: float | None = None
+    total_timeout_s: float | None = None
+    cancel_unwatched_s: float | None = None
+    keep_until_ack: bool = False
+
+
+#: Of a task whose start asks for nothing.
+PLAIN = Policy()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of a task's status.
+
+    Attributes:
+        task_id: the task.
+        seq: of the event that tells it.
+        status: the new one.
+        time: when, RFC 3339.
+        by: who did it: a principal, or ``server``.
+        reason: why, in words.
+    """
+
+    task_id: str
+    seq: int
+    status: TaskStatus
+    time: str
+    by: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +188,29 @@ class Record:
         type: name of the task type.
         status: where in its life the task is.
         params: a JSON object: what the client sent, and the defaults of what it left out.
+        priority: whose turn comes first.
+        key: tasks with the same key run one after the other.
+        external_id: what the task is called elsewhere.
+        parent: the task that has started this one.
+        retry_of: the ended task that this one repeats.
+        policy: how it is to be treated.
         tags: words to find the task by.
-        attempt: 1 for the first run, one more for each restart after an interruption.
+        attempt: 1 for the first run, one more for each that follows.
+        retries_left: so many failed attempts may still be followed by another one.
+        retry_at: when the next attempt begins, while the task is retrying.
         progress: the last one reported.
+        steps: the last ones reported.
+        heartbeat_at: when the task was heard of last.
+        eta: when it may end; not stored, but worked out by who shows the record.
         result: what the handler returned, any JSON value.
         error: why there is no result.
         cancel: the receipt of the cancel, if anybody asked for one.
         timeout_s: seconds the handler may run.
         last_seq: seq of the last event.
         created_by: the principal who started it.
+        acked_at: when somebody has acknowledged the result.
+        client_seq: of the last event that an external worker has reported.
+        log_bytes: size of all its events, about.
         created_at: and the other times, RFC 3339.
     """
 
@@ -110,39 +222,76 @@ class Record:
     created_at: str
     updated_at: str
     created_by: str = "anonymous"
+    priority: Priority = Priority.NORMAL
+    key: str | None = None
+    external_id: str | None = None
+    parent: str | None = None
+    retry_of: str | None = None
+    policy: Policy = PLAIN
     tags: tuple[str, ...] = ()
     attempt: int = 1
+    retries_left: int = 0
+    retry_at: str | None = None
     progress: Progress | None = None
+    steps: Steps | None = None
+    heartbeat_at: str | None = None
+    eta: Eta | None = None
     result: Any = None
     error: TaskError | None = None
     cancel: CancelReceipt | None = None
     last_seq: int = 0
+    acked_at: str | None = None
+    client_seq: int = 0
+    log_bytes: int = 0
     started_at: str | None = None
     finished_at: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The task as it goes over the wire; every task has normal priority and no key."""
+        """The task as it goes over the wire."""
         return {
             "id": self.id,
             "type": self.type,
             "status": self.status.value,
             "params": self.params,
-            "priority": "normal",
-            "key": None,
+            "priority": self.priority.value,
+            "key": self.key,
+            "external_id": self.external_id,
+            "parent": self.parent,
+            "retry_of": self.retry_of,
             "tags": list(self.tags),
             "attempt": self.attempt,
+            "retries_left": self.retries_left,
+            "retry_at": self.retry_at,
             "progress": None if self.progress is None else dataclasses.asdict(self.progress),
+            "steps": None if self.steps is None else dataclasses.asdict(self.steps),
+            "eta": None if self.eta is None else dataclasses.asdict(self.eta),
             "result": self.result,
             "error": None if self.error is None else dataclasses.asdict(self.error),
             "cancel": None if self.cancel is None else self.cancel.as_json(),
             "timeout_s": self.timeout_s,
+            **_policy_json(self.policy),
             "last_seq": self.last_seq,
+            "client_seq": self.client_seq,
             "created_by": self.created_by,
             "created_at": self.created_at,
             "started_at": self.started_at,
             "updated_at": self.updated_at,
+            "heartbeat_at": self.heartbeat_at,
             "finished_at": self.finished_at,
+            "acked_at": self.acked_at,
         }
+
+
+def _policy_json(policy: Policy) -> dict[str, Any]:
+    unwatched_s = policy.cancel_unwatched_s
+    return {
+        "queue_timeout_s": policy.queue_timeout_s,
+        "heartbeat_timeout_s": policy.heartbeat_timeout_s,
+        "total_timeout_s": policy.total_timeout_s,
+        "retry": {**dataclasses.asdict(policy.retry), "on": list(policy.retry.on)},
+        "on_unwatched": "continue" if unwatched_s is None else {"cancel_after_s": unwatched_s},
+        "keep_until_ack": policy.keep_until_ack,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Transition(StrEnum):
     SHUTDOWN = "shutdown"
     CRASH = "crash"
     REQUEUE = "requeue"
+    RETRY = "retry"
 
 
 class Cause(StrEnum):
@@ -40,12 +41,13 @@ class Cause(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-_PENDING, _RUNNING = TaskStatus.PENDING, TaskStatus.RUNNING
+_PENDING, _RUNNING, _RETRYING = TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.RETRYING
 
 TRANSITIONS = MappingProxyType(
     {
         (_PENDING, Transition.START): TaskStatus.RUNNING,
         (_PENDING, Transition.CANCEL): TaskStatus.CANCELLED,
+        (_PENDING, Transition.TIMEOUT): TaskStatus.TIMED_OUT,
         (_PENDING, Transition.SHUTDOWN): TaskStatus.INTERRUPTED,
         (_PENDING, Transition.CRASH): TaskStatus.INTERRUPTED,
         (_RUNNING, Transition.RETURN): TaskStatus.COMPLETED,
@@ -55,6 +57,12 @@ TRANSITIONS = MappingProxyType(
         (_RUNNING, Transition.SHUTDOWN): TaskStatus.INTERRUPTED,
         (_RUNNING, Transition.CRASH): TaskStatus.INTERRUPTED,
         (_RUNNING, Transition.REQUEUE): TaskStatus.PENDING,
+        (_RUNNING, Transition.RETRY): TaskStatus.RETRYING,
+        (_RETRYING, Transition.START): TaskStatus.RUNNING,
+        (_RETRYING, Transition.CANCEL): TaskStatus.CANCELLED,
+        (_RETRYING, Transition.TIMEOUT): TaskStatus.TIMED_OUT,
+        (_RETRYING, Transition.SHUTDOWN): TaskStatus.INTERRUPTED,
+        (_RETRYING, Transition.CRASH): TaskStatus.INTERRUPTED,
     }
 )
 
@@ -99,12 +107,12 @@ def recovery(status: TaskStatus, *, cancelled: bool, restartable: bool, known: b
         known: its type is still registered.
 
     Returns:
-        The transition, or None for a pending task that simply waits for its turn.
+        The transition, or None for a task that simply waits for its turn.
     """
     if cancelled:
         return Transition.CANCEL
     if not known:
         return Transition.CRASH
-    if status is TaskStatus.PENDING:
+    if status is not TaskStatus.RUNNING:
         return None
     return Transition.REQUEUE if restartable else Transition.CRASH

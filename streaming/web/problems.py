@@ -67,11 +67,16 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         # The task is not in the right status.
         errors.TaskTerminal: 409,
         errors.TaskActive: 409,
+        errors.StatusConflict: 409,
+        errors.NotExternal: 409,
+        errors.KeyBusy: 409,
         # Not now.
         errors.TooManyTasks: 429,
+        errors.TooManyInputs: 429,
         errors.TooManyStreams: 429,
         errors.Draining: 503,
         errors.StoreUnavailable: 503,
+        errors.QueryTooSlow: 503,
         # Not ever.
         errors.RecordDamaged: 500,
         # A handler's mistakes, a configuration's, ours: they reach a client in its task, never as an answer.
