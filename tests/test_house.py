@@ -45,7 +45,19 @@ BESIDE = {"client": (["words", "rules"], {"cli"}), "testing": (["words", "rules"
 PARTS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in MODULES} - {"__init__"}
 
 #: All that a decision may need of the standard library.
-PURE = {"__future__", "collections", "dataclasses", "enum", "itertools", "json", "math", "re", "types", "typing"}
+PURE = {
+    "__future__",
+    "collections",
+    "dataclasses",
+    "enum",
+    "heapq",
+    "itertools",
+    "json",
+    "math",
+    "re",
+    "types",
+    "typing",
+}
 
 #: What the engine gets as arguments, so that a test can choose them. Threads are made in one place, and what a worker
 #: process does is done outside of the server.
