@@ -65,6 +65,7 @@ class Step(Enum):
     """What the runner does next."""
 
     WAIT = auto()
+    WARN = auto()
     EXPIRE = auto()
     OVERRUN = auto()
     DELIVER = auto()
@@ -73,16 +74,23 @@ class Step(Enum):
 
 
 def next_step(
-    *, now: float, stop: Stop | None, deadline_at: float, sections: Collection[Section], uncancelled: bool
+    *,
+    now: float,
+    stop: Stop | None,
+    deadline_at: float,
+    sections: Collection[Section],
+    uncancelled: bool,
+    warn_at: float = math.inf,
 ) -> tuple[Step, float]:
     """Decide about a handler that is still running.
 
     Args:
         now: the time.
         stop: what it is to be stopped for; None for nothing.
-        deadline_at: when its time is over.
+        deadline_at: when its time is over: the first of its deadlines (`rules.deadlines`).
         sections: the protected sections it is in.
         uncancelled: whether the handler's task has no cancel request left (``Task.cancelling() == 0``).
+        warn_at: when readers are to be warned of a deadline; nobody is warned of one that cannot be reached any more.
 
     Returns:
         The step, and for WAIT the time to look again at the latest.
@@ -91,7 +99,9 @@ def next_step(
     if late <= now:
         return Step.OVERRUN, now
     if stop is None:
-        return (Step.EXPIRE, now) if deadline_at <= now else (Step.WAIT, min(deadline_at, late))
+        if deadline_at <= now:
+            return Step.EXPIRE, now
+        return (Step.WARN, now) if warn_at <= now else (Step.WAIT, min(deadline_at, warn_at, late))
     if stop.delivered_at is None:
         held = not stop.written or late < math.inf
         return (Step.WAIT, late) if held else (Step.DELIVER, now)

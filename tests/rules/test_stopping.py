@@ -15,9 +15,15 @@ NOW = 100.0
 
 
 def step(
-    stop: Stop | None = None, *sections: Section, deadline_at: float = math.inf, uncancelled: bool = False
+    stop: Stop | None = None,
+    *sections: Section,
+    deadline_at: float = math.inf,
+    warn_at: float = math.inf,
+    uncancelled: bool = False,
 ) -> tuple[Step, float]:
-    return next_step(now=NOW, stop=stop, deadline_at=deadline_at, sections=sections, uncancelled=uncancelled)
+    return next_step(
+        now=NOW, stop=stop, deadline_at=deadline_at, sections=sections, uncancelled=uncancelled, warn_at=warn_at
+    )
 
 
 def delivered(cause: Cause = Cause.CANCEL, *, insist_at: float) -> Stop:
@@ -40,6 +46,18 @@ def test_a_handler_in_its_time_is_looked_at_again_when_that_is_over() -> None:
 @pytest.mark.parametrize("deadline_at", [NOW, NOW - 1])
 def test_a_handler_over_its_time_expires(deadline_at: float) -> None:
     assert step(deadline_at=deadline_at) == (Step.EXPIRE, NOW)
+
+
+def test_readers_are_warned_before_the_time_is_over() -> None:
+    assert step(deadline_at=150.0, warn_at=130.0) == (Step.WAIT, 130.0)
+    assert step(None, section(120.0), deadline_at=150.0, warn_at=130.0) == (Step.WAIT, 120.0)
+    assert step(None, section(120.0), deadline_at=150.0, warn_at=NOW) == (Step.WARN, NOW)
+
+
+def test_nobody_is_warned_of_what_is_there_or_cannot_come_any_more() -> None:
+    assert step(deadline_at=NOW, warn_at=NOW - 1) == (Step.EXPIRE, NOW)
+    assert step(Stop(Cause.CANCEL), deadline_at=150.0, warn_at=NOW) == (Step.DELIVER, NOW)
+    assert step(delivered(insist_at=105.0), deadline_at=150.0, warn_at=103.0) == (Step.WAIT, 105.0)
 
 
 def test_a_deadline_expires_also_in_a_protected_section_and_is_held_back_there() -> None:
@@ -131,11 +149,17 @@ stops = st.none() | st.builds(
 )
 
 
-@given(stops, times | st.just(math.inf), st.lists(st.builds(section, times, overrun=st.booleans())), st.booleans())
+@given(
+    stops,
+    times | st.just(math.inf),
+    times | st.just(math.inf),
+    st.lists(st.builds(section, times, overrun=st.booleans())),
+    st.booleans(),
+)
 def test_a_wait_ends_later_than_now_and_every_other_step_is_due_now(
-    stop: Stop | None, deadline_at: float, sections: list[Section], uncancelled: bool
+    stop: Stop | None, deadline_at: float, warn_at: float, sections: list[Section], uncancelled: bool
 ) -> None:
-    found, until = step(stop, *sections, deadline_at=deadline_at, uncancelled=uncancelled)
+    found, until = step(stop, *sections, deadline_at=deadline_at, warn_at=warn_at, uncancelled=uncancelled)
 
     assert until > NOW if found is Step.WAIT else until == NOW
 
