@@ -44,11 +44,12 @@ BESIDE = {"client": (["words", "rules"], {"cli"}), "testing": (["words", "rules"
 #: Every file and folder of the package.
 PARTS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in MODULES} - {"__init__"}
 
-#: All that a decision may need of the standard library.
+#: All that a decision may need of the standard library; of datetime, the arithmetic.
 PURE = {
     "__future__",
     "collections",
     "dataclasses",
+    "datetime",
     "enum",
     "heapq",
     "itertools",
@@ -58,6 +59,9 @@ PURE = {
     "types",
     "typing",
 }
+
+#: What reads a clock, or the time zone of the machine.
+CLOCKS = {"now", "today", "utcnow", "fromtimestamp"}
 
 #: What the engine gets as arguments, so that a test can choose them. Threads are made in one place, and what a worker
 #: process does is done outside of the server.
@@ -132,7 +136,8 @@ def test_a_decision_needs_no_loop_clock_chance_or_file(module: Path) -> None:
     outside = {name.split(".")[0] for name in imports(module)} - {"streaming"}
 
     assert outside <= PURE
-    assert set() == {"open", "print", "input", "now", "today", "utcnow"} & calls(module)
+    assert set() == {"open", "print", "input"} & calls(module)
+    assert set() == CLOCKS & attributes(module)
     assert not [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
 
 
@@ -142,6 +147,19 @@ def test_the_engine_gets_its_clock_its_ids_and_its_store_as_arguments(module: Pa
 
     assert set() == forbidden & {name.split(".")[0] for name in imports(module)}
     assert set() == {"open", "print", "input", "today", "utcnow", "datetime.now", "asyncio.wait_for"} & calls(module)
+
+
+def attributes(path: Path) -> set[str]:
+    """What a module takes of other things, called or not."""
+    return {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+
+
+@pytest.mark.parametrize("text", ["datetime.now(UTC)", "clock = datetime.now", "date.today()", "d.fromtimestamp(0)"])
+def test_a_clock_is_found_however_it_is_taken(text: str, tmp_path: Path) -> None:
+    source = tmp_path / "decision.py"
+    source.write_text(text, encoding="utf-8")
+
+    assert CLOCKS & attributes(source)
 
 
 def calls(path: Path) -> set[str]:
