@@ -1,19 +1,23 @@
 """Which event loop a test runs on: the ordinary one, or with ``pytest.mark.clock("virtual")`` one that jumps, or with
 ``pytest.mark.clock("each")`` one after the other of those that servers run on.
 
-And how patient Hypothesis is, and how many processes run the tests.
+And how patient Hypothesis is, how many processes run the tests, and the PostgreSQL that each of these has.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
 from tests.virtual import VirtualLoop
+
+if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
 
 _LOOPS: dict[str, Mapping[str, Callable[[], asyncio.AbstractEventLoop]]] = {
     "real": {"real": asyncio.new_event_loop},
@@ -44,3 +48,41 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     mark = item.get_closest_marker("clock")
     name = "real" if mark is None else mark.args[0]
     return _LOOPS[name]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL for this test process alone, started when it is first asked for: a test may stop it or kill it."""
+    from tests.postgres import NoPostgres, PostgresServer
+
+    try:
+        server = PostgresServer()
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: PostgresServer) -> str:
+    """The database that one test after the other gets empty."""
+    return postgres_server.create_database("test")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, postgres_database: str) -> Iterator[str]:
+    """An empty database, as SQLAlchemy opens it."""
+    yield postgres_server.url(postgres_database)
+    if not postgres_server.runs:
+        postgres_server.start()
+    postgres_server.empty_database(postgres_database)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failed test, what its PostgreSQL said meanwhile."""
+    report = yield
+    server: PostgresServer | None = getattr(item, "funcargs", {}).get("postgres_server")
+    if server is not None and report.failed:
+        report.sections.append(("PostgreSQL", server.log()[-5000:]))
+    return report

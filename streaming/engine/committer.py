@@ -19,7 +19,7 @@ from streaming.engine.alarm import Alarm
 from streaming.engine.journal import Commit, Committed, Journal
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
-from streaming.records import IdempotencyKey, Record
+from streaming.records import Change, IdempotencyKey, Record
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 2.0
@@ -42,6 +42,7 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     created: dict[str, tuple[Record, IdempotencyKey | None, OnCreated]] = field(default_factory=dict)
     updated: dict[str, Record] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     def records(self) -> list[Record]:
@@ -55,11 +56,13 @@ class Batch:
             created=[record for record, _, _ in self.created.values()],
             updated=list(self.updated.values()),
             keys=[key for _, key, _ in self.created.values() if key is not None],
+            changes=self.changes,
         )
 
     def withdraw_created(self, problem: StoreUnavailable) -> None:
         """Take out the new records, and tell those who wait for them that nothing was started."""
         self.events = [event for event in self.events if event.task_id not in self.created]
+        self.changes = [change for change in self.changes if change.task_id not in self.created]
         withdrawn, self.created = self.created, {}
         for _, _, on_created in withdrawn.values():
             on_created(problem)
@@ -114,7 +117,14 @@ class Committer:
             batch.updated[record.id] = record
         self._alarm.ring()
 
-    def create(self, event: Event, record: Record, key: IdempotencyKey | None, on_created: OnCreated) -> None:
+    def submit_change(self, change: Change) -> None:
+        """Put a change of status into the transaction of the event that was submitted just now."""
+        if not self._closed:
+            self._batches[-1].changes.append(change)
+
+    def create(
+        self, event: Event, record: Record, change: Change, key: IdempotencyKey | None, on_created: OnCreated
+    ) -> None:
         """Put a new record with its first event into the next transaction.
 
         It is not repeated when the store fails: ``on_created`` hears of it, and nothing is left.
@@ -124,6 +134,7 @@ class Committer:
             return
         batch = self._open_batch()
         batch.events.append(event)
+        batch.changes.append(change)
         batch.created[record.id] = (record, key, on_created)
         self._alarm.ring()
 

@@ -26,6 +26,9 @@ class Teller(Protocol):
     def tell_progress(self, percent: float, message: str | None) -> int:
         """Append a progress event."""
 
+    def tell_steps(self, completed: int, total: int, current: str | None) -> int:
+        """Append a progress event that counts steps."""
+
     def tell_log(self, level: Level, message: str, fields: dict[str, Any]) -> int:
         """Append a log event."""
 
@@ -125,6 +128,24 @@ class TaskContext:
         await self._teller.room()
         return self._teller.tell_progress(percent, message)
 
+    async def steps(self, completed: int, total: int, current: str | None = None) -> int:
+        """Report how many steps of several are done; the record shows the last report, in percent too.
+
+        Args:
+            completed: steps that are done.
+            total: steps in all, at least 1.
+            current: name of the step under way, for people, at most 1,000 characters.
+
+        Returns:
+            The seq of the ``progress`` event.
+
+        Raises:
+            InvalidEvent: they are no such numbers, or the name is too long.
+            TaskEnded: the task has ended.
+        """
+        await self._teller.room()
+        return self._teller.tell_steps(completed, total, current)
+
     def log(self, message: str, *, level: Level = "info", **fields: Any) -> Told:
         """Append a ``log`` event.
 
@@ -192,6 +213,10 @@ class ThreadContext:
     def progress(self, percent: float, message: str | None = None) -> int:
         """See `TaskContext.progress`; blocks the thread instead of waiting."""
         return int(self._call(self._context.progress, percent, message))
+
+    def steps(self, completed: int, total: int, current: str | None = None) -> int:
+        """See `TaskContext.steps`; blocks the thread instead of waiting."""
+        return int(self._call(self._context.steps, completed, total, current))
 
     def log(self, message: str, *, level: Level = "info", **fields: Any) -> int:
         """See `TaskContext.log`; blocks the thread instead of waiting."""

@@ -20,7 +20,7 @@ from streaming.engine.journal import Committed, Journal
 from streaming.engine.subscription import FeedSubscription, LogSubscription, Subscription
 from streaming.errors import StoreUnavailable, TaskEnded
 from streaming.events import Event, encode_payload, rfc3339
-from streaming.records import IdempotencyKey, Record
+from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.log import LogWindow
@@ -42,12 +42,16 @@ class Log:
         lost: somebody else has ended or removed the task in the store, or writes to its log there; nothing more can be
             written here.
         dropped: nothing more is to be written.
+        heartbeat_at: when its handler, or its worker elsewhere, was heard of last.
+        bytes: of all its events.
     """
 
     __slots__ = (
         "backlog_bytes",
         "backlog_events",
+        "bytes",
         "dropped",
+        "heartbeat_at",
         "lost",
         "on_lost",
         "readers",
@@ -63,13 +67,17 @@ class Log:
         self.readers: set[Subscription] = set()
         self.lost = False
         self.dropped = False
+        self.heartbeat_at = record.heartbeat_at
+        self.bytes = record.log_bytes
         self.on_lost: Callable[[], None] | None = None
         self.backlog_events = 0
         self.backlog_bytes = 0
 
     def snapshot(self) -> Record:
         """The committed record, as fresh as the last committed event."""
-        return dataclasses.replace(self.visible, last_seq=self.window.committed)
+        return dataclasses.replace(
+            self.visible, last_seq=self.window.committed, heartbeat_at=self.heartbeat_at, log_bytes=self.bytes
+        )
 
 
 class Hub:
@@ -149,7 +157,7 @@ class Hub:
         """
         log = Log(record, LogWindow(record.id))
         event = Event(record.id, 1, record.status.value, record.created_at, encode_payload(data))
-        log.record = log.visible = dataclasses.replace(record, last_seq=1)
+        log.record = log.visible = dataclasses.replace(record, last_seq=1, log_bytes=len(event.payload))
         log.window.append(event)
         self._count(log, event)
         self._logs[record.id] = log
@@ -159,7 +167,8 @@ class Hub:
                 self._discard(log)
             on_created(problem)
 
-        self._committer.create(event, log.record, key, created)
+        change = Change(record.id, 1, record.status, record.created_at, record.created_by)
+        self._committer.create(event, log.record, change, key, created)
         return log
 
     def resume(self, record: Record) -> Log:
@@ -197,7 +206,9 @@ class Hub:
         self._committer.submit(event)
         return event
 
-    def append_with(self, log: Log, type: str, data: object, time: str, **changes: Any) -> Event:
+    def append_with(
+        self, log: Log, type: str, data: object, time: str, *, why: tuple[str, str] | None = None, **changes: Any
+    ) -> Event:
         """Write an event together with what it changes in the record.
 
         Args:
@@ -205,6 +216,7 @@ class Hub:
             type: of the event.
             data: of the event.
             time: of the event, RFC 3339.
+            why: who changes the status, and the reason, for the history; None if it stays.
             changes: fields of the record.
 
         Raises:
@@ -212,11 +224,19 @@ class Hub:
         """
         _check_open(log)
         event = Event(log.window.task_id, log.window.last + 1, type, time, encode_payload(data))
-        record = dataclasses.replace(log.record, last_seq=event.seq, updated_at=time, **changes)
-        log.window.append(event, terminal=record.status in TERMINAL)
+        log.window.append(event, terminal=changes.get("status") in TERMINAL)
         self._count(log, event)
-        log.record = record
+        log.record = record = dataclasses.replace(
+            log.record,
+            last_seq=event.seq,
+            updated_at=time,
+            heartbeat_at=log.heartbeat_at,
+            log_bytes=log.bytes,
+            **changes,
+        )
         self._committer.submit(event, record)
+        if why is not None:
+            self._committer.submit_change(Change(record.id, event.seq, record.status, time, *why))
         return event
 
     def amend(self, log: Log, **changes: Any) -> None:
@@ -266,6 +286,7 @@ class Hub:
 
     def _count(self, log: Log, event: Event) -> None:
         size = _size(event)
+        log.bytes += len(event.payload)
         log.backlog_events += 1
         log.backlog_bytes += size
         self._backlog_bytes += size

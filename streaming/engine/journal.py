@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streaming.events import Event
-from streaming.records import IdempotencyKey, Record, TaskStatus
+from streaming.records import Change, IdempotencyKey, Record, TaskStatus
 from streaming.rules.feed import FeedItem
 
 __all__ = ["PAGE_BYTES_MAX", "Commit", "Committed", "FeedItem", "Journal", "RecordPage", "RecordQuery"]
@@ -41,12 +41,14 @@ class Commit:
         created: new records; their first event is in ``events``.
         updated: records as they are to be now, at most one a task; none of them is in ``created``.
         keys: idempotency keys of created records.
+        changes: of the status, one for each event in ``events`` that tells one.
     """
 
     events: Sequence[Event]
     created: Sequence[Record] = ()
     updated: Sequence[Record] = ()
     keys: Sequence[IdempotencyKey] = ()
+    changes: Sequence[Change] = ()
 
     def first_seqs(self) -> dict[str, int]:
         """The lowest seq of each task that has events here."""
@@ -157,6 +159,12 @@ class Journal(Protocol):
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """One page of records, as `RecordPage.of` makes it."""
+
+    async def changes(self, task_id: str) -> list[Change]:
+        """All changes of a task's status, in their order; none of an unknown task."""
+
+    async def acknowledge(self, task_id: str, time: str) -> Record | None:
+        """Note on a terminal record that its result was seen: the first time counts. None if there is no such one."""
 
     async def unfinished(self) -> list[Record]:
         """All records that are not terminal, oldest first."""

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 import structlog
 
@@ -19,8 +19,8 @@ from streaming.config import Settings
 from streaming.engine.context import Level
 from streaming.engine.hub import Hub, Log
 from streaming.errors import EventTooLarge, InvalidEvent
-from streaming.events import DEPTH_MAX, encode_payload
-from streaming.records import Progress
+from streaming.events import DEPTH_MAX, Event, encode_payload
+from streaming.records import Progress, Steps
 from streaming.rules.sse import check_type
 from streaming.rules.stopping import Section
 
@@ -56,12 +56,13 @@ class LogTeller:
         self._on_enter = on_enter
         self._on_leave = on_leave
         self._loop = asyncio.get_running_loop()
+        self.heard_at = self._loop.time()
 
     def tell(self, type: str, data: object) -> int:
         """Append an event of the handler's own."""
         self._check_thread()
         check_type(type)
-        return self._hub.append(self._log, type, self._payload(type, data)).seq
+        return self._heard(self._hub.append(self._log, type, self._payload(type, data)))
 
     def tell_progress(self, percent: object, message: object) -> int:
         """Append a progress event, and show it in the record."""
@@ -70,10 +71,28 @@ class LogTeller:
             raise InvalidEvent(f"Progress is a number from 0 to 100, not {percent!r:.64}.")
         if message is not None and (not isinstance(message, str) or len(message) > PROGRESS_MESSAGE_MAX):
             raise InvalidEvent(f"A progress message is a text of at most {PROGRESS_MESSAGE_MAX} characters.")
-        progress = Progress(float(percent), message)
+        return self._report(Progress(float(percent), message))
+
+    def tell_steps(self, completed: object, total: object, current: object) -> int:
+        """Append a progress event that counts steps."""
+        self._check_thread()
+        if not _is_count(completed) or not _is_count(total) or not 0 <= completed <= total or total == 0:
+            raise InvalidEvent(
+                f"Steps are whole numbers, 0 <= completed <= total, not {completed!r:.64} of {total!r:.64}."
+            )
+        if current is not None and (not isinstance(current, str) or len(current) > PROGRESS_MESSAGE_MAX):
+            raise InvalidEvent(f"The name of a step is a text of at most {PROGRESS_MESSAGE_MAX} characters.")
+        return self._report(Progress(100 * completed / total, current), Steps(completed, total, current))
+
+    def _report(self, progress: Progress, steps: Steps | None = None) -> int:
         data = dataclasses.asdict(progress)
+        changes: dict[str, Any] = {"progress": progress}
+        if steps is not None:
+            data["steps"] = dataclasses.asdict(steps)
+            changes["steps"] = steps
         self._payload("progress", data)
-        return self._hub.append_with(self._log, "progress", data, self._hub.now(), progress=progress).seq
+        now = self._log.heartbeat_at = self._hub.now()
+        return self._heard(self._hub.append_with(self._log, "progress", data, now, **changes))
 
     def tell_log(self, level: Level, message: str, fields: dict[str, Any]) -> int:
         """Append a log event."""
@@ -83,7 +102,13 @@ class LogTeller:
         if self._log.backlog_events >= UNAWAITED_BACKLOGS * self._settings.backlog_events_max:
             raise InvalidEvent("More log lines wait for their commit than fit: await ctx.log(...).")
         payload = self._payload("log", {**fields, "level": level, "message": message})
-        return self._hub.append(self._log, "log", payload).seq
+        return self._heard(self._hub.append(self._log, "log", payload))
+
+    def _heard(self, event: Event) -> int:
+        """The handler has given a sign of life."""
+        self.heard_at = self._loop.time()
+        self._log.heartbeat_at = event.time
+        return event.seq
 
     def _check_thread(self) -> None:
         """The numbering of events is not made for threads."""
@@ -147,3 +172,7 @@ class LogTeller:
                 f"The data of event {type!r} has {size} bytes; at most {self._settings.event_bytes_max} are possible."
             )
         return payload
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)

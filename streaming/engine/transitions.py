@@ -15,8 +15,21 @@ from streaming.records import CancelOutcome, CancelReceipt
 from streaming.rules.lifecycle import Transition, after
 from streaming.rules.outcome import Outcome
 
+#: Who changes a status: the server, or the work itself.
+SERVER, WORK = "server", "handler"
 
-def move(hub: Hub, log: Log, transition: Transition, data: dict[str, Any], now: str, **changes: Any) -> None:
+
+def move(
+    hub: Hub,
+    log: Log,
+    transition: Transition,
+    data: dict[str, Any],
+    now: str,
+    *,
+    by: str = SERVER,
+    reason: str = "",
+    **changes: Any,
+) -> None:
     """Write one transition.
 
     Args:
@@ -25,6 +38,8 @@ def move(hub: Hub, log: Log, transition: Transition, data: dict[str, Any], now: 
         transition: which.
         data: of the event.
         now: its time, RFC 3339.
+        by: who did it, for the history.
+        reason: why, for the history.
         changes: fields of the record, besides the status.
 
     Raises:
@@ -32,7 +47,7 @@ def move(hub: Hub, log: Log, transition: Transition, data: dict[str, Any], now: 
         TaskEnded: the log has its terminal event.
     """
     status = after(log.record.status, transition)
-    hub.append_with(log, status.value, data, now, status=status, **changes)
+    hub.append_with(log, status.value, data, now, why=(by, reason), status=status, **changes)
 
 
 def end(hub: Hub, log: Log, outcome: Outcome, *, where: str | None = None) -> None:
@@ -56,6 +71,8 @@ def end(hub: Hub, log: Log, outcome: Outcome, *, where: str | None = None) -> No
         outcome.transition,
         data,
         now,
+        by=_who(log.record.cancel, outcome.transition),
+        reason="" if outcome.error is None else outcome.error.message,
         result=outcome.result,
         error=outcome.error,
         cancel=_final(log.record.cancel, outcome.transition, now, where),
@@ -68,8 +85,21 @@ def requeue(hub: Hub, log: Log, reason: str) -> None:
     attempt = log.record.attempt + 1
     data = {"attempt": attempt, "reason": reason}
     # A cancel that the last attempt has declined says nothing about the next one.
-    changes = {"attempt": attempt, "started_at": None, "progress": None, "cancel": None}
-    move(hub, log, Transition.REQUEUE, data, hub.now(), **changes)
+    changes: dict[str, Any] = {
+        "attempt": attempt,
+        "started_at": None,
+        "progress": None,
+        "steps": None,
+        "cancel": None,
+    }
+    move(hub, log, Transition.REQUEUE, data, hub.now(), reason=reason, **changes)
+
+
+def _who(receipt: CancelReceipt | None, transition: Transition) -> str:
+    """Who has brought an end about."""
+    if transition is Transition.CANCEL and receipt is not None:
+        return receipt.by
+    return WORK if transition in (Transition.RETURN, Transition.RAISE) else SERVER
 
 
 def _final(receipt: CancelReceipt | None, transition: Transition, now: str, where: str | None) -> CancelReceipt | None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from streaming.config import Settings
 from streaming.engine.journal import Commit, Committed, FeedItem, RecordPage, RecordQuery
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
-from streaming.records import IdempotencyKey, Record
+from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.lifecycle import LIVE, TERMINAL
 from streaming.store.memory_feed import MemoryFeed
 from streaming.store.memory_task import MemoryTask
@@ -69,6 +70,9 @@ class MemoryStore:
                 self._update(record)
         for key in commit.keys:
             self._add_key(key)
+        for change in commit.changes:
+            if change.task_id not in lost:
+                self._tasks[change.task_id].changes.append(change)
         self._keep_bounds({event.task_id for event in stored})
         return Committed(positions, lost)
 
@@ -90,6 +94,22 @@ class MemoryStore:
         ids = (self._ages[index][1] for index in range(end - 1, -1, -1))
         matching = (task for task in map(self._tasks.__getitem__, ids) if _matches(task.record, query))
         return RecordPage.of(((task.snapshot(), task.record_bytes()) for task in matching), query.limit)
+
+    async def changes(self, task_id: str) -> list[Change]:
+        """See `Journal.changes`."""
+        self._check_open()
+        task = self._tasks.get(task_id)
+        return [] if task is None else list(task.changes)
+
+    async def acknowledge(self, task_id: str, time: str) -> Record | None:
+        """See `Journal.acknowledge`."""
+        self._check_open()
+        if task_id not in self._terminal:
+            return None
+        task = self._tasks[task_id]
+        if task.record.acked_at is None:
+            task.record = replace(task.record, acked_at=time)
+        return task.snapshot()
 
     async def unfinished(self) -> list[Record]:
         """See `Journal.unfinished`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from streaming.events import Event
-from streaming.records import Record
+from streaming.records import Change, Record
 from streaming.rules.lifecycle import TERMINAL
 
 _seq = attrgetter("seq")
@@ -29,6 +29,7 @@ class MemoryTask:
         events: the kept ones, ascending by seq.
         positions: theirs in the feed.
         keys: names of the idempotency keys that were stored with it.
+        changes: of its status.
     """
 
     record: Record
@@ -37,6 +38,7 @@ class MemoryTask:
     events: list[Event] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     keys: list[tuple[str, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
     def snapshot(self) -> Record:
         """The record, with the seq of its last stored event."""

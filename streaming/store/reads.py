@@ -16,11 +16,11 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, case, func
 from streaming.engine.journal import PAGE_BYTES_MAX, FeedItem, RecordPage, RecordQuery
 from streaming.errors import RecordDamaged
 from streaming.events import Event, rfc3339
-from streaming.records import IdempotencyKey, Record
+from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.lifecycle import LIVE
 from streaming.rules.log import gap_event
-from streaming.store.rows import event_from, is_plain, record_from, tags_from
-from streaming.store.schema import LAST_POSITION, events, idempotency_keys, tasks
+from streaming.store.rows import change_from, event_from, is_plain, record_from, tags_from
+from streaming.store.schema import LAST_POSITION, changes, events, idempotency_keys, tasks
 
 T = TypeVar("T")
 
@@ -169,6 +169,12 @@ def _first(found: Iterable[T], event_of: Callable[[T], Event]) -> Iterator[T]:
         size += len(event_of(item).payload)
         if size >= PAGE_BYTES_MAX:
             return
+
+
+def history(connection: Connection, task_id: str) -> list[Change]:
+    """The changes of a task's status."""
+    query = select(changes).where(changes.c.task_id == task_id).order_by(changes.c.seq)
+    return [change_from(row) for row in connection.execute(query)]
 
 
 def last_position(connection: Connection) -> int:

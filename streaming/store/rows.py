@@ -12,19 +12,36 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from types import UnionType
-from typing import Any, NoReturn, TypeGuard, TypeVar, get_origin, get_type_hints
+from typing import Any, NoReturn, TypeGuard, TypeVar, get_args, get_origin, get_type_hints
 
 from sqlalchemy import RowMapping
 
 from streaming.errors import RecordDamaged
 from streaming.events import Event
-from streaming.records import CancelOutcome, CancelReceipt, IdempotencyKey, Progress, Record, TaskError, TaskStatus
+from streaming.records import (
+    PLAIN,
+    CancelOutcome,
+    CancelReceipt,
+    Change,
+    IdempotencyKey,
+    Policy,
+    Priority,
+    Progress,
+    Record,
+    RetryPolicy,
+    Steps,
+    TaskError,
+    TaskStatus,
+)
+from streaming.rules.words import words_of
 
 T = TypeVar("T")
+
+_PRIORITIES = dict(enumerate(Priority))
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -55,6 +72,21 @@ def task_row(record: Record) -> tuple[Any, ...]:
         _cancel(record.cancel),
         record.started_at,
         record.finished_at,
+        record.priority.rank,
+        record.key,
+        record.external_id,
+        record.parent,
+        record.retry_of,
+        _policy(record.policy),
+        record.retries_left,
+        record.retry_at,
+        _steps(record.steps),
+        record.heartbeat_at,
+        record.acked_at,
+        record.client_seq,
+        record.log_bytes,
+        None if record.progress is None else record.progress.percent,
+        None if record.error is None else record.error.code,
     )
 
 
@@ -71,6 +103,15 @@ def update_row(record: Record) -> tuple[Any, ...]:
         _cancel(record.cancel),
         record.started_at,
         record.finished_at,
+        _policy(record.policy),
+        record.retries_left,
+        record.retry_at,
+        _steps(record.steps),
+        record.heartbeat_at,
+        record.client_seq,
+        record.log_bytes,
+        None if record.progress is None else record.progress.percent,
+        None if record.error is None else record.error.code,
         record.id,
     )
 
@@ -78,6 +119,27 @@ def update_row(record: Record) -> tuple[Any, ...]:
 def event_row(position: int, event: Event) -> tuple[Any, ...]:
     """An event as a row, in the order of ``schema.events``."""
     return position, event.task_id, event.seq, event.type, event.time, event.payload
+
+
+def change_row(change: Change) -> tuple[Any, ...]:
+    """A change of status as a row, in the order of ``schema.changes``."""
+    return change.task_id, change.seq, change.status.value, change.time, change.by, change.reason
+
+
+def change_from(row: Sequence[Any]) -> Change:
+    """The change of a row of ``schema.changes``.
+
+    Raises:
+        ValueError: it names no status.
+    """
+    task_id, seq, status, time, actor, reason = row
+    return Change(task_id, seq, TaskStatus(status), time, actor, reason)
+
+
+def term_rows(record: Record) -> list[tuple[str, str, str]]:
+    """What the task can be found by, as rows of ``schema.terms``."""
+    tags = [("tag", tag, record.id) for tag in dict.fromkeys(record.tags)]
+    return [*tags, *(("word", word, record.id) for word in sorted(words_of(record)))]
 
 
 def key_row(key: IdempotencyKey) -> tuple[Any, ...]:
@@ -107,6 +169,19 @@ def _record_from(row: RowMapping) -> Record:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         created_by=row["created_by"],
+        priority=_PRIORITIES[row["priority"]],
+        key=row["key"],
+        external_id=row["external_id"],
+        parent=row["parent"],
+        retry_of=row["retry_of"],
+        policy=PLAIN if row["policy"] is None else _policy_from(row["policy"]),
+        retries_left=row["retries_left"],
+        retry_at=row["retry_at"],
+        steps=None if row["steps"] is None else _checked(Steps(**_from_json(row["steps"]))),
+        heartbeat_at=row["heartbeat_at"],
+        acked_at=row["acked_at"],
+        client_seq=row["client_seq"],
+        log_bytes=row["log_bytes"],
         tags=tags_from(row["tags"]),
         attempt=row["attempt"],
         progress=None if row["progress"] is None else _checked(Progress(**_from_json(row["progress"]))),
@@ -202,13 +277,19 @@ def _checked(value: T) -> T:
 def _kinds(cls: type) -> dict[str, Any]:
     """What the fields of a class may be, for `isinstance`; a number without a fraction is a float, too."""
     hints = {name: hint for name, hint in get_type_hints(cls).items() if hint is not Any}
-    return {
-        name: (float, int) if hint is float else hint if isinstance(hint, UnionType) else get_origin(hint) or hint
-        for name, hint in hints.items()
-    }
+    return {name: _kind(hint) for name, hint in hints.items()}
 
 
-_KINDS: Mapping[type, Mapping[str, Any]] = {cls: _kinds(cls) for cls in (Record, Progress, TaskError, CancelReceipt)}
+def _kind(hint: Any) -> Any:
+    if hint is float:
+        return (float, int)
+    if isinstance(hint, UnionType):
+        return (*get_args(hint), int) if float in get_args(hint) else hint
+    return get_origin(hint) or hint
+
+
+_CHECKED = (Record, Progress, Steps, TaskError, CancelReceipt, Policy, RetryPolicy)
+_KINDS: Mapping[type, Mapping[str, Any]] = {cls: _kinds(cls) for cls in _CHECKED}
 
 
 def _optional(value: object) -> str | None:
@@ -217,6 +298,24 @@ def _optional(value: object) -> str | None:
 
 def _progress(progress: Progress | None) -> str | None:
     return None if progress is None else _to_json({"percent": progress.percent, "message": progress.message})
+
+
+def _steps(steps: Steps | None) -> str | None:
+    return None if steps is None else _to_json(asdict(steps))
+
+
+def _policy(policy: Policy) -> str | None:
+    """What most tasks ask for is nothing, and takes no room."""
+    return None if policy == PLAIN else _to_json(asdict(policy))
+
+
+def _policy_from(text: str) -> Policy:
+    fields = _from_json(text)
+    names = fields["retry"]["on"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("failures to retry on are no list of names")
+    retry = _checked(RetryPolicy(**{**fields["retry"], "on": tuple(names)}))
+    return _checked(Policy(**{**fields, "retry": retry}))
 
 
 def _error(error: TaskError | None) -> str | None:

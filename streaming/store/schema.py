@@ -7,12 +7,31 @@ Never:  creates or alters anything: that is done by ``migrations``, and a test h
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    select,
+    text,
+)
+from sqlalchemy import Text as AnyText
 
 from streaming.rules.lifecycle import TERMINAL
 
 #: Marks a SQLite file as ours ("strm"), so that nobody else's database is ever touched.
 APPLICATION_ID = 0x7374726D
+
+#: Texts compare by code point everywhere, as they do in Python and in SQLite.
+Text = AnyText().with_variant(AnyText(collation="C"), "postgresql")
+
+#: What grows for ever. SQLite numbers rows by an INTEGER of this size, and by nothing else.
+Big = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData()
 
@@ -36,10 +55,36 @@ tasks = Table(
     Column("cancel", Text),
     Column("started_at", Text),
     Column("finished_at", Text),
+    Column("priority", Integer, nullable=False, server_default=text("1")),
+    Column("key", Text),
+    Column("external_id", Text),
+    Column("parent", Text),
+    Column("retry_of", Text),
+    Column("policy", Text),
+    Column("retries_left", Integer, nullable=False, server_default=text("0")),
+    Column("retry_at", Text),
+    Column("steps", Text),
+    Column("heartbeat_at", Text),
+    Column("acked_at", Text),
+    Column("client_seq", Big, nullable=False, server_default=text("0")),
+    Column("log_bytes", Big, nullable=False, server_default=text("0")),
+    Column("percent", Float),  # of the progress
+    Column("error_code", Text),  # of the error
     Index("tasks_by_age", "created_at", "id"),
     Index("tasks_by_status", "status", "created_at", "id"),
     Index("tasks_by_type", "type", "created_at", "id"),
 )
+
+# What most tasks do not have takes no room in its index.
+for _name, *_columns in (
+    ("tasks_by_end", tasks.c.finished_at, tasks.c.id),
+    ("tasks_by_key", tasks.c.key, tasks.c.created_at, tasks.c.id),
+    ("tasks_by_external_id", tasks.c.external_id, tasks.c.created_at, tasks.c.id),
+    ("tasks_by_parent", tasks.c.parent, tasks.c.created_at, tasks.c.id),
+    ("tasks_by_retry", tasks.c.retry_of, tasks.c.created_at, tasks.c.id),
+):
+    _there = _columns[0].is_not(None)
+    Index(_name, *_columns, sqlite_where=_there, postgresql_where=_there)
 
 #: What an update writes; the other columns are as the start of the task left them.
 MUTABLE = (
@@ -53,12 +98,21 @@ MUTABLE = (
     tasks.c.cancel,
     tasks.c.started_at,
     tasks.c.finished_at,
+    tasks.c.policy,
+    tasks.c.retries_left,
+    tasks.c.retry_at,
+    tasks.c.steps,
+    tasks.c.heartbeat_at,
+    tasks.c.client_seq,
+    tasks.c.log_bytes,
+    tasks.c.percent,
+    tasks.c.error_code,
 )
 
 events = Table(
     "events",
     metadata,
-    Column("position", Integer, primary_key=True, autoincrement=True),
+    Column("position", Big, primary_key=True, autoincrement=True),
     Column("task_id", Text, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
     Column("seq", Integer, nullable=False),
     Column("type", Text, nullable=False),
@@ -68,11 +122,30 @@ events = Table(
     sqlite_autoincrement=True,  # a position is never given twice, not even after a delete
 )
 
-Index(
-    "events_one_terminal",
-    events.c.task_id,
-    unique=True,
-    sqlite_where=events.c.type.in_(sorted(TERMINAL)),
+_terminal = events.c.type.in_(sorted(TERMINAL))
+Index("events_one_terminal", events.c.task_id, unique=True, sqlite_where=_terminal, postgresql_where=_terminal)
+
+#: Every change of a task's status; it outlives the events that told it.
+changes = Table(
+    "changes",
+    metadata,
+    Column("task_id", Text, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("time", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: What a task can be found by: its tags, and the words of its texts. They go with their task, by `terms_of`.
+terms = Table(
+    "terms",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("term", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 idempotency_keys = Table(

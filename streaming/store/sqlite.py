@@ -24,7 +24,7 @@ from streaming.config import Settings
 from streaming.engine.journal import Commit, Committed, FeedItem, RecordPage, RecordQuery
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
-from streaming.records import IdempotencyKey, Record
+from streaming.records import Change, IdempotencyKey, Record
 from streaming.store import reads, writes
 from streaming.store.database import Database
 
@@ -115,6 +115,14 @@ class SqliteStore:
     async def records(self, query: RecordQuery) -> RecordPage:
         """See `Journal.records`."""
         return await self._read(reads.records, query)
+
+    async def changes(self, task_id: str) -> list[Change]:
+        """See `Journal.changes`."""
+        return await self._read(reads.history, task_id)
+
+    async def acknowledge(self, task_id: str, time: str) -> Record | None:
+        """See `Journal.acknowledge`."""
+        return await self._write(writes.acknowledge, task_id, time)
 
     async def unfinished(self) -> list[Record]:
         """See `Journal.unfinished`."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ClauseElement, Connection, Table
 from sqlalchemy.dialects import sqlite
@@ -32,11 +32,12 @@ class RowInsert:
 
     Args:
         table: rows have its columns, in its order.
-        replace: a row takes the place of one with the same primary key.
+        same: what becomes of a row whose primary key is there already: it is refused, or takes the place of the other
+            one (``replace``), or is left out (``ignore``).
     """
 
-    def __init__(self, table: Table, *, replace: bool = False) -> None:
-        insert = table.insert().prefix_with("OR REPLACE") if replace else table.insert()
+    def __init__(self, table: Table, *, same: Literal["refuse", "replace", "ignore"] = "refuse") -> None:
+        insert = table.insert() if same == "refuse" else table.insert().prefix_with(f"OR {same.upper()}")
         columns = [column.name for column in table.columns]
 
         @cache

@@ -15,15 +15,18 @@ from sqlalchemy import Connection, delete, func, select, text, tuple_, update
 from streaming.engine.journal import Commit, Committed
 from streaming.errors import RecordDamaged
 from streaming.events import Event
+from streaming.records import Record
 from streaming.rules.lifecycle import LIVE, TERMINAL
 from streaming.store import reads
-from streaming.store.rows import event_row, key_row, task_row, update_row
-from streaming.store.schema import LAST_POSITION, MUTABLE, events, idempotency_keys, tasks
+from streaming.store.rows import change_row, event_row, key_row, task_row, term_rows, update_row
+from streaming.store.schema import LAST_POSITION, MUTABLE, changes, events, idempotency_keys, tasks, terms
 from streaming.store.statements import RowInsert, sql_text
 
 _insert_tasks = RowInsert(tasks)
 _insert_events = RowInsert(events)
-_insert_keys = RowInsert(idempotency_keys, replace=True)
+_insert_keys = RowInsert(idempotency_keys, same="replace")
+_insert_changes = RowInsert(changes)
+_insert_terms = RowInsert(terms, same="ignore")
 
 _UPDATE_TASK = sql_text(
     update(tasks).where(tasks.c.id == text("?")).ordered_values(*((column, text("?")) for column in MUTABLE))
@@ -58,6 +61,9 @@ def write(connection: Connection, commit: Commit) -> Committed:
     if updates:
         connection.exec_driver_sql(_UPDATE_TASK, updates)
     _insert_keys.run(connection, [key_row(key) for key in commit.keys])
+    _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
+    failed = [record for record in commit.updated if record.error is not None and record.id not in lost]
+    _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
     return Committed(positions, lost)
 
 
@@ -72,16 +78,28 @@ def outcome(connection: Connection, commit: Commit) -> Committed | None:
 
 
 def delete_task(connection: Connection, task_id: str) -> bool:
-    """Delete a task that is terminal or damaged; its events and its key go with it."""
+    """Delete a task that is terminal or damaged; its events, its history, its terms and its key go with it."""
     try:
         found = reads.find(connection, task_id)
     except RecordDamaged:
-        pass  # whatever it was, nobody can go on with it
+        found = None  # whatever it was, nobody can go on with it; terms without a task find nothing
     else:
         if found is None or found.status not in TERMINAL:
             return False
     connection.execute(delete(tasks).where(tasks.c.id == task_id))
+    if found is not None:
+        connection.execute(
+            delete(terms).where(tuple_(terms.c.kind, terms.c.term, terms.c.task_id).in_(term_rows(found)))
+        )
     return True
+
+
+def acknowledge(connection: Connection, task_id: str, time: str) -> Record | None:
+    """Note that the result of a terminal task was seen."""
+    unseen = (tasks.c.id == task_id, tasks.c.status.in_(sorted(TERMINAL)), tasks.c.acked_at.is_(None))
+    connection.execute(update(tasks).where(*unseen).values(acked_at=time))
+    found = reads.find(connection, task_id)
+    return found if found is not None and found.status in TERMINAL else None
 
 
 def delete_keys(connection: Connection, created_before: str) -> int:
