@@ -18,13 +18,15 @@ The contract, which one test suite checks against every store:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from streaming.events import Event
-from streaming.records import Change, IdempotencyKey, Record, TaskStatus
+from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.feed import FeedItem
+from streaming.rules.filters import Filter
+from streaming.rules.sorting import DEFAULT_ORDER, Key, Order
 
 __all__ = ["PAGE_BYTES_MAX", "Commit", "Committed", "FeedItem", "Journal", "RecordPage", "RecordQuery"]
 
@@ -70,20 +72,18 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class RecordQuery:
-    """Which records, newest first (``created_at`` descending, then ``id`` descending).
+    """Which records, in which order.
 
     Attributes:
-        statuses: any of these; empty means all.
-        types: any of these; empty means all.
-        tag: has this tag.
-        after: (created_at, id) of the last record of the page before.
+        filter: which.
+        order: in which order.
+        after: the place behind which the page begins, a sort key in this order; None for the first page.
         limit: at most so many.
     """
 
-    statuses: frozenset[TaskStatus] = frozenset()
-    types: frozenset[str] = frozenset()
-    tag: str | None = None
-    after: tuple[str, str] | None = None
+    filter: Filter = Filter()
+    order: tuple[Order, ...] = DEFAULT_ORDER
+    after: Key | None = None
     limit: int = 50
 
 
@@ -91,30 +91,16 @@ class RecordQuery:
 class RecordPage:
     """Some records; iterate over it.
 
+    A page may have fewer records than its limit, even none, and be followed by another one: a store looks at
+    ``scan_max`` records at most for one page, and a page of large records ends early (as in https://google.aip.dev/158).
+
     Attributes:
         records: in the order of the query.
-        more: whether the query finds another record behind the last of these.
+        more: the place behind which the next page begins; None if there is nothing behind this one.
     """
 
     records: Sequence[Record]
-    more: bool
-
-    @classmethod
-    def of(cls, sized: Iterable[tuple[Record, int]], limit: int) -> RecordPage:
-        """Take what one page may carry: ``limit`` records, or fewer that have `PAGE_BYTES_MAX`, but at least one.
-
-        Args:
-            sized: records with their sizes in bytes; no more of them are asked for than one behind the page.
-            limit: records on a page, at most.
-        """
-        records: list[Record] = []
-        size = 0
-        for record, record_bytes in sized:
-            if len(records) == limit or size >= PAGE_BYTES_MAX:
-                return cls(records, more=True)
-            records.append(record)
-            size += record_bytes
-        return cls(records, more=False)
+    more: Key | None = None
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -158,7 +144,26 @@ class Journal(Protocol):
         """
 
     async def records(self, query: RecordQuery) -> RecordPage:
-        """One page of records, as `RecordPage.of` makes it."""
+        """One page of records; see `RecordPage`.
+
+        Raises:
+            BadFilter: this order needs a filter that leaves fewer records; the detail says which orders do not.
+            QueryTooSlow: it takes longer than ``query_timeout_s``.
+        """
+
+    async def count(self, filter: Filter, group_by: Sequence[str] = ()) -> list[tuple[tuple[str | None, ...], int]]:
+        """How many records there are, for each combination of values of the fields in ``group_by``, most first.
+
+        Args:
+            filter: which records count.
+            group_by: names of fields with few values: status, type, priority, created_by, error.
+
+        Returns:
+            (values in the order of ``group_by``, how many); without ``group_by`` one entry with no values.
+
+        Raises:
+            QueryTooSlow: it takes longer than ``query_timeout_s``.
+        """
 
     async def changes(self, task_id: str) -> list[Change]:
         """All changes of a task's status, in their order; none of an unknown task."""
