@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     )
     external_stale_s: Seconds = Field(300.0, description="Seconds of silence after which an external task is stale.")
     external_fail_s: Seconds = Field(600.0, description="Seconds of silence after which an external task has failed.")
+    retention_every_s: Seconds = Field(60.0, description="Seconds between two looks for what is not to be kept.")
     query_timeout_s: Seconds = Field(5.0, description="Seconds a list, count or statistic may take in the store.")
     store_wait_s: Seconds = Field(5.0, description="Seconds a request waits for a store that does not answer.")
 
@@ -109,6 +110,9 @@ class Settings(BaseSettings):
     report_events_max: Count = Field(1000, description="Events of one report about an external task, at most.")
     inputs_max: Count = Field(1000, description="Inputs that one task takes, at most.")
     stats_tasks_max: Count = Field(100_000, description="Tasks whose times one statistic looks at, at most.")
+    retention_batch: Count = Field(
+        500, description="Tasks or events that one transaction of retention removes, at most."
+    )
     memory_events_max: Count = Field(
         10_000, description="Events of one task that the memory store keeps; older ones become a gap."
     )
@@ -117,6 +121,11 @@ class Settings(BaseSettings):
     # -- store -----------------------------------------------------------------------------------------------------
     sqlite_synchronous: Literal["normal", "full"] = Field(
         "normal", description="normal survives kill -9; full survives a power cut too, at one fsync a commit."
+    )
+
+    retention: Annotated[dict[str, Any], NoDecode] = Field(
+        default_factory=dict,
+        description='What is kept of each type, as JSON: {"*": {"records": {"age_s": 86400}, "events": {"count": 9}}}.',
     )
 
     # -- what built-in task types may do ---------------------------------------------------------------------------
@@ -143,7 +152,7 @@ class Settings(BaseSettings):
     def _lists(cls, value: object) -> object:
         return _split(value)
 
-    @field_validator("commands", "type_limits", mode="before")
+    @field_validator("commands", "type_limits", "retention", mode="before")
     @classmethod
     def _json(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value  # a ValueError names the setting

@@ -52,6 +52,7 @@ def test_every_number_has_bounds() -> None:
         ("STREAMING_FETCH_ALLOW", "localhost:8080,10.0.0.0/8", "fetch_allow", ["localhost:8080", "10.0.0.0/8"]),
         ("STREAMING_CHECKSUM_ROOTS", "/usr, /opt", "checksum_roots", [Path("/usr"), Path("/opt")]),
         ("STREAMING_COMMANDS", '{"up": "uptime -p"}', "commands", {"up": "uptime -p"}),
+        ("STREAMING_RETENTION", '{"*": {"events": {"count": 1}}}', "retention", {"*": {"events": {"count": 1}}}),
     ],
 )
 def test_the_environment_is_read(
@@ -89,6 +90,10 @@ def test_what_is_given_wins_over_the_environment_and_none_is_not_given(monkeypat
         ("sqlite_synchronous", "off"),
         ("commands", '{"empty": ""}'),
         ("commands", '{"open": "echo \\"x"}'),
+        ("retention", "[]"),
+        ("retention", "{not json"),
+        ("retention_every_s", 0),
+        ("retention_batch", 0),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
