@@ -6,16 +6,16 @@ Never:  reads a clock.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from streaming.records import Priority, TaskStatus
-from streaming.rules.fields import Operator, Value
+from streaming.rules.fields import Operator
 from streaming.rules.filters import Filter, Term
 from streaming.rules.lifecycle import LIVE
-from streaming.rules.sorting import DEFAULT_ORDER, Order, parse_sort
+from streaming.rules.sorting import Order, parse_sort
 from streaming.rules.times import earlier, midnight
-
-_UNSUCCESSFUL = (TaskStatus.FAILED, TaskStatus.INTERRUPTED, TaskStatus.TIMED_OUT)
 
 
 class Preset(StrEnum):
@@ -33,6 +33,44 @@ class Preset(StrEnum):
     STALE = "stale"
 
 
+def _status(*statuses: TaskStatus) -> Term:
+    if len(statuses) == 1:
+        return Term("status", Operator.EQ, statuses)
+    return Term("status", Operator.IN, tuple(sorted(statuses)))
+
+
+_LIVE = _status(*LIVE)
+_UNSUCCESSFUL = _status(TaskStatus.FAILED, TaskStatus.TIMED_OUT, TaskStatus.INTERRUPTED)
+_HIGH = Term("priority", Operator.GTE, (Priority.HIGH,))
+
+#: What each asks, given the time and the seconds of silence after which a task is stale.
+_TERMS: Mapping[Preset, Callable[[str, float], tuple[Term, ...]]] = MappingProxyType(
+    {
+        Preset.ACTIVE: lambda now, stale_s: (_LIVE,),
+        Preset.FAILED: lambda now, stale_s: (_UNSUCCESSFUL,),
+        Preset.COMPLETED_TODAY: lambda now, stale_s: (
+            _status(TaskStatus.COMPLETED),
+            Term("finished_at", Operator.GTE, (midnight(now),)),
+        ),
+        Preset.HIGH_PRIORITY: lambda now, stale_s: (_LIVE, _HIGH),
+        Preset.STALE: lambda now, stale_s: (
+            _status(TaskStatus.RUNNING),
+            Term("heartbeat_at", Operator.LT, (earlier(now, stale_s),)),
+        ),
+    }
+)
+
+_SORTS = MappingProxyType(
+    {
+        Preset.ACTIVE: "-created_at",
+        Preset.FAILED: "-finished_at",
+        Preset.COMPLETED_TODAY: "-finished_at",
+        Preset.HIGH_PRIORITY: "-priority,-created_at",
+        Preset.STALE: "heartbeat_at",
+    }
+)
+
+
 def preset(name: Preset, *, now: str, stale_s: float) -> tuple[Filter, tuple[Order, ...]]:
     """What a preset asks.
 
@@ -44,22 +82,4 @@ def preset(name: Preset, *, now: str, stale_s: float) -> tuple[Filter, tuple[Ord
     Returns:
         The filter, which can be narrowed, and the order unless another one is asked for.
     """
-    live = _term("status", Operator.IN, *sorted(LIVE))
-    match name:
-        case Preset.ACTIVE:
-            return Filter((live,)), DEFAULT_ORDER
-        case Preset.FAILED:
-            return Filter((_term("status", Operator.IN, *_UNSUCCESSFUL),)), parse_sort("-finished_at")
-        case Preset.COMPLETED_TODAY:
-            today = _term("finished_at", Operator.GTE, midnight(now))
-            return Filter((_term("status", Operator.EQ, TaskStatus.COMPLETED), today)), parse_sort("-finished_at")
-        case Preset.HIGH_PRIORITY:
-            high = _term("priority", Operator.GTE, Priority.HIGH)
-            return Filter((live, high)), parse_sort("-priority,-created_at")
-        case Preset.STALE:
-            silent = _term("heartbeat_at", Operator.LT, earlier(now, stale_s))
-            return Filter((_term("status", Operator.EQ, TaskStatus.RUNNING), silent)), parse_sort("heartbeat_at")
-
-
-def _term(field: str, operator: Operator, *values: Value) -> Term:
-    return Term(field, operator, values)
+    return Filter(_TERMS[name](now, stale_s)), parse_sort(_SORTS[name])
