@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from streaming.engine.hub import Hub, Log
 from streaming.engine.journal import Journal, RecordPage, RecordQuery
@@ -29,10 +29,14 @@ from streaming.errors import (
     TaskUnsuccessful,
 )
 from streaming.events import Event
-from streaming.records import CancelReceipt, Record, TaskError, TaskStatus
+from streaming.records import CancelReceipt, Change, Record, TaskError, TaskStatus
 from streaming.rules.feed import FeedFilter
+from streaming.rules.filters import Filter
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.log import LogWindow, with_gap
+
+#: How many records have these values, in the order of the fields that were asked for.
+Counts: TypeAlias = list[tuple[tuple[str | None, ...], int]]
 
 _UNSUCCESSFUL: dict[TaskStatus, type[TaskUnsuccessful]] = {
     TaskStatus.FAILED: TaskFailed,
@@ -77,15 +81,45 @@ class Lookup:
         return record
 
     async def list(self, query: RecordQuery) -> RecordPage:
-        """One page of records, newest first.
+        """One page of records.
 
         Args:
-            query: which.
+            query: which, and in which order.
 
         Raises:
-            StoreUnavailable: the store cannot be read.
+            BadFilter: this order needs a filter that leaves fewer records.
+            QueryTooSlow: the store takes longer than it may.
+            StoreUnavailable: it cannot be read.
         """
         return await self._journal.records(query)
+
+    async def count(self, filter: Filter, group_by: Sequence[str] = ()) -> Counts:
+        """How many records there are, for each combination of values; see `Journal.count`.
+
+        Raises:
+            QueryTooSlow: the store takes longer than it may.
+            StoreUnavailable: it cannot be read.
+        """
+        return await self._journal.count(filter, group_by)
+
+    async def changes(self, task_id: str) -> Sequence[Change]:
+        """All changes of a task's status, in their order.
+
+        Args:
+            task_id: the task.
+
+        Raises:
+            TaskNotFound: there is none.
+            StoreUnavailable: the store cannot be read.
+        """
+        found = await self._journal.changes(task_id)
+        if not found:
+            await self.get(task_id)  # one that was stored before there was a history has none
+        return found
+
+    def now(self) -> str:
+        """The time of the next event, RFC 3339."""
+        return self._hub.now()
 
     async def wait(self, task_id: str, wait_s: float) -> Record:
         """Wait for the end of a task.
