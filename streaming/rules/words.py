@@ -65,5 +65,5 @@ def _leaves(value: object) -> Iterator[str]:
 
 
 def _children(value: object) -> Iterator[object]:
-    children: Iterable[object] = value.values() if isinstance(value, dict) else value  # type: ignore[assignment]
+    children: Iterable[object] = value.values() if isinstance(value, dict) else value  # type: ignore[assignment]  # a list or tuple
     return iter(children)
