@@ -1,7 +1,7 @@
 """The memory store: a journal that lasts as long as its process, and never grows without bound.
 
 Owns:   records, logs, keys, and what is forgotten: the oldest events of a long log, the oldest terminal tasks.
-Uses:   memory_task (one log), memory_feed (the order of all events).
+Uses:   memory_task (one log), memory_feed (the order of all events), memory_list (which records a query finds).
 Never:  waits: every method is one step of the event loop, and so atomic.
 """
 
@@ -18,7 +18,9 @@ from streaming.engine.journal import Commit, Committed, FeedItem, RecordPage, Re
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
+from streaming.rules.filters import Filter
 from streaming.rules.lifecycle import LIVE, TERMINAL
+from streaming.store import memory_list
 from streaming.store.memory_feed import MemoryFeed
 from streaming.store.memory_task import MemoryTask
 
@@ -90,10 +92,12 @@ class MemoryStore:
     async def records(self, query: RecordQuery) -> RecordPage:
         """See `Journal.records`."""
         self._check_open()
-        end = len(self._ages) if query.after is None else bisect_left(self._ages, query.after)
-        ids = (self._ages[index][1] for index in range(end - 1, -1, -1))
-        matching = (task for task in map(self._tasks.__getitem__, ids) if _matches(task.record, query))
-        return RecordPage.of(((task.snapshot(), task.record_bytes()) for task in matching), query.limit)
+        return memory_list.page(self._tasks, self._ages, query)
+
+    async def count(self, filter: Filter, group_by: Sequence[str] = ()) -> list[tuple[tuple[str | None, ...], int]]:
+        """See `Journal.count`."""
+        self._check_open()
+        return memory_list.count(self._tasks.values(), filter, group_by)
 
     async def changes(self, task_id: str) -> list[Change]:
         """See `Journal.changes`."""
@@ -261,11 +265,3 @@ class MemoryStore:
         self._terminal: OrderedDict[str, None] = OrderedDict()  # in the order in which they ended
         self._keys: dict[tuple[str, str], IdempotencyKey] = {}
         self._feed = MemoryFeed()
-
-
-def _matches(record: Record, query: RecordQuery) -> bool:
-    return (
-        (not query.statuses or record.status in query.statuses)
-        and (not query.types or record.type in query.types)
-        and (query.tag is None or query.tag in record.tags)
-    )

@@ -13,14 +13,13 @@ import pytest
 
 from streaming import TaskContext, task
 from streaming.config import Settings
-from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal, RecordPage
+from streaming.engine.journal import Commit, Committed, Journal
 from streaming.errors import StoreUnavailable, TaskNotFound, TaskTerminal, TooManyTasks
 from streaming.records import Record, TaskStatus
 from streaming.rules.lifecycle import TERMINAL, TRANSITIONS
 from streaming.store.memory import MemoryStore
 from streaming.store.sqlite import SqliteStore
 from tests.kit import TestedStore, build
-from tests.store import samples
 
 pytestmark = pytest.mark.clock("virtual")
 
@@ -123,28 +122,6 @@ async def test_whole_lives_ask_the_store_only_for_what_it_promises(seed: int) ->
             assert before not in TERMINAL
     for record in await store.unfinished():
         assert record.status is TaskStatus.PENDING, "nothing is left running"
-
-
-@pytest.mark.parametrize(
-    ("sizes", "limit", "taken", "asked"),
-    [
-        ([1, 1, 1, 1], 2, 2, 3),
-        ([1, 1], 2, 2, 2),
-        ([], 2, 0, 0),
-        ([PAGE_BYTES_MAX * 2, 1, 1], 9, 1, 2),
-        ([PAGE_BYTES_MAX - 1, 1, 1, 1], 9, 2, 3),
-        ([1, PAGE_BYTES_MAX], 9, 2, 2),
-    ],
-)
-def test_a_page_ends_when_it_has_enough_and_asks_for_one_more_only(
-    sizes: list[int], limit: int, taken: int, asked: int
-) -> None:
-    left = iter(sizes)
-    found = [samples.record(number) for number in range(len(sizes))]
-    page = RecordPage.of(((each, next(left)) for each in found), limit)
-
-    assert (list(page), page.more) == (found[:taken], taken < asked)
-    assert list(left) == sizes[asked:]
 
 
 def test_each_store_has_every_verb_of_the_protocol() -> None:

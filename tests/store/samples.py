@@ -7,6 +7,8 @@ from typing import Any
 from streaming.engine.journal import Commit, Committed, Journal
 from streaming.events import Event
 from streaming.records import Record, TaskStatus
+from streaming.rules.fields import Operator, Value
+from streaming.rules.filters import Filter, Term
 
 
 def task_id(number: int) -> str:
@@ -46,6 +48,15 @@ def end(number: int, seq: int, status: TaskStatus = TaskStatus.COMPLETED, **fiel
 def plain(committed: Committed | None) -> tuple[list[int], set[str]] | None:
     """What became of a commit, for comparison."""
     return None if committed is None else (list(committed.positions), set(committed.lost))
+
+
+def wanted(text: str | None = None, **values: Value | tuple[Value, ...]) -> Filter:
+    """The filter for records whose fields have these values, or any of several."""
+    return Filter(tuple(_one_of(field, value) for field, value in values.items()), text)
+
+
+def _one_of(field: str, value: Value | tuple[Value, ...]) -> Term:
+    return Term(field, Operator.IN, value) if isinstance(value, tuple) else Term(field, Operator.EQ, (value,))
 
 
 async def whole_log(store: Journal, number: int) -> list[Event]:

@@ -20,6 +20,8 @@ from streaming.records import (
     TaskError,
     TaskStatus,
 )
+from streaming.rules.filters import Filter
+from streaming.rules.sorting import Key
 from tests.store.conftest import MakeStore
 from tests.store.samples import (
     at,
@@ -30,6 +32,7 @@ from tests.store.samples import (
     start,
     task_id,
     ticks,
+    wanted,
     whole_feed,
     whole_log,
 )
@@ -323,12 +326,12 @@ async def test_records_are_filtered(store: Journal) -> None:
     await store.commit(end(2, 2, type="a", tags=("red", "blue")))
     await store.commit(end(4, 2, FAILED, type="b", tags=("blue",)))
 
-    assert await ids(store, statuses=frozenset({ENDED})) == [2]
-    assert await ids(store, statuses=frozenset({ENDED, FAILED})) == [4, 2]
-    assert await ids(store, types=frozenset({"a", "c"})) == [5, 2, 1]
-    assert await ids(store, tag="blue") == [4, 3, 2, 1]
-    assert await ids(store, tag="red", statuses=frozenset({TaskStatus.PENDING})) == [1]
-    assert await ids(store, tag="re") == []
+    assert await ids(store, filter=wanted(status=ENDED)) == [2]
+    assert await ids(store, filter=wanted(status=(ENDED, FAILED))) == [4, 2]
+    assert await ids(store, filter=wanted(type=("a", "c"))) == [5, 2, 1]
+    assert await ids(store, filter=wanted(tag="blue")) == [4, 3, 2, 1]
+    assert await ids(store, filter=wanted(tag="red", status=TaskStatus.PENDING)) == [1]
+    assert await ids(store, filter=wanted(tag="re")) == []
     assert await ids(store, limit=2) == [5, 4]
 
 
@@ -344,16 +347,16 @@ async def test_a_page_begins_after_the_last_task_of_the_one_before(store: Journa
 async def test_no_task_is_skipped_or_repeated_while_others_come_and_go(store: Journal) -> None:
     await store.commit(start(*range(10, 30), created_at=at(1)))  # all at once: only the id tells them apart
     seen: list[int] = []
-    after: tuple[str, str] | None = None
+    after: Key | None = None
     for number in itertools.count(50):
         page = await store.records(RecordQuery(after=after, limit=3))
         seen += [int(found.id, 16) for found in page]
         if not page.more:
             break
-        after = (page.records[-1].created_at, page.records[-1].id)
+        after = page.more
         await store.commit(start(number))  # newer: on no later page
         await store.commit(end(seen[-1], 2, created_at=at(1)))
-        await store.delete(after[1])  # the cursor's own task goes
+        await store.delete(page.records[-1].id)  # the cursor's own task goes
 
     assert seen == list(range(29, 9, -1))
 
@@ -367,27 +370,25 @@ async def test_a_page_tells_whether_there_is_another(
     await store.commit(start(*range(1, stored + 1)))
 
     page = await store.records(RecordQuery(limit=limit))
-    assert (len(page), page.more) == (found, more)
+    assert (len(page), page.more is not None) == (found, more)
 
 
 @pytest.mark.parametrize("field", ["params", "result"])
-@pytest.mark.parametrize("statuses", [frozenset[TaskStatus](), frozenset({TaskStatus.PENDING, LIVE})])
-async def test_large_records_come_in_pages_that_miss_none(
-    store: Journal, field: str, statuses: frozenset[TaskStatus]
-) -> None:
+@pytest.mark.parametrize("filter", [Filter(), wanted(status=(TaskStatus.PENDING, LIVE))])
+async def test_large_records_come_in_pages_that_miss_none(store: Journal, field: str, filter: Filter) -> None:
     large: dict[str, Any] = {field: {"text": "x" * (PAGE_BYTES_MAX // 3)}}
     await store.commit(start(*range(1, 8), **large))
     await store.commit(start(8, params={"text": "x" * 2 * PAGE_BYTES_MAX}))
     await store.commit(start(9, 10))
 
-    sizes, seen = [], []
-    after: tuple[str, str] | None = None
-    more = True
-    while more:
-        page = await store.records(RecordQuery(statuses=statuses, after=after, limit=99))
+    sizes: list[int] = []
+    seen: list[int] = []
+    after: Key | None = None
+    while not sizes or after:
+        page = await store.records(RecordQuery(filter, after=after, limit=99))
         sizes.append(len(page))
         seen += [int(found.id, 16) for found in page]
-        after, more = (page.records[-1].created_at, page.records[-1].id), page.more
+        after = page.more
     assert seen == list(range(10, 0, -1))
     assert sizes == [3, 3, 3, 1]
 
@@ -496,8 +497,7 @@ async def test_every_json_value_and_every_text_comes_back_as_it_was(
     assert await store.record(started.id) == started
     assert await whole_log(store, number) == [first]
     for tag in tags:
-        if "\x00" not in tag:  # SQLite's JSON functions end a text there
-            assert started in await store.records(RecordQuery(tag=tag))
+        assert started in await store.records(RecordQuery(wanted(tag=tag)))
 
 
 # -- keys and deletes --------------------------------------------------------------------------------------------------
@@ -589,6 +589,7 @@ USES = {
     "outcome": lambda store: store.outcome(Commit([])),
     "record": lambda store: store.record("x"),
     "records": lambda store: store.records(RecordQuery()),
+    "count": lambda store: store.count(Filter()),
     "unfinished": lambda store: store.unfinished(),
     "events_after": lambda store: store.events_after("x", 0, last_seq=1, limit=1),
     "feed_after": lambda store: store.feed_after(0, last_position=1, limit=1),

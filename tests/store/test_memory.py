@@ -11,7 +11,7 @@ from streaming.engine.journal import Commit, Journal, RecordQuery
 from streaming.events import Event
 from streaming.records import IdempotencyKey, TaskStatus
 from tests.store.conftest import MakeStore
-from tests.store.samples import at, end, event, plain, record, start, task_id, ticks, whole_feed, whole_log
+from tests.store.samples import at, end, event, plain, record, start, task_id, ticks, wanted, whole_feed, whole_log
 
 
 @pytest.fixture
@@ -135,5 +135,5 @@ async def test_an_ended_task_can_be_asked_for_by_its_status(small: Journal) -> N
     await small.commit(start(1, 2))
     await small.commit(end(1, 2, TaskStatus.TIMED_OUT))
 
-    query = RecordQuery(statuses=frozenset({TaskStatus.TIMED_OUT}))
+    query = RecordQuery(wanted(status=TaskStatus.TIMED_OUT))
     assert list(await small.records(query)) == [record(1, TaskStatus.TIMED_OUT, last_seq=2)]
