@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,17 @@ def plainly_like(text: str, pattern: str) -> bool:
 @given(TEXTS, PATTERNS)
 def test_a_text_is_like_a_pattern_when_a_regular_expression_says_so(text: str, pattern: str) -> None:
     assert is_like(text, read_pattern(pattern)) is plainly_like(text, pattern)
+
+
+def test_every_short_text_and_pattern() -> None:
+    texts = ["".join(letters) for size in range(6) for letters in product("ab", repeat=size)]
+    patterns = ["".join(letters) for size in range(5) for letters in product("ab%_", repeat=size)]
+
+    assert [
+        (text, pattern)
+        for text, pattern in product(texts, patterns)
+        if is_like(text, read_pattern(pattern)) is not plainly_like(text, pattern)
+    ] == []
 
 
 @pytest.mark.parametrize(
