@@ -189,7 +189,7 @@ class PostgresServer:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
         process.wait(STOP_S)
-        _wait_until(lambda: not any(_is_alive(member) for member in family), "killed processes are there")
+        wait_until(lambda: not any(is_alive(member) for member in family), "killed processes are there")
         self._forget()
         self._drop_shared_memory()
 
@@ -334,7 +334,10 @@ def _group_of(account: str | None) -> int | None:
 def _copied(source: Path, target: Path) -> Path:
     """The programs where everybody may enter; the libraries lie beside the package, and are found from there."""
     package = target / WHEEL / source.name
-    for part in ("bin", "lib", "share"):
+    (package / "bin").mkdir(parents=True)
+    for program in ("initdb", "postgres"):
+        shutil.copy(source / "bin" / program, package / "bin")
+    for part in ("lib/postgresql", "share"):
         shutil.copytree(source / part, package / part)
     libraries = source.parent.with_name(f"{WHEEL}.libs")
     if libraries.exists():
@@ -344,7 +347,7 @@ def _copied(source: Path, target: Path) -> Path:
     return package
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     """An orphan that nobody has waited for yet is as good as gone."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -352,7 +355,8 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _wait_until(condition: Callable[[], bool], otherwise: str) -> None:
+def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Look again and again, and fail with ``otherwise`` if it never comes true."""
     deadline = time.monotonic() + STOP_S
     while not condition():
         assert time.monotonic() < deadline, otherwise

@@ -28,19 +28,17 @@ def server(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> I
     with PostgresServer(request.param, max_connections=20) as server:
         assert server.port != postgres_server.port
         assert server.query("select current_setting('server_version_num')::int / 10000") == [(request.param,)]
+        server.create_database("mine")
         yield server
 
 
 @pytest.fixture
 def database(server: PostgresServer) -> Iterator[str]:
+    server.query("create table kept (number int)", "mine")
+    yield "mine"
     if not server.runs:
         server.start()
-    name = server.create_database()
-    server.query("create table kept (number int)", name)
-    yield name
-    if not server.runs:
-        server.start()
-    server.drop_database(name)
+    server.empty_database("mine")
 
 
 def test_it_has_the_settings_that_were_asked_for(server: PostgresServer) -> None:
@@ -83,7 +81,7 @@ def test_once_it_has_ended_no_process_and_no_listener_is_left(server: PostgresSe
         else:
             server.stop(how)
 
-    assert [member for member in family if postgres._is_alive(member)] == []
+    assert [member for member in family if postgres.is_alive(member)] == []
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=5)
 
@@ -140,7 +138,7 @@ def test_everything_is_gone_after_it_was_closed() -> None:
         family, guard = server.processes(), psutil.Process(server._guard.pid)
 
     assert not server.folder.exists()
-    assert [member for member in [*family, guard] if postgres._is_alive(member)] == []
+    assert [member for member in [*family, guard] if postgres.is_alive(member)] == []
 
 
 ABANDON = """
@@ -165,7 +163,7 @@ def test_everything_is_gone_after_the_tests_were_killed() -> None:
 
         tests.kill()
 
-    postgres._wait_until(lambda: not any(postgres._is_alive(member) for member in family), "processes are left")
+    postgres.wait_until(lambda: not any(postgres.is_alive(member) for member in family), "processes are left")
     assert not Path(folder).exists()
 
 
