@@ -170,8 +170,8 @@ class TaskActive(StreamingError):
 
     code = "task_active"
 
-    def __init__(self, task_id: str, status: str) -> None:
-        super().__init__(f"Task {task_id} is {status}: only a terminal task can be deleted; cancel it first.")
+    def __init__(self, task_id: str, status: str, wanted: str = "deleted") -> None:
+        super().__init__(f"Task {task_id} is {status}: only a terminal task can be {wanted}; cancel it first.")
         self.task_id = task_id
         self.status = status
 
@@ -251,6 +251,14 @@ class StoreUnavailable(StreamingError):
 
     code = "store_unavailable"
     retry_after_default_s = 2.0
+
+
+class StoreUnreachable(StoreUnavailable):
+    """Nobody answers where the store should be: the same may succeed once it is back."""
+
+
+class StoreConflict(StoreUnavailable):
+    """The store has taken back a transaction that met another one: nothing is stored, and it may be repeated at once."""
 
 
 class QueryTooSlow(StreamingError):

@@ -92,6 +92,21 @@ def _children(value: Any) -> Iterable[object]:
     return value.values() if isinstance(value, dict) else value
 
 
+def seconds_of(time: str) -> float:
+    """Read a time that `rfc3339` has written.
+
+    Args:
+        time: RFC 3339.
+
+    Returns:
+        Seconds since 1970-01-01T00:00:00Z.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return datetime.fromisoformat(time).timestamp()
+
+
 def rfc3339(wall_s: float) -> str:
     """Write a time as RFC 3339 in UTC, in one fixed width, so that texts sort like times.
 

@@ -13,6 +13,7 @@ import asyncio
 import ctypes
 import functools
 import os
+import random
 import signal
 import socket
 import time
@@ -126,6 +127,7 @@ class Server:
                 settings,
                 wall=time.time,
                 new_id=_new_id,
+                chance=random.random,
                 prepare_worker=functools.partial(configure, settings),
             )
             async with coordinator:

@@ -139,6 +139,7 @@ class History:
             SETTINGS,
             wall=lambda: EPOCH_S + loop.time(),
             new_id=lambda: next(self._ids),
+            chance=lambda: 0.5,
         )
         async with coordinator:
             await asyncio.gather(*(self._start(coordinator) for _ in range(TASKS - len(self._seen))))

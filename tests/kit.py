@@ -90,6 +90,7 @@ def build(
         configured,
         wall=lambda: EPOCH_S + loop.time(),
         new_id=lambda: f"{next(numbers):032x}",
+        chance=lambda: 0.5,
         prepare_worker=prepare_worker,
     )
     return coordinator, store

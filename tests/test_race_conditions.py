@@ -434,7 +434,7 @@ async def test_a_hundred_concurrent_starts_and_lookups_under_one_key_are_one_tas
     async def start() -> tuple[str, bool]:
         while True:
             with suppress(StoreUnavailable):
-                record, created = await coordinator.start("instant", {}, key="k", fingerprint="f")
+                record, created = await coordinator.start("instant", {}, idempotency_key="k", fingerprint="f")
                 assert (await coordinator.get(record.id)).id == record.id
                 return record.id, created
             await asyncio.sleep(1)
@@ -466,13 +466,13 @@ async def test_a_start_under_a_key_never_starts_again_what_is_just_completing(di
     gate = Gate()
     coordinator, store = build([gate.handler])
     async with coordinator:
-        first, _ = await coordinator.start("gate", {}, key="k", fingerprint="f")
+        first, _ = await coordinator.start("gate", {}, idempotency_key="k", fingerprint="f")
         await rounds()
         if distance <= 0:
             gate.opened.set()
         for _ in range(abs(distance)):
             await asyncio.sleep(0)
-        again, created = await coordinator.start("gate", {}, key="k", fingerprint="f")
+        again, created = await coordinator.start("gate", {}, idempotency_key="k", fingerprint="f")
         gate.opened.set()
         record = await coordinator.wait(first.id, 60)
 
@@ -745,7 +745,7 @@ async def test_the_tables_are_empty_after_everything_ended_whatever_the_order(or
             after_s = place if end in {"completes", "fails"} else 1000
             timeout_s = place if end == "times out" else None
             params = {"after_s": after_s, "fails": end == "fails"}
-            record, _ = await coordinator.start("ends_in", params, timeout_s=timeout_s, key=end)
+            record, _ = await coordinator.start("ends_in", params, timeout_s=timeout_s, idempotency_key=end)
             task_ids.append(record.id)
         readers = [asyncio.create_task(events_of(coordinator, task_id)) for task_id in task_ids]
         feed = await coordinator.follow()

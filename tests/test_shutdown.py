@@ -538,7 +538,7 @@ async def test_a_start_after_the_shutdown_has_begun_is_refused_with_a_clear_erro
         with pytest.raises(Draining, match="shutting down") as refused:
             await coordinator.start("instant", {})
         with pytest.raises(Draining):
-            await coordinator.start("instant", {}, key="once")
+            await coordinator.start("instant", {}, idempotency_key="once")
         await leaving
         with pytest.raises(Draining):
             await coordinator.start("instant", {})

@@ -43,6 +43,7 @@ class Batch:
     created: dict[str, tuple[Record, IdempotencyKey | None, OnCreated]] = field(default_factory=dict)
     updated: dict[str, Record] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
+    keys: list[IdempotencyKey] = field(default_factory=list)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     def records(self) -> list[Record]:
@@ -55,7 +56,7 @@ class Batch:
             events=self.events,
             created=[record for record, _, _ in self.created.values()],
             updated=list(self.updated.values()),
-            keys=[key for _, key, _ in self.created.values() if key is not None],
+            keys=[*(key for _, key, _ in self.created.values() if key is not None), *self.keys],
             changes=self.changes,
         )
 
@@ -121,6 +122,12 @@ class Committer:
         """Put a change of status into the transaction of the event that was submitted just now."""
         if not self._closed:
             self._batches[-1].changes.append(change)
+
+    def submit_key(self, key: IdempotencyKey) -> None:
+        """Put an idempotency key of a live task into the next transaction."""
+        if not self._closed:
+            self._open_batch().keys.append(key)
+            self._alarm.ring()
 
     def create(
         self, event: Event, record: Record, change: Change, key: IdempotencyKey | None, on_created: OnCreated

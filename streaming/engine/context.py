@@ -7,11 +7,14 @@ Never:  decides whether a task goes on (``engine.runner``), or knows of stores a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Unpack
 
+from streaming.engine.family import Child, StartChild
+from streaming.engine.mailbox import Input
+from streaming.engine.options import StartOptions
 from streaming.errors import Stopped
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -40,6 +43,19 @@ class Teller(Protocol):
 
     async def leave(self, section: object) -> None:
         """End it; a cancel that was held back is delivered now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What comes from outside, and what goes there.
+
+    Attributes:
+        inputs: reads what others send into the task.
+        start: starts a task under it.
+    """
+
+    inputs: Callable[[], AsyncIterator[Input]]
+    start: StartChild
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +98,17 @@ class TaskContext:
         deadline: how much time is left.
     """
 
-    __slots__ = ("_teller", "attempt", "deadline", "params", "task_id")
+    __slots__ = ("_links", "_teller", "attempt", "deadline", "params", "task_id")
 
-    def __init__(self, task_id: str, attempt: int, params: dict[str, Any], deadline: Deadline, teller: Teller) -> None:
+    def __init__(
+        self, task_id: str, attempt: int, params: dict[str, Any], deadline: Deadline, teller: Teller, links: Links
+    ) -> None:
         self.task_id = task_id
         self.attempt = attempt
         self.params = params
         self.deadline = deadline
         self._teller = teller
+        self._links = links
 
     async def emit(self, type: str, data: object = None) -> int:
         """Append an event of your own to the task's log.
@@ -163,6 +182,42 @@ class TaskContext:
         """
         return Told(self._teller.tell_log(level, message, fields), self._teller.room)
 
+    def inputs(self) -> AsyncIterator[Input]:
+        """What others send into the task (``POST /tasks/{id}/input``): use it with ``async for``.
+
+        Every attempt reads all inputs of the task, from the first. It waits for more without end: leave the loop, or
+        let the task be cancelled.
+
+        Returns:
+            An iterator over inputs; several may read at the same time, each of them gets all.
+        """
+        return self._links.inputs()
+
+    async def start(self, type: str, params: dict[str, Any] | None = None, **options: Unpack[StartOptions]) -> Child:
+        """Start another task under this one.
+
+        It is cancelled when this one ends, in whichever way, and must have ended when this one's time is over. It gets
+        this one's principal, and its priority unless you name another.
+
+        Args:
+            type: name of the task type.
+            params: its parameters.
+            options: see `StartOptions`.
+
+        Returns:
+            The task; await its ``result()``.
+
+        Raises:
+            UnknownType: no such task type.
+            InvalidParams: parameters or options are wrong.
+            KeyBusy: its key is busy, and ``if_running`` is ``reject``.
+            TooManyTasks: the queue is full.
+            TaskEnded: this task has ended.
+            Draining: the server is shutting down.
+            StoreUnavailable: it could not be stored, and nothing was started.
+        """
+        return await self._links.start(type, params or {}, options, self.deadline.remaining_s)
+
     @asynccontextmanager
     async def protected(self, reason: str, *, at_most_s: float = 5.0) -> AsyncIterator[None]:
         """Hold back a cancel, a timeout or a shutdown while a section runs that must not be torn.
@@ -183,6 +238,25 @@ class TaskContext:
             yield
         finally:
             await self._teller.leave(section)
+
+
+class ThreadChild:
+    """A task that a handler in a thread has started; see `Child`.
+
+    Attributes:
+        id: of the task.
+    """
+
+    __slots__ = ("_call", "_child", "id")
+
+    def __init__(self, child: Child, call: Callable[..., Any]) -> None:
+        self.id = child.id
+        self._child = child
+        self._call = call
+
+    def result(self) -> Any:
+        """See `Child.result`; blocks the thread instead of waiting."""
+        return self._call(self._child.result)
 
 
 class ThreadContext:
@@ -225,6 +299,24 @@ class ThreadContext:
             return await self._context.log(message, level=level, **fields)
 
         return int(self._call(line))
+
+    def inputs(self) -> Iterator[Input]:
+        """See `TaskContext.inputs`; blocks the thread while there is none."""
+        inputs = self._context.inputs()
+
+        async def following() -> Input:
+            return await anext(inputs)
+
+        while True:
+            yield self._call(following)
+
+    def start(self, type: str, params: dict[str, Any] | None = None, **options: Unpack[StartOptions]) -> ThreadChild:
+        """See `TaskContext.start`; blocks the thread instead of waiting."""
+
+        async def begin() -> Child:
+            return await self._context.start(type, params, **options)
+
+        return ThreadChild(self._call(begin), self._call)
 
     @property
     def stopping(self) -> bool:

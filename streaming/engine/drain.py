@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -53,7 +53,7 @@ class Drain:
         """A task has ended: maybe nothing is left to wait for."""
         self._alarm.ring()
 
-    async def run(self, running: Collection[Runner]) -> int:
+    async def run(self, running: Mapping[str, Runner]) -> int:
         """Drain; ``running`` shrinks meanwhile.
 
         Returns:
@@ -63,14 +63,14 @@ class Drain:
             self._task = asyncio.create_task(self._run(running), name="streaming-drain")
         return await asyncio.shield(self._task)
 
-    async def _run(self, running: Collection[Runner]) -> int:
+    async def _run(self, running: Mapping[str, Runner]) -> int:
         _log.info("draining", running=len(running), grace_s=self._seconds_left())
         await self._until_empty(running, lambda: self._stop_at)
-        for runner in list(running):
+        for runner in list(running.values()):
             _log.info("stopping a task", task_id=runner.id, task_type=runner.task_type.name, where=runner.where())
             runner.stop(Cause.SHUTDOWN)
         await self._until_empty(running, lambda: self._abandon_at)
-        for runner in list(running):
+        for runner in list(running.values()):
             runner.abandon()
         lost = await self._hub.close(self._end_at)
         if lost:
@@ -79,7 +79,7 @@ class Drain:
         _log.info("drained")
         return lost
 
-    async def _until_empty(self, running: Collection[Runner], until: Callable[[], float]) -> None:
+    async def _until_empty(self, running: Mapping[str, Runner], until: Callable[[], float]) -> None:
         loop = asyncio.get_running_loop()
         while running and loop.time() < until():
             await self._alarm.wait(until())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -25,6 +25,9 @@ from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.log import LogWindow
 
+if TYPE_CHECKING:
+    from streaming.engine.audience import Audience
+
 #: Committed events of a watched task that are kept at least, and how many commits like the last one are kept.
 WINDOW_EVENTS_MIN = 32
 COMMITS_KEPT = 4
@@ -33,20 +36,21 @@ _log = structlog.get_logger(__name__)
 
 
 class Log:
-    """The log of one task, while anybody writes or reads it.
+    """The log of one task, while anybody uses it.
 
     Attributes:
         window: its newest events.
         record: the task as it is to be, maybe not committed yet.
         visible: the task as it was committed last.
-        lost: somebody else has ended or removed the task in the store, or writes to its log there; nothing more can be
-            written here.
+        lost: somebody else has ended, removed or continued the task in the store; nothing more can be written here.
         dropped: nothing more is to be written.
         heartbeat_at: when its handler, or its worker elsewhere, was heard of last.
         bytes: of all its events.
+        audience: told when a reader comes or leaves.
     """
 
     __slots__ = (
+        "audience",
         "backlog_bytes",
         "backlog_events",
         "bytes",
@@ -69,9 +73,14 @@ class Log:
         self.dropped = False
         self.heartbeat_at = record.heartbeat_at
         self.bytes = record.log_bytes
+        self.audience: Audience | None = None
         self.on_lost: Callable[[], None] | None = None
         self.backlog_events = 0
         self.backlog_bytes = 0
+
+    def heard(self, **changes: Any) -> Record:
+        """The record with some changes, and with what the log knows of itself."""
+        return dataclasses.replace(self.record, heartbeat_at=self.heartbeat_at, log_bytes=self.bytes, **changes)
 
     def snapshot(self) -> Record:
         """The committed record, as fresh as the last committed event."""
@@ -192,12 +201,12 @@ class Hub:
         self._backlog_bytes -= log.backlog_bytes
         log.backlog_events = log.backlog_bytes = 0
 
-    def append(self, log: Log, type: str, payload: str) -> Event:
-        """Write an event that leaves the record as it is.
+    def remember(self, key: IdempotencyKey) -> None:
+        """Let an idempotency key stand for a live task that it has not started."""
+        self._committer.submit_key(key)
 
-        Raises:
-            TaskEnded: the log has its terminal event, or was dropped.
-        """
+    def append(self, log: Log, type: str, payload: str) -> Event:
+        """Write an event that leaves the record as it is; raises as `append_with`."""
         _check_open(log)
         window = log.window
         event = Event(window.task_id, window.last + 1, type, rfc3339(self._wall()), payload)
@@ -226,14 +235,7 @@ class Hub:
         event = Event(log.window.task_id, log.window.last + 1, type, time, encode_payload(data))
         log.window.append(event, terminal=changes.get("status") in TERMINAL)
         self._count(log, event)
-        log.record = record = dataclasses.replace(
-            log.record,
-            last_seq=event.seq,
-            updated_at=time,
-            heartbeat_at=log.heartbeat_at,
-            log_bytes=log.bytes,
-            **changes,
-        )
+        log.record = record = log.heard(last_seq=event.seq, updated_at=time, **changes)
         self._committer.submit(event, record)
         if why is not None:
             self._committer.submit_change(Change(record.id, event.seq, record.status, time, *why))

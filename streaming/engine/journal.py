@@ -25,7 +25,7 @@ from typing import Protocol
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.feed import FeedItem
-from streaming.rules.filters import Filter
+from streaming.rules.filters import EVERYTHING, Filter
 from streaming.rules.sorting import DEFAULT_ORDER, Key, Order
 
 __all__ = ["PAGE_BYTES_MAX", "Commit", "Committed", "FeedItem", "Journal", "RecordPage", "RecordQuery"]
@@ -81,7 +81,7 @@ class RecordQuery:
         limit: at most so many.
     """
 
-    filter: Filter = Filter()
+    filter: Filter = EVERYTHING
     order: tuple[Order, ...] = DEFAULT_ORDER
     after: Key | None = None
     limit: int = 50

@@ -35,13 +35,13 @@ class Once:
         self._flights: dict[tuple[str, str], asyncio.Task[tuple[str, bool]]] = {}
 
     async def start(
-        self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[Record]]
+        self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[tuple[Record, bool]]]
     ) -> tuple[str, bool]:
         """Start a task unless the key has started one.
 
         Args:
             wanted: the key, without a task yet.
-            create: starts the task and stores the key with it.
+            create: starts the task and stores the key with it; or says which one it joins.
 
         Returns:
             The task's id, and whether it is new.
@@ -59,12 +59,13 @@ class Once:
         return await asyncio.shield(flight)
 
     async def _fly(
-        self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[Record]]
+        self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[tuple[Record, bool]]]
     ) -> tuple[str, bool]:
         known = await self._journal.key(wanted.principal, wanted.key, created_after=_earlier(wanted.created_at, KEPT))
         if known is None:
             await self._sweep(wanted.created_at)
-            return (await create(wanted)).id, True
+            record, created = await create(wanted)
+            return record.id, created
         if known.fingerprint != wanted.fingerprint:
             raise IdempotencyMismatch(
                 f"Idempotency-Key {wanted.key[:64]!r} was used with another body; use a new key for a new task."

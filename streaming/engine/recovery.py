@@ -46,7 +46,7 @@ def _take_up(hub: Hub, registry: Registry, log: Log, record: Record) -> bool:
     """Write down what becomes of one task, and say whether it waits for its turn."""
     known = record.type in registry
     cancelled = record.cancel is not None and not record.cancel.declined
-    restartable = known and may_restart(registry.get(record.type), record.attempt)
+    restartable = known and may_restart(registry.get(record.type), record)
     transition = recovery(record.status, cancelled=cancelled, restartable=restartable, known=known)
     _log.info("recovering a task", task_id=record.id, status=record.status.value, transition=transition)
     if transition is None:

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, TypeVar, get_args, get_type_hints, overload
@@ -22,6 +22,7 @@ from streaming.config import Settings
 from streaming.engine.context import TaskContext, ThreadContext
 from streaming.engine.parameters import Parameters
 from streaming.errors import FieldError, InvalidParams, InvalidTaskType, UnknownType
+from streaming.records import Policy, RetryPolicy
 
 RunIn = Literal["loop", "thread", "process"]
 OnInterrupt = Literal["report", "restart"]
@@ -43,7 +44,9 @@ class TaskType:
         parameters: all the other parameters.
         timeout_s: seconds it may run when its start names no timeout; None means the server's default.
         on_interrupt: whether a run that a shutdown or a crash ended is reported, or started again.
-        attempts_max: runs in all, restarts included.
+        attempts_max: runs in all, restarts included, retries not.
+        policy: how a task is treated whose start asks for nothing else.
+        max_running: tasks of this type that run at the same time; None for as many as there is room for.
         description: the first paragraph of the handler's docstring.
     """
 
@@ -55,6 +58,8 @@ class TaskType:
     timeout_s: float | None
     on_interrupt: OnInterrupt
     attempts_max: int
+    policy: Policy
+    max_running: int | None
     description: str
 
     def validate(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -118,6 +123,14 @@ def task(
     timeout_s: float | None = None,
     on_interrupt: OnInterrupt = "report",
     attempts_max: int = 3,
+    max_running: int | None = None,
+    retries: int = 0,
+    backoff_s: float = 1.0,
+    backoff_max_s: float = 300.0,
+    retry_on: Sequence[str | type[BaseException]] = (),
+    queue_timeout_s: float | None = None,
+    heartbeat_timeout_s: float | None = None,
+    total_timeout_s: float | None = None,
 ) -> Callable[[Handler], Handler]: ...
 
 
@@ -129,6 +142,14 @@ def task(
     timeout_s: float | None = None,
     on_interrupt: OnInterrupt = "report",
     attempts_max: int = 3,
+    max_running: int | None = None,
+    retries: int = 0,
+    backoff_s: float = 1.0,
+    backoff_max_s: float = 300.0,
+    retry_on: Sequence[str | type[BaseException]] = (),
+    queue_timeout_s: float | None = None,
+    heartbeat_timeout_s: float | None = None,
+    total_timeout_s: float | None = None,
 ) -> Any:
     """Make a function a task handler.
 
@@ -148,7 +169,16 @@ def task(
             plain function that computes (it takes no context, and is killed by a cancel).
         timeout_s: seconds a run may take when its start names no timeout.
         on_interrupt: ``report`` ends a task as interrupted when the server stops under it; ``restart`` runs it again.
-        attempts_max: runs in all, restarts included.
+        attempts_max: runs in all, restarts included, retries not.
+        max_running: tasks of this type that run at the same time.
+        retries: attempts after a failed one, at most; a start may ask for others.
+        backoff_s: the longest pause before the first retry, in seconds; it doubles with each (full jitter).
+        backoff_max_s: the longest pause of all.
+        retry_on: error codes, exception classes or their names that are worth another attempt; none of them means
+            whatever the handler raises.
+        queue_timeout_s: seconds that a task may wait for its turn when its start names no others.
+        heartbeat_timeout_s: seconds that a run may go without an event, likewise.
+        total_timeout_s: seconds from the start to the end, with all waiting and all attempts, likewise.
 
     Returns:
         The function itself.
@@ -156,10 +186,13 @@ def task(
     Raises:
         InvalidTaskType: the function, its annotations or an argument do not fit.
     """
+    names = tuple(each if isinstance(each, str) else each.__name__ for each in retry_on)
+    retry = RetryPolicy(retries, backoff_s, backoff_max_s, names)
+    policy = Policy(retry, queue_timeout_s, heartbeat_timeout_s, total_timeout_s)
 
     def mark(handler: Handler) -> Handler:
         chosen = name if isinstance(name, str) else getattr(handler, "__name__", "")
-        built = _task_type(handler, chosen, run_in, timeout_s, on_interrupt, attempts_max)
+        built = _task_type(handler, chosen, run_in, timeout_s, on_interrupt, attempts_max, policy, max_running)
         setattr(handler, _MARK, built)
         return handler
 
@@ -173,6 +206,8 @@ def _task_type(
     timeout_s: float | None,
     on_interrupt: OnInterrupt,
     attempts_max: int,
+    policy: Policy,
+    max_running: int | None,
 ) -> TaskType:
     if not _NAME.match(name):
         raise InvalidTaskType(
@@ -188,13 +223,42 @@ def _task_type(
         raise InvalidTaskType(f"{name} is a plain function: make it 'async def', or say run_in='thread' or 'process'.")
     if run_in != "loop" and inspect.iscoroutinefunction(handler):
         raise InvalidTaskType(f"{name} is a coroutine function: it runs in the loop, not in a {run_in}.")
-    if timeout_s is not None and not 0 < timeout_s < float("inf"):
-        raise InvalidTaskType(f"timeout_s of {name} must be a positive number of seconds.")
-    if attempts_max < 1:
-        raise InvalidTaskType(f"attempts_max of {name} must be at least 1.")
+    _check_numbers(name, timeout_s, attempts_max, policy, max_running)
     context_name, parameters = _parameters(handler, name, run_in)
     description = (inspect.getdoc(handler) or "").split("\n\n")[0].replace("\n", " ")
-    return TaskType(name, handler, run_in, context_name, parameters, timeout_s, on_interrupt, attempts_max, description)
+    return TaskType(
+        name,
+        handler,
+        run_in,
+        context_name,
+        parameters,
+        timeout_s,
+        on_interrupt,
+        attempts_max,
+        policy,
+        max_running,
+        description,
+    )
+
+
+def _check_numbers(
+    name: str, timeout_s: float | None, attempts_max: int, policy: Policy, max_running: int | None
+) -> None:
+    seconds = {
+        "timeout_s": timeout_s,
+        "backoff_s": policy.retry.backoff_s,
+        "backoff_max_s": policy.retry.backoff_max_s,
+        "queue_timeout_s": policy.queue_timeout_s,
+        "heartbeat_timeout_s": policy.heartbeat_timeout_s,
+        "total_timeout_s": policy.total_timeout_s,
+    }
+    for argument, value in seconds.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise InvalidTaskType(f"{argument} of {name} must be a positive number of seconds.")
+    counts = {"attempts_max": (attempts_max, 1), "max_running": (max_running, 1), "retries": (policy.retry.retries, 0)}
+    for argument, (count, least) in counts.items():
+        if count is not None and count < least:
+            raise InvalidTaskType(f"{argument} of {name} must be at least {least}.")
 
 
 def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[str | None, Parameters]:

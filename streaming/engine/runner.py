@@ -17,51 +17,54 @@ import dataclasses
 import math
 from typing import Any
 
-import anyio
 import structlog
 
-from streaming.config import Settings
 from streaming.engine.alarm import Alarm
 from streaming.engine.calls import Call
-from streaming.engine.context import Deadline, TaskContext
-from streaming.engine.hub import Hub, Log
-from streaming.engine.processes import Processes
+from streaming.engine.context import Deadline, Links, TaskContext
+from streaming.engine.family import starter
+from streaming.engine.hub import Log
+from streaming.engine.mailbox import Mailbox
 from streaming.engine.registry import TaskType
 from streaming.engine.teller import LogTeller
-from streaming.engine.transitions import end, move, requeue
+from streaming.engine.timing import deadlines_now, warn
+from streaming.engine.transitions import SERVER, begin, end, requeue, retry
+from streaming.engine.workshop import Workshop
 from streaming.errors import StoreUnavailable, StreamingError, TaskEnded
-from streaming.records import CancelOutcome, CancelReceipt, TaskError, TaskStatus
+from streaming.records import CancelOutcome, CancelReceipt, Record, TaskError, TaskStatus
+from streaming.rules.deadlines import Deadlines, Due, Limit, expired
 from streaming.rules.lifecycle import Cause, Transition
 from streaming.rules.outcome import Outcome, describe, outcome
+from streaming.rules.retry import failure_names, pause_s, should_retry
 from streaming.rules.stopping import Step, Stop, next_step
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Workshop:
-    """What all runners of a coordinator share."""
-
-    hub: Hub
-    settings: Settings
-    threads: anyio.CapacityLimiter
-    processes: Processes
-
-
 class Runner:
-    """One task, from its turn to its terminal event.
+    """One attempt of a task, from its turn to its end.
 
     Args:
         task_type: its handler.
         log: where it is told what happens.
         workshop: what all runners share.
+        mailbox: the inputs of the attempt before.
     """
 
-    def __init__(self, task_type: TaskType, log: Log, workshop: Workshop) -> None:
+    def __init__(self, task_type: TaskType, log: Log, workshop: Workshop, mailbox: Mailbox | None = None) -> None:
         self.task_type = task_type
         self.log = log
-        self.deadline_at = math.inf
         self.settled = asyncio.Event()
+        self.mailbox = mailbox or Mailbox(
+            workshop.hub,
+            log,
+            inputs_max=workshop.settings.inputs_max,
+            bytes_max=workshop.settings.event_bytes_max,
+        )
+        self._workshop = workshop
+        self._deadlines: Deadlines | None = None
+        self._due: Due | None = None
+        self._unwatched: str | None = None
         self._hub = workshop.hub
         self._time = asyncio.get_running_loop().time  # a thread asks too how much time is left
         self._settings = workshop.settings
@@ -70,9 +73,14 @@ class Runner:
         self._abandoned = False
         self._handler: asyncio.Task[Any] | None = None
         record = log.record
-        self._teller = LogTeller(workshop.hub, log, workshop.settings, self._alarm.ring, self._deliver_what_is_due)
+        self._teller = LogTeller(workshop.hub, log, workshop.settings, self._alarm.ring, self._leave)
         context = TaskContext(
-            record.id, record.attempt, copy.deepcopy(record.params), Deadline(self._remaining_s), self._teller
+            record.id,
+            record.attempt,
+            copy.deepcopy(record.params),
+            Deadline(self._remaining_s),
+            self._teller,
+            Links(self.mailbox.read, starter(workshop.host, record.id)),
         )
         self._call = Call(task_type, context, workshop.threads, workshop.processes)
         log.on_lost = self._alarm.ring
@@ -121,11 +129,20 @@ class Runner:
             self._stop.written = True
             self._alarm.ring()
 
-    def move_deadline(self, timeout_s: float) -> None:
-        """Let the task run ``timeout_s`` seconds from its start, longer or shorter than before."""
-        started_at = self.deadline_at - self.log.record.timeout_s
-        self.deadline_at = started_at + timeout_s
-        self._hub.amend(self.log, timeout_s=timeout_s)
+    def cancel_unwatched(self, reason: str | None) -> None:
+        """Cancel the task because nobody watches it, once no protected section forbids; None takes that back."""
+        self._unwatched = reason
+        self._cancel_if_unwatched()
+
+    def _cancel_if_unwatched(self) -> None:
+        if self._unwatched is not None and self._teller.held_by() is None:
+            reason, self._unwatched = self._unwatched, None
+            self.cancel(SERVER, reason)
+
+    def move(self, limit: Limit, seconds: float | None) -> None:
+        """Make a limit of this attempt longer or shorter; it counts from where it has counted before."""
+        if self._deadlines is not None:
+            self._deadlines.move(limit, seconds)
         self._alarm.ring()
 
     def abandon(self) -> None:
@@ -160,20 +177,19 @@ class Runner:
             self.settled.set()
 
     async def _run(self) -> None:
-        now = self._hub.now()
-        attempt = self.log.record.attempt
-        move(self._hub, self.log, Transition.START, {"attempt": attempt}, now, started_at=now)
+        begin(self._hub, self.log)
         await self._hub.committed()  # nobody may find a handler at work that the store calls pending
         if self._stop is not None:
             await self._hub.committed()  # its cause is stored by now as well: it is stopped before its first step
         if not self._writable():
             return
         loop = asyncio.get_running_loop()
-        self.deadline_at = loop.time() + self.log.record.timeout_s
+        self._teller.heard_at = loop.time()
+        self._deadlines = deadlines_now(self._hub, self.log, self._settings, loop.time())
         with structlog.contextvars.bound_contextvars(task_id=self.id):
             self._handler = loop.create_task(self._call.run(), name=f"streaming-handler-{self.id}")
         self._handler.add_done_callback(self._handler_ended)
-        await self._watch(self._handler)
+        await self._watch(self._handler, self._deadlines)
         if self._writable():
             self._finish()
         await self._hub.committed()
@@ -198,31 +214,40 @@ class Runner:
             handler.exception()  # seen, also when the task has ended without its handler
         self._alarm.ring()
 
-    async def _watch(self, handler: asyncio.Task[Any]) -> None:
+    async def _watch(self, handler: asyncio.Task[Any], deadlines: Deadlines) -> None:
         """Wait for the handler's end, and stop it when there is reason to."""
         loop = asyncio.get_running_loop()
+        heard_at = math.nan
         while not handler.done() and not self._abandoned:
             if self.log.lost and self._stop is None:
                 self._stop = Stop(Cause.SHUTDOWN)
             now = loop.time()
+            if self._teller.heard_at != heard_at:
+                heard_at = self._teller.heard_at
+                deadlines.heard(heard_at)
             step, until = next_step(
                 now=now,
                 stop=self._stop,
-                deadline_at=self.deadline_at,
+                deadline_at=deadlines.next_due().at,
                 sections=self._teller.sections,
                 uncancelled=handler.cancelling() == 0,
+                warn_at=deadlines.next_warning().warn_at,
             )
             if step is Step.WAIT:
                 if self._held_back():
                     self.settled.set()  # who cancels does not wait for a protected section
                 await self._alarm.wait(until)
             else:
-                self._do(step, handler, now)
+                self._do(step, handler, deadlines, now)
 
-    def _do(self, step: Step, handler: asyncio.Task[Any], now: float) -> None:
+    def _do(self, step: Step, handler: asyncio.Task[Any], deadlines: Deadlines, now: float) -> None:
         if step is Step.OVERRUN:
             self._teller.report_overruns(now)
+            self._cancel_if_unwatched()
+        elif step is Step.WARN:
+            self._warn(deadlines.next_warning())
         elif self._stop is None:  # Step.EXPIRE
+            self._due = deadlines.next_due()
             self._stop = Stop(Cause.TIMEOUT)
         elif step is Step.DECLINED:
             self._report_ignored(self._stop, handler, declined=True)
@@ -231,6 +256,16 @@ class Runner:
             if step is Step.INSIST:
                 self._report_ignored(self._stop, handler, declined=False)
             self._deliver(self._stop, handler, now)
+
+    def _warn(self, due: Due) -> None:
+        due.warned = True
+        if self._writable():
+            warn(self._hub, self.log, due)
+
+    def _leave(self) -> bool:
+        """A protected section has ended: do what it has held back, and say whether the handler was cancelled."""
+        self._cancel_if_unwatched()
+        return self._deliver_what_is_due()
 
     def _held_back(self) -> bool:
         """Whether a stop could be delivered, but for a protected section."""
@@ -278,7 +313,7 @@ class Runner:
 
     # -- the end --------------------------------------------------------------------------------------------------
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self, raised: BaseException | None, returned: object) -> Outcome:
         """The one place that decides how a task ends; it does not wait."""
         limit = self._settings.event_bytes_max
         handler = self._handler
@@ -289,41 +324,56 @@ class Runner:
             _log.error("a handler did not stop within the grace", task_id=self.id, where=place)
             message = f"The server stopped; the handler did not stop within the grace and stood at {place}."
             return Outcome(Transition.SHUTDOWN, TaskError("shutdown", message))
-        raised, returned = _end_of(handler)
         if isinstance(raised, Exception | BaseExceptionGroup):
             trace = None if isinstance(raised, StreamingError) else raised  # raised on purpose, the words say enough
             _log.warning("a handler raised", task_id=self.id, error=describe(raised), exc_info=trace)
         stop = self._stop
         cause = stop.cause if stop is not None and stop.delivered_at is not None else None
-        return outcome(cause, self.reason(cause), returned=returned, raised=raised, bytes_max=limit)
+        code = None if self._due is None else self._expired(self._due).code
+        return outcome(cause, self.reason(cause), code=code, returned=returned, raised=raised, bytes_max=limit)
 
     def reason(self, cause: Cause | None) -> str:
         """Why the handler was stopped, in words for the client."""
         receipt = self.log.record.cancel
         if cause is Cause.CANCEL and receipt is not None:
             return f"Cancelled by {receipt.by}{': ' + receipt.reason if receipt.reason else ''}."
-        if cause is Cause.TIMEOUT:
-            return f"Ran longer than its timeout_s of {self.log.record.timeout_s:g} s."
+        if cause is Cause.TIMEOUT and self._due is not None:
+            return self._expired(self._due).message
         return "The server stopped before the task had ended."
 
+    def _expired(self, due: Due) -> TaskError:
+        return expired(due.limit, due.seconds)
+
     def _finish(self) -> None:
-        """Write the terminal event, or send an interrupted task back to the queue if its type says so."""
-        end_of_run = self._outcome()
+        """Write the terminal event, or what sends the task into another attempt."""
         goes_on = self._handler is not None and not self._handler.done()
+        raised, returned = (None, None) if self._handler is None or goes_on else _end_of(self._handler)
+        end_of_run = self._outcome(raised, returned)
         if end_of_run.transition is Transition.SHUTDOWN and self._restartable and not goes_on:
             requeue(self._hub, self.log, "shutdown")
+        elif end_of_run.error is not None and not goes_on and self._retries(end_of_run, end_of_run.error, raised):
+            policy, record = self.log.record.policy.retry, self.log.record
+            number = 1 + policy.retries - record.retries_left
+            retry(self._hub, self.log, end_of_run.error, pause_s(policy, number, self._workshop.chance()))
         else:
             end(self._hub, self.log, end_of_run, where=self.where() if goes_on else None)
 
+    def _retries(self, end_of_run: Outcome, error: TaskError, raised: BaseException | None) -> bool:
+        """Whether another attempt follows; not where somebody wants the task to end."""
+        record = self.log.record
+        cancelled = record.cancel is not None and not record.cancel.declined
+        names = failure_names(error, raised)
+        return not cancelled and should_retry(record.policy.retry, record.retries_left, names, end_of_run.transition)
+
     @property
     def _restartable(self) -> bool:
-        return self._hub.journal.durable and may_restart(self.task_type, self.log.record.attempt)
+        return self._hub.journal.durable and may_restart(self.task_type, self.log.record)
 
     def _writable(self) -> bool:
         return not self.log.lost and not self.log.window.ended
 
     def _remaining_s(self) -> float:
-        return self.deadline_at - self._time()
+        return math.inf if self._deadlines is None else self._deadlines.ends_at - self._time()
 
 
 def _end_of(handler: asyncio.Task[Any]) -> tuple[BaseException | None, Any]:
@@ -334,6 +384,7 @@ def _end_of(handler: asyncio.Task[Any]) -> tuple[BaseException | None, Any]:
     return (raised, None) if raised is not None else (None, handler.result())
 
 
-def may_restart(task_type: TaskType, attempt: int) -> bool:
-    """Whether an interrupted run may be followed by another one."""
-    return task_type.on_interrupt == "restart" and attempt < task_type.attempts_max
+def may_restart(task_type: TaskType, record: Record) -> bool:
+    """Whether an interrupted run may be followed by another one; attempts after a failure do not count."""
+    retried = record.policy.retry.retries - record.retries_left
+    return task_type.on_interrupt == "restart" and record.attempt - retried < task_type.attempts_max

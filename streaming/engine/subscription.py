@@ -135,6 +135,7 @@ class LogSubscription(Subscription):
         self._task_log = log
         self._look()  # refuses a cursor that is no position
         log.readers.add(self)
+        self._tell_audience()
 
     def _look(self) -> Batch | Reading:
         found = self._task_log.window.after(self.cursor)
@@ -149,6 +150,11 @@ class LogSubscription(Subscription):
 
     def _leave(self) -> None:
         self._task_log.readers.discard(self)
+        self._tell_audience()
+
+    def _tell_audience(self) -> None:
+        if self._task_log.audience is not None:
+            self._task_log.audience.changed()
 
 
 class FeedSubscription(Subscription):

@@ -11,7 +11,8 @@ import dataclasses
 from typing import Any
 
 from streaming.engine.hub import Hub, Log
-from streaming.records import CancelOutcome, CancelReceipt
+from streaming.events import rfc3339, seconds_of
+from streaming.records import CancelOutcome, CancelReceipt, TaskError
 from streaming.rules.lifecycle import Transition, after
 from streaming.rules.outcome import Outcome
 
@@ -76,6 +77,7 @@ def end(hub: Hub, log: Log, outcome: Outcome, *, where: str | None = None) -> No
         result=outcome.result,
         error=outcome.error,
         cancel=_final(log.record.cancel, outcome.transition, now, where),
+        retry_at=None,
         finished_at=now,
     )
 
@@ -84,6 +86,7 @@ def requeue(hub: Hub, log: Log, reason: str) -> None:
     """Send an interrupted task back to the queue."""
     attempt = log.record.attempt + 1
     data = {"attempt": attempt, "reason": reason}
+    log.heartbeat_at = None
     # A cancel that the last attempt has declined says nothing about the next one.
     changes: dict[str, Any] = {
         "attempt": attempt,
@@ -93,6 +96,31 @@ def requeue(hub: Hub, log: Log, reason: str) -> None:
         "cancel": None,
     }
     move(hub, log, Transition.REQUEUE, data, hub.now(), reason=reason, **changes)
+
+
+def retry(hub: Hub, log: Log, error: TaskError, pause_s: float) -> None:
+    """Let another attempt follow a failed one."""
+    now = hub.now()
+    attempt, retry_at = log.record.attempt + 1, rfc3339(seconds_of(now) + pause_s)
+    data = {"attempt": attempt, "retry_at": retry_at, "error": dataclasses.asdict(error)}
+    changes: dict[str, Any] = {
+        "attempt": attempt,
+        "retries_left": log.record.retries_left - 1,
+        "retry_at": retry_at,
+        "error": error,
+        "progress": None,
+        "steps": None,
+        "cancel": None,
+    }
+    move(hub, log, Transition.RETRY, data, now, by=WORK, reason=error.message, **changes)
+
+
+def begin(hub: Hub, log: Log) -> None:
+    """Let an attempt begin."""
+    now = hub.now()
+    log.heartbeat_at = now
+    data = {"attempt": log.record.attempt}
+    move(hub, log, Transition.START, data, now, started_at=now, retry_at=None, error=None)
 
 
 def _who(receipt: CancelReceipt | None, transition: Transition) -> str:

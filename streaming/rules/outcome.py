@@ -38,13 +38,20 @@ class Outcome:
 
 
 def outcome(
-    cause: Cause | None, reason: str, *, returned: object = None, raised: BaseException | None, bytes_max: int
+    cause: Cause | None,
+    reason: str,
+    *,
+    code: str | None = None,
+    returned: object = None,
+    raised: BaseException | None,
+    bytes_max: int,
 ) -> Outcome:
     """Decide how a run ended.
 
     Args:
         cause: what the handler was stopped for, if that was delivered to it.
         reason: the words for that.
+        code: the error code for that; None takes the one of the cause.
         returned: what the handler returned.
         raised: what it raised; a cancellation counts as nothing once there is a cause.
         bytes_max: bytes of the result's JSON at most.
@@ -56,7 +63,7 @@ def outcome(
     if cause is not None:
         failed = raised if raised is not None and isinstance(raised, Exception | BaseExceptionGroup) else None
         message = reason if failed is None else f"{reason} Its cleanup raised {describe(failed)}"
-        error = _error(STOPPED_CODES[cause], message)
+        error = _error(code or STOPPED_CODES[cause], message)
         return Outcome(ending(cause, raised=raised is not None), error, result)
     if raised is not None:
         return Outcome(ending(None, raised=True), error_of(raised))

@@ -20,6 +20,7 @@ from streaming.engine.calls import Call
 from streaming.engine.processes import Processes
 from streaming.errors import Stopped
 from streaming.records import CancelOutcome
+from streaming.rules.deadlines import Limit
 from tests.engine.process_handlers import HANDLERS, cannot_prepare
 from tests.kit import build, events_of, types
 
@@ -416,7 +417,7 @@ async def test_a_process_that_is_stopped_is_killed(way: str, tmp_path: Path) -> 
         elif way == "shutdown":
             await coordinator.shutdown(0.5)
         else:
-            await coordinator.move_deadline(record.id, 0.01)
+            await coordinator.extend(record.id, {Limit.RUN: 0.01})
             await coordinator.wait(record.id, SOON_S)
         record = await store.record(record.id)
 

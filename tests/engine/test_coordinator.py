@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from streaming import TaskCoordinator, task
-from streaming.engine.coordinator import REASON_MAX
 from streaming.engine.journal import RecordQuery
+from streaming.engine.steering import REASON_MAX
 from streaming.errors import (
     Draining,
     IdempotencyMismatch,
@@ -26,6 +26,7 @@ from streaming.errors import (
     UnknownType,
 )
 from streaming.records import CancelOutcome, TaskStatus
+from streaming.rules.deadlines import Limit
 from tests.engine.hubs import end_elsewhere
 from tests.kit import TestedStore, build, collect, events_of, types
 from tests.leftovers import leftovers
@@ -135,7 +136,7 @@ async def test_a_start_that_is_wrong_leaves_no_trace(
     type, params, options = arguments
     async with coordinator:
         with pytest.raises(error) as caught:
-            await coordinator.start(type, params, key=key, **options)
+            await coordinator.start(type, params, idempotency_key=key, **options)
 
         assert [each.field for each in caught.value.errors] == ([] if field is None else [field])
         assert await stored_ids(store) == []
@@ -267,12 +268,12 @@ async def test_a_start_that_the_store_does_not_answer_is_refused_in_time_and_kep
     async with coordinator:
         store.hold()
         with pytest.raises(StoreUnavailable, match="does not answer"):
-            await coordinator.start("instant", {}, key="k")
+            await coordinator.start("instant", {}, idempotency_key="k")
         assert now() == 5
 
         store.release()
         await asyncio.sleep(1)
-        record, created = await coordinator.start("instant", {}, key="k")
+        record, created = await coordinator.start("instant", {}, idempotency_key="k")
 
         assert not created
         assert (await coordinator.wait(record.id, 10)).status == "completed"
@@ -301,7 +302,9 @@ async def test_a_caller_that_leaves_while_its_start_is_stored_leaves_a_task_that
 async def test_a_hundred_starts_with_one_key_are_one_task() -> None:
     coordinator, store = built()
     async with coordinator:
-        found = await asyncio.gather(*(coordinator.start("forever", {}, key="k", fingerprint="f") for _ in range(100)))
+        found = await asyncio.gather(
+            *(coordinator.start("forever", {}, idempotency_key="k", fingerprint="f") for _ in range(100))
+        )
 
         assert len({record.id for record, _ in found}) == 1
         assert [created for _, created in found].count(True) == 1
@@ -311,10 +314,10 @@ async def test_a_hundred_starts_with_one_key_are_one_task() -> None:
 async def test_the_same_key_later_gives_the_task_as_it_is_by_then() -> None:
     coordinator, _ = built()
     async with coordinator:
-        first, _ = await coordinator.start("instant", {}, key="k")
+        first, _ = await coordinator.start("instant", {}, idempotency_key="k")
         await coordinator.wait(first.id, 10)
 
-        again, created = await coordinator.start("instant", {}, key="k")
+        again, created = await coordinator.start("instant", {}, idempotency_key="k")
 
         assert (again.id, again.status, created) == (first.id, "completed", False)
 
@@ -322,10 +325,10 @@ async def test_the_same_key_later_gives_the_task_as_it_is_by_then() -> None:
 async def test_the_same_key_for_something_else_is_refused() -> None:
     coordinator, store = built()
     async with coordinator:
-        await coordinator.start("instant", {}, key="k", fingerprint="a")
+        await coordinator.start("instant", {}, idempotency_key="k", fingerprint="a")
         with pytest.raises(IdempotencyMismatch):
-            await coordinator.start("instant", {}, key="k", fingerprint="b")
-        await coordinator.start("instant", {}, key="k", fingerprint="b", created_by="berta")
+            await coordinator.start("instant", {}, idempotency_key="k", fingerprint="b")
+        await coordinator.start("instant", {}, idempotency_key="k", fingerprint="b", created_by="berta")
 
         assert len(await stored_ids(store)) == 2
 
@@ -333,11 +336,11 @@ async def test_the_same_key_for_something_else_is_refused() -> None:
 async def test_a_key_is_free_again_once_its_task_is_deleted() -> None:
     coordinator, _ = built()
     async with coordinator:
-        first, _ = await coordinator.start("instant", {}, key="k")
+        first, _ = await coordinator.start("instant", {}, idempotency_key="k")
         await coordinator.wait(first.id, 10)
         await coordinator.delete(first.id)
 
-        _, created = await coordinator.start("instant", {}, key="k")
+        _, created = await coordinator.start("instant", {}, idempotency_key="k")
 
         assert created
 
@@ -347,11 +350,11 @@ async def test_a_key_that_is_not_stored_starts_nothing() -> None:
     async with coordinator:
         store.fail()
         with pytest.raises(StoreUnavailable):
-            await coordinator.start("instant", {}, key="k")
+            await coordinator.start("instant", {}, idempotency_key="k")
         await asyncio.sleep(1)
 
         assert await store.key("anonymous", "k", created_after="") is None
-        assert (await coordinator.start("instant", {}, key="k"))[1] is True
+        assert (await coordinator.start("instant", {}, idempotency_key="k"))[1] is True
 
 
 # -- cancelling --------------------------------------------------------------------------------------------------------
@@ -417,7 +420,7 @@ async def test_a_key_that_cannot_be_stored_starts_nothing() -> None:
     coordinator, store = built()
     async with coordinator:
         with pytest.raises(InvalidParams) as caught:
-            await coordinator.start("instant", {}, key="\ud800")
+            await coordinator.start("instant", {}, idempotency_key="\ud800")
 
         assert [each.field for each in caught.value.errors] == ["key"]
         assert await stored_ids(store) == []
@@ -490,7 +493,9 @@ async def test_a_task_that_waits_for_the_next_server_is_not_called_terminal(verb
         waiting, _ = await coordinator.start("instant", {})
         await coordinator.shutdown(1)
 
-        asking = coordinator.cancel_task(waiting.id) if verb == "cancel" else coordinator.move_deadline(waiting.id, 5)
+        asking = (
+            coordinator.cancel_task(waiting.id) if verb == "cancel" else coordinator.extend(waiting.id, {Limit.RUN: 5})
+        )
         with pytest.raises(Draining):
             await asking
 
@@ -506,7 +511,7 @@ async def test_a_task_in_the_store_that_nobody_here_runs_is_not_called_terminal(
     other, _ = build(HANDLERS, store)
     await other._hub.open(asyncio.get_running_loop())
     try:
-        asking = other.cancel_task(waiting.id) if verb == "cancel" else other.move_deadline(waiting.id, 5)
+        asking = other.cancel_task(waiting.id) if verb == "cancel" else other.extend(waiting.id, {Limit.RUN: 5})
         with pytest.raises(StoreUnavailable, match="runs nowhere here"):
             await asking
     finally:
@@ -521,7 +526,7 @@ async def test_a_deadline_is_moved_and_shown() -> None:
     async with coordinator:
         record, _ = await coordinator.start("forever", {}, timeout_s=5)
         await asyncio.sleep(1)
-        assert (await coordinator.move_deadline(record.id, 50)).timeout_s == 50
+        assert (await coordinator.extend(record.id, {Limit.RUN: 50})).timeout_s == 50
         assert (await store.record(record.id)).timeout_s == 50
 
         record = await coordinator.wait(record.id, 1000)
@@ -538,7 +543,7 @@ async def test_nobody_is_told_of_an_end_that_is_not_stored_yet() -> None:
         store.hold()
         gate.opened.set()
         await store.entered.wait()
-        verbs = coordinator.move_deadline(task_id, 5), coordinator.cancel_task(task_id)
+        verbs = coordinator.extend(task_id, {Limit.RUN: 5}), coordinator.cancel_task(task_id)
         asking: list[asyncio.Task[Any]] = [asyncio.create_task(verb) for verb in verbs]
         await asyncio.sleep(1)
         assert not any(each.done() for each in asking)
@@ -556,7 +561,7 @@ async def test_a_deadline_that_is_none_moves_nothing(timeout_s: float) -> None:
     async with coordinator:
         record, _ = await coordinator.start("forever", {}, timeout_s=5)
         with pytest.raises(InvalidParams):
-            await coordinator.move_deadline(record.id, timeout_s)
+            await coordinator.extend(record.id, {Limit.RUN: timeout_s})
 
         assert (await coordinator.wait(record.id, 1000)).status == "timed_out"
         assert now() == 5
@@ -569,7 +574,7 @@ async def test_the_deadline_of_a_task_that_has_ended_cannot_be_moved() -> None:
         await coordinator.wait(record.id, 10)
 
         with pytest.raises(TaskTerminal):
-            await coordinator.move_deadline(record.id, 5)
+            await coordinator.extend(record.id, {Limit.RUN: 5})
 
 
 async def test_a_task_whose_loss_is_found_while_it_waits_never_runs(log_lines: LogLines) -> None:
@@ -579,7 +584,7 @@ async def test_a_task_whose_loss_is_found_while_it_waits_never_runs(log_lines: L
         first = await running(coordinator, "forever")
         waiting, _ = await coordinator.start("gate", {})
         await end_elsewhere(store, waiting.id)
-        assert (await coordinator.move_deadline(waiting.id, 5)).status == "failed"  # as the store has it
+        assert (await coordinator.extend(waiting.id, {Limit.RUN: 5})).status == "failed"  # as the store has it
         await coordinator.cancel_task(first, wait_s=10)
         await rounds()
 
@@ -670,7 +675,7 @@ async def test_of_everything_nothing_is_left() -> None:
         readers = []
         for number in range(12):
             type = ["instant", "ticks", "tidy"][number % 3]
-            record, _ = await coordinator.start(type, {}, timeout_s=20, key=str(number))
+            record, _ = await coordinator.start(type, {}, timeout_s=20, idempotency_key=str(number))
             readers.append(asyncio.create_task(collect(await coordinator.watch(record.id))))
             if number % 4 == 1:
                 await coordinator.cancel_task(record.id)

@@ -218,7 +218,7 @@ async def test_nothing_new_is_accepted_from_the_first_moment() -> None:
             await coordinator.start("forever", {})
         await stopping
         with pytest.raises(Draining):
-            await coordinator.start("forever", {}, key="k")
+            await coordinator.start("forever", {}, idempotency_key="k")
 
 
 @pytest.mark.parametrize(("durable", "status"), [(True, "pending"), (False, "interrupted")])

@@ -94,7 +94,9 @@ async def life(coordinator: Any, chance: random.Random, store: CheckingStore) ->
     key = chance.choice([None, "a", "b"])
     seed = chance.randrange(2) if key else chance.randrange(10**6)
     try:
-        record, _ = await coordinator.start("work", {"seed": seed}, key=key, timeout_s=chance.choice([None, 0.5, 5]))
+        record, _ = await coordinator.start(
+            "work", {"seed": seed}, idempotency_key=key, timeout_s=chance.choice([None, 0.5, 5])
+        )
         await asyncio.sleep(chance.random() * 3)
         if chance.random() < 0.3:
             await coordinator.cancel_task(record.id, wait_s=chance.choice([0.0, 1.0]))

@@ -21,6 +21,7 @@ from streaming.errors import (
 )
 from streaming.events import Event
 from streaming.records import TaskStatus
+from streaming.rules.deadlines import Limit
 from tests.engine.hubs import seqs, to_end
 from tests.kit import build, collect, events_of, types
 from tests.stage import Gate, broken, forever, instant, now, rounds, running, ticks
@@ -68,7 +69,7 @@ async def test_what_is_not_there_is_not_found(task_id: str) -> None:
             coordinator.history(task_id, after=0, limit=1),
             coordinator.cancel_task(task_id),
             coordinator.delete(task_id),
-            coordinator.move_deadline(task_id, 1),
+            coordinator.extend(task_id, {Limit.RUN: 1}),
         ):
             with pytest.raises(TaskNotFound):
                 await looking

@@ -17,6 +17,7 @@ from streaming.engine.journal import Commit
 from streaming.errors import HandlerError, StoreUnavailable, TaskNotFound, TaskTerminal
 from streaming.events import Event
 from streaming.records import CancelOutcome, CancelReceipt
+from streaming.rules.deadlines import Limit
 from streaming.rules.lifecycle import TERMINAL
 from tests.engine.hubs import end_elsewhere
 from tests.kit import build, collect, types
@@ -361,7 +362,7 @@ async def test_a_handler_sees_how_much_time_is_left_also_when_it_is_moved() -> N
     async with coordinator:
         record, _ = await coordinator.start("asks_time", {}, timeout_s=10)
         await asyncio.sleep(5)
-        await coordinator.move_deadline(record.id, 100)
+        await coordinator.extend(record.id, {Limit.RUN: 100})
         record = await coordinator.wait(record.id, 100)
 
     assert record.result == [10, 6, 92]
@@ -681,7 +682,7 @@ async def test_the_deadline_of_a_task_that_was_ended_elsewhere_cannot_be_moved()
             await coordinator.cancel_task(task_id)
 
         with pytest.raises(TaskTerminal):
-            await coordinator.move_deadline(task_id, 5)
+            await coordinator.extend(task_id, {Limit.RUN: 5})
 
 
 # -- the end of the process --------------------------------------------------------------------------------------------

@@ -255,6 +255,7 @@ async def live(
         configured,
         wall=lambda: 1e9 + loop.time(),
         new_id=lambda: f"{next(numbers):032x}",
+        chance=lambda: 0.5,
     )
     await store.open()
     async with coordinator:

@@ -1,0 +1,171 @@
+"""A task before its start: what was asked for, over what its type says.
+
+Owns:   the limits of the options; the first record of a task.
+Uses:   engine.registry (what the type says), rules.schedule (what a start does that finds its key busy).
+Never:  starts anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from streaming.config import Settings
+from streaming.engine.options import RetryOptions, StartOptions
+from streaming.engine.parameters import refuse_unstorable
+from streaming.engine.registry import TaskType
+from streaming.errors import FieldError, InvalidParams
+from streaming.records import Policy, Priority, Record, RetryPolicy, TaskStatus
+from streaming.rules.schedule import IfRunning
+
+RETRIES_MAX = 1000
+RETRY_NAMES_MAX = 32
+NAME_MAX = 255
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A task that may be started.
+
+    Attributes:
+        task_type: its type.
+        record: as it is going to be, without id and times.
+        if_running: what happens if a task with its key has not ended.
+    """
+
+    task_type: TaskType
+    record: Record
+    if_running: IfRunning
+
+    @property
+    def key(self) -> str | None:
+        """Its key; that of somebody else is another one."""
+        return scoped_key(self.record)
+
+
+def scoped_key(record: Record) -> str | None:
+    """The key of a task among those of all principals."""
+    return None if record.key is None else f"{record.created_by}\n{record.key}"
+
+
+def draft(
+    task_type: TaskType,
+    params: dict[str, Any],
+    options: StartOptions,
+    settings: Settings,
+    *,
+    parent: str | None = None,
+    retry_of: str | None = None,
+) -> Draft:
+    """Check what a start asks for.
+
+    Args:
+        task_type: of the task.
+        params: as they were sent.
+        options: what else is asked for.
+        settings: the limits.
+        parent: the task that starts this one.
+        retry_of: the task that this one repeats.
+
+    Raises:
+        InvalidParams: one entry in ``errors`` for each field that is wrong.
+    """
+    complete = task_type.validate(params)
+    policy = _policy(task_type.policy, options, settings)
+    named = {"key": options.get("key"), "external_id": options.get("external_id")}
+    _check_names(named)
+    tags, created_by = tuple(dict.fromkeys(options.get("tags", ()))), options.get("created_by", "anonymous")
+    refuse_unstorable({"tags": tags, "created_by": created_by, "retry": policy.retry.on, **named})
+    record = Record(
+        id="",
+        type=task_type.name,
+        status=TaskStatus.PENDING,
+        params=complete,
+        timeout_s=task_type.timeout(options.get("timeout_s"), settings),
+        created_at="",
+        updated_at="",
+        created_by=created_by,
+        priority=Priority(options.get("priority", Priority.NORMAL)),
+        key=options.get("key"),
+        external_id=options.get("external_id"),
+        parent=parent,
+        retry_of=retry_of,
+        policy=policy,
+        tags=tags,
+        retries_left=policy.retry.retries,
+    )
+    return Draft(task_type, record, IfRunning(options.get("if_running", IfRunning.ENQUEUE)))
+
+
+def options_of(record: Record) -> StartOptions:
+    """What the start of a task has asked for, to ask for it again."""
+    retry = record.policy.retry
+    return StartOptions(
+        timeout_s=record.timeout_s,
+        queue_timeout_s=record.policy.queue_timeout_s,
+        heartbeat_timeout_s=record.policy.heartbeat_timeout_s,
+        total_timeout_s=record.policy.total_timeout_s,
+        retry=RetryOptions(
+            retries=retry.retries, backoff_s=retry.backoff_s, backoff_max_s=retry.backoff_max_s, on=retry.on
+        ),
+        priority=record.priority,
+        key=record.key,
+        external_id=record.external_id,
+        cancel_unwatched_s=record.policy.cancel_unwatched_s,
+        keep_until_ack=record.policy.keep_until_ack,
+        tags=record.tags,
+    )
+
+
+def check_seconds(name: str, seconds: float | None, settings: Settings) -> float | None:
+    """Check a number of seconds; None is for as long as it takes.
+
+    Raises:
+        InvalidParams: no positive number, or over the maximum.
+    """
+    if seconds is not None and not 0 < seconds <= settings.timeout_max_s:
+        message = f"A number of seconds over 0, at most {settings.timeout_max_s:g}."
+        raise InvalidParams(f"{name} is wrong.", errors=[FieldError(name, message)])
+    return None if seconds is None else float(seconds)
+
+
+def _policy(default: Policy, options: StartOptions, settings: Settings) -> Policy:
+    """What the start asks for, over what the type says."""
+    given = {
+        "queue_timeout_s": options.get("queue_timeout_s"),
+        "heartbeat_timeout_s": options.get("heartbeat_timeout_s"),
+        "total_timeout_s": options.get("total_timeout_s"),
+        "cancel_unwatched_s": options.get("cancel_unwatched_s"),
+    }
+    seconds = {name: check_seconds(name, value, settings) or getattr(default, name) for name, value in given.items()}
+    return Policy(
+        retry=_retry(default.retry, options.get("retry") or {}, settings),
+        keep_until_ack=options.get("keep_until_ack", default.keep_until_ack),
+        **seconds,
+    )
+
+
+def _retry(default: RetryPolicy, options: RetryOptions, settings: Settings) -> RetryPolicy:
+    changes: dict[str, Any] = {**options}
+    policy = dataclasses.replace(default, **changes)
+    if not 0 <= policy.retries <= RETRIES_MAX:
+        message = f"A whole number from 0 to {RETRIES_MAX}."
+        raise InvalidParams("retry.retries is wrong.", errors=[FieldError("retry.retries", message)])
+    names = tuple(dict.fromkeys(policy.on))
+    if len(names) > RETRY_NAMES_MAX or not all(_NAME.match(name) for name in names):
+        message = f"At most {RETRY_NAMES_MAX} error codes or names of exception classes."
+        raise InvalidParams("retry.on is wrong.", errors=[FieldError("retry.on", message)])
+    for name in ("backoff_s", "backoff_max_s"):
+        check_seconds(f"retry.{name}", getattr(policy, name), settings)
+    return dataclasses.replace(policy, on=names)
+
+
+def _check_names(names: dict[str, str | None]) -> None:
+    wrong = [name for name, value in names.items() if value is not None and not _NAME.match(value)]
+    if wrong:
+        message = f"1 to {NAME_MAX} printable characters."
+        raise InvalidParams(f"{wrong[0]} is wrong.", errors=[FieldError(name, message) for name in wrong])

@@ -1,0 +1,114 @@
+"""Tasks that a handler starts: they live no longer than it.
+
+Owns:   which live task was started by which; what a handler can do with a task that it has started.
+Uses:   a `Host`, the coordinator's side of it.
+Never:  runs or ends a task itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from streaming.engine.options import StartOptions
+from streaming.records import CancelReceipt, Record
+
+
+class Host(Protocol):
+    """The coordinator, as far as the tasks of a handler need it."""
+
+    async def start_child(
+        self, parent: str, type: str, params: dict[str, Any], options: StartOptions, remaining_s: float
+    ) -> Record:
+        """Start a task under another one."""
+
+    async def get(self, task_id: str) -> Record:
+        """The record of a task."""
+
+    async def result(self, task_id: str) -> Any:
+        """Wait for the end of a task."""
+
+    async def cancel_task(self, task_id: str, *, reason: str, by: str) -> CancelReceipt:
+        """Ask a task to stop."""
+
+    def lending(self, task_id: str) -> AbstractContextManager[None]:
+        """Let another task have the turn of this one meanwhile."""
+
+
+class Child:
+    """A task that a handler has started.
+
+    Args:
+        host: what runs it.
+        parent: the handler's task.
+        id: its own.
+
+    Attributes:
+        id: of the task.
+    """
+
+    __slots__ = ("_host", "_parent", "id")
+
+    def __init__(self, host: Host, parent: str, id: str) -> None:
+        self.id = id
+        self._host = host
+        self._parent = parent
+
+    async def result(self) -> Any:
+        """Wait for its end, and return its result; another task may run in the place of yours meanwhile.
+
+        Raises:
+            TaskFailed: its handler raised.
+            TaskCancelled: somebody cancelled it.
+            TaskTimedOut: it was over one of its deadlines.
+            TaskInterrupted: a shutdown ended it.
+        """
+        with self._host.lending(self._parent):
+            return await self._host.result(self.id)
+
+    async def record(self) -> Record:
+        """How far it is."""
+        return await self._host.get(self.id)
+
+    async def cancel(self, reason: str = "") -> CancelReceipt:
+        """Ask it to stop; see `TaskCoordinator.cancel_task`."""
+        return await self._host.cancel_task(self.id, reason=reason, by=f"task {self._parent}")
+
+
+#: How a handler starts a task under its own: type, parameters, options, seconds left.
+StartChild = Callable[[str, dict[str, Any], StartOptions, float], Awaitable[Child]]
+
+
+def starter(host: Host, parent: str) -> StartChild:
+    """How the handler of ``parent`` starts others."""
+
+    async def start(type: str, params: dict[str, Any], options: StartOptions, remaining_s: float) -> Child:
+        record = await host.start_child(parent, type, params, options, remaining_s)
+        return Child(host, parent, record.id)
+
+    return start
+
+
+class Family:
+    """Who was started by whom, among the live tasks."""
+
+    def __init__(self) -> None:
+        self._children: dict[str, dict[str, None]] = {}
+
+    def add(self, record: Record) -> None:
+        """A task was stored."""
+        if record.parent is not None:
+            self._children.setdefault(record.parent, {})[record.id] = None
+
+    def remove(self, record: Record) -> None:
+        """A task has ended."""
+        siblings = self._children.get(record.parent or "")
+        if siblings is not None:
+            siblings.pop(record.id, None)
+            if not siblings:
+                del self._children[record.parent or ""]
+
+    def of(self, parent: str) -> tuple[str, ...]:
+        """The live tasks that this one has started."""
+        return tuple(self._children.get(parent, ()))

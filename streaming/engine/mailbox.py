@@ -1,0 +1,123 @@
+"""What others send into a running task.
+
+Owns:   the inputs of one task, in the order of its log; who waits for one.
+Uses:   engine.hub (where they are written), engine.journal (where they are read).
+Never:  holds their data: an input is an event, and is read from the store once it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from streaming.engine.hub import Hub, Log
+from streaming.errors import InvalidParams, TooManyInputs
+from streaming.events import DEPTH_MAX, Event, encode_payload
+
+INPUT = "input"
+
+_PAGE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Something that was sent into a task.
+
+    Attributes:
+        seq: of its event.
+        by: the principal who sent it.
+        data: any JSON value.
+    """
+
+    seq: int
+    by: str
+    data: Any
+
+
+class Mailbox:
+    """The inputs of one task, as long as it is live.
+
+    Args:
+        hub: of the log.
+        log: of the task.
+        inputs_max: how many there may be.
+        bytes_max: bytes of one.
+    """
+
+    __slots__ = ("_bytes_max", "_hub", "_inputs_max", "_log", "_resumed_at", "_seqs", "_waiters")
+
+    def __init__(self, hub: Hub, log: Log, *, inputs_max: int, bytes_max: int) -> None:
+        self._hub = hub
+        self._log = log
+        self._inputs_max = inputs_max
+        self._bytes_max = bytes_max
+        self._resumed_at = log.window.last  # what came before is only in the store
+        self._seqs: list[int] = []
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def put(self, data: object, by: str) -> Event:
+        """Write an input into the log.
+
+        Raises:
+            InvalidParams: it is too large, or nested too deeply.
+            TooManyInputs: there are as many as may be.
+            TaskEnded: the log has its terminal event.
+        """
+        if len(self._seqs) >= self._inputs_max:
+            raise TooManyInputs(f"The task has {self._inputs_max} inputs already; more are not possible.")
+        event = self._hub.append(self._log, INPUT, self._payload(data, by))
+        self._seqs.append(event.seq)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        return event
+
+    def _payload(self, data: object, by: str) -> str:
+        try:
+            payload = encode_payload({"by": by, "data": data}, depth_max=DEPTH_MAX)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidParams(f"The input cannot be stored: {error}.") from None
+        if (size := len(payload.encode())) > self._bytes_max:
+            raise InvalidParams(f"The input has {size} bytes; at most {self._bytes_max} are possible.")
+        return payload
+
+    async def read(self) -> AsyncIterator[Input]:
+        """All inputs of the task from the first, each once it is stored; waits for more without end."""
+        seq = 0
+        async for event in self._resumed():
+            seq = event.seq
+            yield _input(event)
+        while True:
+            place = bisect_right(self._seqs, seq)
+            if place == len(self._seqs):
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiters.append(waiter)
+                await waiter
+                continue
+            seq = self._seqs[place]
+            await self._hub.committed()
+            for event in await self._hub.journal.events_after(self._log.record.id, seq - 1, last_seq=seq, limit=1):
+                if event.type == INPUT:  # and not a gap, where somebody has damaged it
+                    yield _input(event)
+
+    async def _resumed(self) -> AsyncIterator[Event]:
+        """The inputs that another process has written."""
+        seq = 1  # the first event is never one
+        while seq < self._resumed_at:
+            page = await self._hub.journal.events_after(
+                self._log.record.id, seq, last_seq=self._resumed_at, limit=_PAGE
+            )
+            if not page:
+                return
+            for event in page:
+                if event.type == INPUT:
+                    yield event
+            seq = page[-1].seq
+
+
+def _input(event: Event) -> Input:
+    return Input(event.seq, event.data["by"], event.data["data"])

@@ -1,0 +1,158 @@
+"""Taking in new tasks: admission, keys, and the commit that makes one a task.
+
+Owns:   what is refused at the door; the exact decision about a key among starts at the same time.
+Uses:   engine.turns (which keys are busy, how many wait), engine.hub (where it is stored), engine.once.
+Never:  runs a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from streaming.config import Settings
+from streaming.engine.draft import Draft
+from streaming.engine.hub import Hub, Log
+from streaming.engine.journal import Journal
+from streaming.engine.once import Once
+from streaming.engine.runner import Runner
+from streaming.engine.turns import Turns
+from streaming.errors import Draining, KeyBusy, StoreUnavailable, TooManyTasks
+from streaming.records import IdempotencyKey, Record
+from streaming.rules.schedule import Decision, Join, Refuse, Replace, Start, on_busy
+
+
+class Starts:
+    """The door of one coordinator.
+
+    Args:
+        hub: where a start is stored.
+        journal: where idempotency keys are remembered.
+        settings: the limits.
+        turns: who waits and runs.
+        tasks: the live tasks by id.
+        new_id: makes the id of a new task.
+        take_in: called with a new task once it is stored, whoever waits for that or not.
+        replace: called with the ids of the tasks whose place a new one takes, once it is stored.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        journal: Journal,
+        settings: Settings,
+        turns: Turns,
+        tasks: Mapping[str, Runner],
+        new_id: Callable[[], str],
+        take_in: Callable[[Draft, Log], None],
+        replace: Callable[[tuple[str, ...], str], None],
+    ) -> None:
+        self._hub = hub
+        self._settings = settings
+        self._turns = turns
+        self._tasks = tasks
+        self._new_id = new_id
+        self._take_in = take_in
+        self._replace = replace
+        self._once = Once(journal)
+        self._starting = 0
+        self._closed = False
+
+    def close(self) -> None:
+        """Take in nothing new."""
+        self._closed = True
+
+    async def start_once(self, wanted: Draft, key: str, fingerprint: str) -> tuple[str, bool]:
+        """Start a task unless its idempotency key has started one; its id, and whether it is new."""
+        remembered = IdempotencyKey(key, wanted.record.created_by, fingerprint, "", self._hub.now())
+        return await self._once.start(remembered, lambda remember: self.start(wanted, remember))
+
+    async def start(self, wanted: Draft, remember: IdempotencyKey | None = None) -> tuple[Record, bool]:
+        """Start a task, or find the one that it joins.
+
+        Args:
+            wanted: the task.
+            remember: the idempotency key to store with it.
+
+        Returns:
+            The record, and whether it is new.
+
+        Raises:
+            KeyBusy: its key is busy, and it wants to be refused then.
+            TooManyTasks: the queue is full.
+            Draining: the server is shutting down.
+            StoreUnavailable: it could not be stored, and nothing was started.
+        """
+        while True:
+            self._admit()
+            decision = self._decide(wanted)
+            if isinstance(decision, Refuse):
+                raise KeyBusy(wanted.record.key or "", decision.id)
+            if not isinstance(decision, Join):
+                return await self._create(wanted, decision, remember), True
+            joined = await self._join(decision.id, remember)
+            if joined is not None:
+                return joined, False
+
+    def _admit(self) -> None:
+        """Refuse a start that cannot be taken now."""
+        if self._closed:
+            raise Draining
+        if not self._hub.available:
+            raise StoreUnavailable("The store is away; nothing was started.")
+        if len(self._turns) + self._starting >= self._settings.max_pending + max(0, self._turns.places):
+            raise TooManyTasks(f"Too many tasks wait already: at most {self._settings.max_pending} may.")
+
+    def _decide(self, wanted: Draft) -> Decision:
+        key = wanted.key
+        if key is None:
+            return Start()
+        return on_busy(wanted.if_running, tuple(filter(self._goes_on, self._turns.line.live(key))))
+
+    def _goes_on(self, task_id: str) -> bool:
+        """Whether a task that holds a key, or waits for it, is to go on: one that is not stored yet is."""
+        runner = self._tasks.get(task_id)
+        return runner is None or not (runner.log.window.ended or runner.log.lost)
+
+    async def _join(self, task_id: str, remember: IdempotencyKey | None) -> Record | None:
+        """The task to join, as it is stored; None if it was not stored after all."""
+        if task_id not in self._tasks:
+            await self._hub.committed(self._settings.store_wait_s)
+        runner = self._tasks.get(task_id)
+        if runner is None:
+            return None
+        if remember is not None:
+            self._hub.remember(dataclasses.replace(remember, task_id=task_id))
+            await self._hub.committed(self._settings.store_wait_s)
+        return runner.log.snapshot()
+
+    async def _create(self, wanted: Draft, decision: Decision, remember: IdempotencyKey | None) -> Record:
+        now = self._hub.now()
+        record = dataclasses.replace(wanted.record, id=self._new_id(), created_at=now, updated_at=now)
+        stored = asyncio.get_running_loop().create_future()
+
+        def on_created(problem: StoreUnavailable | None) -> None:
+            # Also when nobody waits any more: what is stored is going to run.
+            self._starting -= 1
+            if problem is None:
+                self._take_in(wanted, log)
+                if isinstance(decision, Replace):
+                    self._replace(decision.ids, record.id)
+            else:
+                self._turns.line.ended(record.id)
+            if not stored.done():
+                stored.set_result(problem)
+
+        self._starting += 1
+        self._turns.line.announce(record.id, wanted.key)
+        remembered = None if remember is None else dataclasses.replace(remember, task_id=record.id)
+        log = self._hub.create(record, {}, remembered, on_created)
+        try:
+            async with asyncio.timeout(self._settings.store_wait_s):
+                problem: StoreUnavailable | None = await stored
+        except TimeoutError:
+            problem = StoreUnavailable("The store does not answer; whether the task is started shows when it does.")
+        if problem is not None:
+            raise problem
+        return log.snapshot()

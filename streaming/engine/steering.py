@@ -1,0 +1,210 @@
+"""What can be asked of a task that goes on: to stop, to take its time, to listen.
+
+Owns:   the cancel of a task that waits or runs, and of those under it; deadlines that are moved; inputs.
+Uses:   engine.turns (who waits), engine.runner (who runs), engine.family (who is under whom).
+Never:  starts a task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from streaming.config import Settings
+from streaming.engine.draft import check_seconds
+from streaming.engine.family import Family
+from streaming.engine.hub import Hub, Log
+from streaming.engine.journal import Journal
+from streaming.engine.lookup import Lookup
+from streaming.engine.parameters import refuse_unstorable
+from streaming.engine.registry import Registry
+from streaming.engine.runner import Runner
+from streaming.engine.transitions import SERVER, end
+from streaming.engine.turns import Turns
+from streaming.errors import FieldError, InvalidParams, TaskTerminal
+from streaming.events import Event
+from streaming.records import CancelReceipt, Record, TaskError
+from streaming.rules.deadlines import Due, Limit, expired
+from streaming.rules.lifecycle import Cause, Transition
+from streaming.rules.outcome import Outcome
+
+REASON_MAX = 1000
+
+
+class Steering(Lookup):
+    """The half of the coordinator that asks something of live tasks.
+
+    Args:
+        registry: the task types.
+        journal: what is remembered.
+        hub: what is live.
+        settings: the limits.
+        spawn: runs a task whose turn it is.
+    """
+
+    def __init__(
+        self, registry: Registry, journal: Journal, hub: Hub, settings: Settings, spawn: Callable[[Runner], None]
+    ) -> None:
+        super().__init__(journal, hub, settings.store_wait_s)
+        self.registry = registry
+        self.settings = settings
+        self._family = Family()
+        self._turns = Turns(registry, hub, settings, spawn, self._expire)
+        self._hub.on_availability(self._release_cancels)
+
+    @abstractmethod
+    def _forget(self, runner: Runner) -> None:
+        """The task needs no runner any more."""
+
+    async def cancel_task(
+        self, task_id: str, *, reason: str = "", by: str = "anonymous", wait_s: float = 0.0
+    ) -> CancelReceipt:
+        """Ask a task to stop, and the tasks that it has started with it.
+
+        The wish is written down before the handler is cancelled. Asking again changes nothing and gives the same
+        receipt.
+
+        Args:
+            task_id: the task.
+            reason: shown to every reader, at most 1,000 characters.
+            by: the principal.
+            wait_s: seconds to wait for the stop; 0 returns once the cancel is delivered, or is held back by a
+                protected section.
+
+        Returns:
+            The receipt; its outcome is ``requested`` while the handler is still cleaning up.
+
+        Raises:
+            TaskNotFound: no such task.
+            TaskTerminal: it has ended in another way before.
+            InvalidParams: the reason is too long, or a text cannot be stored.
+            Draining: it waits for the next server.
+            StoreUnavailable: the wish could not be stored; the handler is cancelled all the same.
+        """
+        if len(reason) > REASON_MAX:
+            message = f"At most {REASON_MAX} characters."
+            raise InvalidParams("The reason is too long.", errors=[FieldError("reason", message)])
+        refuse_unstorable({"reason": reason, "by": by})
+        runner = await self._going_on(task_id)
+        if runner is None:
+            return await self._receipt_of_ended(task_id)
+        self._cancel(runner, by, reason)
+        await self._hub.committed(self.settings.store_wait_s)
+        await self._settle(runner, wait_s)
+        record = await self.get(task_id)
+        if record.cancel is None:  # somebody else has ended it in the store, and the wish came too late
+            raise TaskTerminal(task_id, record.status)
+        return record.cancel
+
+    def _cancel(self, runner: Runner, by: str, reason: str) -> None:
+        """Cancel a live task and those under it, whether they wait or run."""
+        waited = self._turns.withdraw(runner)
+        runner.cancel(by, reason)
+        if waited:
+            self._end_waiting(runner, Outcome(Transition.CANCEL, TaskError("cancelled", runner.reason(Cause.CANCEL))))
+        self._cancel_children(runner)
+
+    def _cancel_children(self, runner: Runner) -> None:
+        """A handler's tasks live no longer than it."""
+        for child_id in self._family.of(runner.id):
+            child = self._tasks.get(child_id)
+            if child is not None and not child.log.window.ended and not child.log.lost:
+                self._cancel(child, SERVER, f"Its parent {runner.id} was stopped or has ended.")
+
+    def _cancel_unwatched(self, log: Log, reason: str | None) -> None:
+        """The last viewer of a task has been away for too long, or has come back in time."""
+        runner = self._tasks.get(log.record.id)
+        if runner is None or log.window.ended or log.lost:
+            return
+        if reason is not None and self._turns.is_waiting(runner):
+            self._cancel(runner, SERVER, reason)
+        else:
+            runner.cancel_unwatched(reason)
+
+    def _expire(self, runner: Runner, due: Due) -> None:
+        """A task has waited too long."""
+        self._end_waiting(runner, Outcome(Transition.TIMEOUT, expired(due.limit, due.seconds)))
+
+    def _end_waiting(self, runner: Runner, outcome: Outcome) -> None:
+        end(self._hub, runner.log, outcome)
+        runner.settled.set()
+        self._hub.when_committed(lambda: self._forget(runner))
+
+    async def _settle(self, runner: Runner, wait_s: float) -> None:
+        """Wait until a cancel is delivered or held back, and then up to ``wait_s`` for the stop."""
+        await runner.settled.wait()
+        if wait_s > 0:
+            await self.wait(runner.id, wait_s)
+
+    def _release_cancels(self) -> None:
+        """The store has gone away or come back: cancels no longer wait for it."""
+        for runner in self._turns.running.values():
+            runner.release()
+
+    def _replace(self, task_ids: tuple[str, ...], by: str) -> None:
+        """A new task takes the place of others, and waits until they have stopped."""
+        for task_id in task_ids:
+            runner = self._tasks.get(task_id)
+            if runner is not None and not runner.log.window.ended and not runner.log.lost:
+                self._cancel(runner, SERVER, f"Task {by} takes its place.")
+
+    async def extend(self, task_id: str, limits: Mapping[Limit, float | None]) -> Record:
+        """Give a live task more time, or less.
+
+        Args:
+            task_id: the task.
+            limits: new lengths in seconds, each counted from where it has counted before: a run from its start, a wait
+                from its beginning, the whole from the start of the task; None takes a limit away.
+
+        Raises:
+            TaskNotFound: there is none.
+            TaskTerminal: it has ended.
+            InvalidParams: no positive number, or over the maximum; or no time for a run.
+            Draining: it waits for the next server.
+            StoreUnavailable: the change could not be stored; it holds all the same.
+        """
+        changes = {limit: check_seconds(limit.value, seconds, self.settings) for limit, seconds in limits.items()}
+        if changes.get(Limit.RUN, 0.0) is None:
+            raise InvalidParams("timeout_s is wrong.", errors=[FieldError("timeout_s", "Every run has a timeout.")])
+        runner = await self._going_on(task_id)
+        if runner is None:
+            raise TaskTerminal(task_id, (await self.get(task_id)).status)
+        policy: dict[str, Any] = {limit.value: seconds for limit, seconds in changes.items() if limit is not Limit.RUN}
+        self._hub.amend(
+            runner.log,
+            timeout_s=changes.get(Limit.RUN) or runner.log.record.timeout_s,
+            policy=dataclasses.replace(runner.log.record.policy, **policy),
+        )
+        for limit, seconds in changes.items():
+            self._turns.move(runner, limit, seconds)
+            runner.move(limit, seconds)
+        await self._hub.committed(self.settings.store_wait_s)
+        return await self.get(task_id)
+
+    async def send_input(self, task_id: str, data: object, *, by: str = "anonymous") -> Event:
+        """Send something into a task; its handler reads it with ``ctx.inputs()``.
+
+        Args:
+            task_id: the task.
+            data: any JSON value, at most ``event_bytes_max`` bytes.
+            by: the principal.
+
+        Returns:
+            The event; it is stored.
+
+        Raises:
+            TaskNotFound: there is none.
+            TaskTerminal: it has ended.
+            InvalidParams: the data cannot be stored.
+            TooManyInputs: the task has as many inputs as it may have.
+            Draining: it waits for the next server.
+            StoreUnavailable: it could not be stored in time; it may be later.
+        """
+        runner = await self._going_on(task_id)
+        if runner is None:
+            raise TaskTerminal(task_id, (await self.get(task_id)).status)
+        event = runner.mailbox.put(data, by)
+        await self._hub.committed(self.settings.store_wait_s)
+        return event
