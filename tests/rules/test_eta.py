@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streaming.rules.eta import eta
@@ -71,6 +71,7 @@ def test_a_clock_that_went_back_has_not_passed_any_time() -> None:
     assert eta(90, 100, 50, []) is None
 
 
+@example(0.0, 1.0, None, [0.0])
 @given(
     st.floats(0, 1e9),
     st.floats(0, 1e9),
@@ -83,4 +84,4 @@ def test_a_range_is_never_negative_nor_the_wrong_way_round_nor_for_ever(
     found = eta(now, started_at, percent, past)
 
     assert found is None or 0 <= found[0] <= found[1] < 1e13
-    assert found is not None or not past or max(past) <= now - started_at
+    assert found is not None or not past or max(past) <= max(0.0, now - started_at)
