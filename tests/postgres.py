@@ -191,7 +191,8 @@ class PostgresServer:
         process.wait(STOP_S)
         wait_until(lambda: not any(is_alive(member) for member in family), "killed processes are there")
         self._forget()
-        self._drop_shared_memory()
+        remove = 0
+        ctypes.CDLL(None).shmctl(self.shared_memory(), remove, None)
 
     def restart(self, how: str = "fast") -> None:
         """Stop it, or ``kill`` it, and start it again: the same port, the same data."""
@@ -212,6 +213,11 @@ class PostgresServer:
         """All processes of the server, the one that starts the others first."""
         first = psutil.Process(self._running().pid)
         return [first, *first.children(recursive=True)]
+
+    def shared_memory(self) -> int:
+        """The number of a few bytes, by which a server knows that another is still there; they outlive a SIGKILL."""
+        lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+        return int(lines[6].split()[1])
 
     def url(self, database: str = "postgres", *, port: int = 0) -> str:
         """What SQLAlchemy opens; ``port`` if there is a proxy in between."""
@@ -315,12 +321,6 @@ class PostgresServer:
         assert self._guard.stdin is not None
         self._guard.stdin.write(f"{pid}\n".encode())
         self._guard.stdin.flush()
-
-    def _drop_shared_memory(self) -> None:
-        """The last thing that outlives a SIGKILL: a few bytes by which a server knows that another is still there."""
-        lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
-        remove = 0
-        ctypes.CDLL(None).shmctl(int(lines[6].split()[1]), remove, None)
 
 
 def _group_of(account: str | None) -> int | None:

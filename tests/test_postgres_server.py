@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import subprocess
@@ -70,11 +71,19 @@ def test_what_was_committed_outlives_every_way_to_end(server: PostgresServer, da
     assert port == server.port
 
 
+def is_shared_memory(number: int) -> bool:
+    """The system keeps it until somebody asks for its end."""
+    read_status = 2
+    return int(ctypes.CDLL(None).shmctl(number, read_status, ctypes.create_string_buffer(1024))) == 0
+
+
 @pytest.mark.parametrize("how", ["fast", "immediate", "kill"])
 def test_once_it_has_ended_no_process_and_no_listener_is_left(server: PostgresServer, database: str, how: str) -> None:
     with psycopg.connect(server.url(database).replace("+psycopg", "")):
         family = server.processes()
         assert len(family) > 5
+        shared = server.shared_memory()
+        assert is_shared_memory(shared)
 
         if how == "kill":
             server.kill()
@@ -82,6 +91,7 @@ def test_once_it_has_ended_no_process_and_no_listener_is_left(server: PostgresSe
             server.stop(how)
 
     assert [member for member in family if postgres.is_alive(member)] == []
+    assert not is_shared_memory(shared)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=5)
 
