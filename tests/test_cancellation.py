@@ -373,7 +373,7 @@ async def test_a_timeout_reaches_readers_as_an_event_that_names_the_limit() -> N
     async with coordinator:
         _, events = await run(coordinator, "forever", timeout_s=2.5)
 
-    assert types(events) == ["pending", "running", "timed_out"]
+    assert types(events) == ["pending", "running", "deadline_warning", "timed_out"]
     message = "Ran longer than its timeout_s of 2.5 s."
     assert events[-1].data == {"error": {"code": "timed_out", "message": message}}
 

@@ -135,9 +135,9 @@ class TaskCoordinator(Steering):
             StoreUnavailable: it could not be stored, and nothing was started.
         """
         wanted = draft(self.registry.get(type), params, options, self.settings)
+        refuse_unstorable({"idempotency_key": idempotency_key, "fingerprint": fingerprint})
         if idempotency_key is None:
             return await self._starts.start(wanted)
-        refuse_unstorable({"idempotency_key": idempotency_key, "fingerprint": fingerprint})
         task_id, created = await self._starts.start_once(wanted, idempotency_key, fingerprint)
         return await self.get(task_id), created
 

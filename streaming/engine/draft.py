@@ -160,7 +160,8 @@ def _retry(default: RetryPolicy, options: RetryOptions, settings: Settings) -> R
         message = f"At most {RETRY_NAMES_MAX} error codes or names of exception classes."
         raise InvalidParams("retry.on is wrong.", errors=[FieldError("retry.on", message)])
     for name in ("backoff_s", "backoff_max_s"):
-        check_seconds(f"retry.{name}", getattr(policy, name), settings)
+        if name in options:
+            check_seconds(f"retry.{name}", getattr(policy, name), settings)
     return dataclasses.replace(policy, on=names)
 
 

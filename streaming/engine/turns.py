@@ -166,6 +166,7 @@ class Turns:
         """Forget those that wait."""
         for task_id in list(self._waiting):
             self._stop_waiting(task_id)
+            self.line.ended(task_id)
 
     def _is_free(self, type: str) -> bool:
         limit = self._limit(type)

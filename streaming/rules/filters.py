@@ -134,6 +134,10 @@ class Filter:
         return f'{{"terms":[{",".join(terms)}],"text":{json.dumps(self.text)}}}'
 
 
+#: Restricts nothing.
+EVERYTHING = Filter()
+
+
 def _term_json(term: Term) -> str:
     return json.dumps([term.field, term.operator, term.values], separators=(",", ":"))
 

@@ -422,7 +422,7 @@ async def test_a_key_that_cannot_be_stored_starts_nothing() -> None:
         with pytest.raises(InvalidParams) as caught:
             await coordinator.start("instant", {}, idempotency_key="\ud800")
 
-        assert [each.field for each in caught.value.errors] == ["key"]
+        assert [each.field for each in caught.value.errors] == ["idempotency_key"]
         assert await stored_ids(store) == []
 
 

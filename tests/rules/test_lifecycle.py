@@ -17,7 +17,7 @@ PAIRS = list(product(TaskStatus, Transition))
 
 def test_terminal_are_exactly_the_statuses_that_the_contract_calls_so() -> None:
     assert {"completed", "failed", "cancelled", "timed_out", "interrupted"} == TERMINAL
-    assert {"pending", "running"} == LIVE
+    assert {"pending", "running", "retrying"} == LIVE
 
 
 @pytest.mark.parametrize("transition", Transition)
