@@ -20,6 +20,9 @@ from tests.postgres import VERSIONS, NoPostgres, PostgresFailed, PostgresServer
 
 pytestmark = pytest.mark.process
 
+#: Skips where there is none, like all that use the fixture itself.
+needs_postgres = pytest.mark.usefixtures("postgres_server")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -143,6 +146,7 @@ def test_the_database_of_a_test_is_empty(postgres_server: PostgresServer, postgr
         postgres_server.stop()  # the next test finds it running nevertheless
 
 
+@needs_postgres
 def test_everything_is_gone_after_it_was_closed() -> None:
     with PostgresServer() as server:
         family, guard = server.processes(), psutil.Process(server._guard.pid)
@@ -161,6 +165,7 @@ sys.stdin.read()
 """
 
 
+@needs_postgres
 def test_everything_is_gone_after_the_tests_were_killed() -> None:
     """Python has no chance to clean up."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -177,6 +182,7 @@ def test_everything_is_gone_after_the_tests_were_killed() -> None:
     assert not Path(folder).exists()
 
 
+@needs_postgres
 def test_a_server_that_cannot_start_says_why_and_leaves_nothing() -> None:
     server = PostgresServer(shared_buffers="many")
 
@@ -186,6 +192,7 @@ def test_a_server_that_cannot_start_says_why_and_leaves_nothing() -> None:
     assert not server.folder.exists()
 
 
+@needs_postgres
 def test_programs_in_a_closed_folder_serve_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root runs them as somebody else, who may not enter here."""
     closed = postgres._copied(postgres.programs(16), tmp_path / "closed")
