@@ -187,9 +187,6 @@ class StatusConflict(StreamingError):
 
     def __init__(self, task_id: str, status: str, wanted: str) -> None:
         super().__init__(f"Task {task_id} is {status}, and cannot become {wanted}.")
-        self.task_id = task_id
-        self.status = status
-        self.wanted = wanted
 
 
 class NotExternal(StreamingError):
@@ -199,7 +196,6 @@ class NotExternal(StreamingError):
 
     def __init__(self, task_id: str, type: str) -> None:
         super().__init__(f"Task {task_id} of type {type} runs in the server: only an external task takes reports.")
-        self.task_id = task_id
 
 
 class KeyBusy(StreamingError):
@@ -380,13 +376,7 @@ class TaskInterrupted(TaskUnsuccessful):
 
 
 class ServerError(StreamingError):
-    """An answer of the server that no other class describes.
-
-    Args:
-        status: HTTP status of the answer.
-        code: code of its problem body, or ``internal``.
-        detail: its detail.
-    """
+    """An answer of the server that no other class describes: its HTTP status, and what its problem body says."""
 
     def __init__(self, status: int, code: str, detail: str, *, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(detail, errors=errors)
