@@ -7,7 +7,19 @@ import json
 
 import pytest
 
-from streaming.records import CancelOutcome, CancelReceipt, Progress, Record, TaskError, TaskStatus
+from streaming.records import (
+    CancelOutcome,
+    CancelReceipt,
+    Eta,
+    Policy,
+    Priority,
+    Progress,
+    Record,
+    RetryPolicy,
+    Steps,
+    TaskError,
+    TaskStatus,
+)
 
 TIME = "2026-11-01T12:00:00.000000Z"
 RECORD = Record("0" * 32, "countdown", TaskStatus.RUNNING, {"count": 5}, 60.0, TIME, TIME)
@@ -22,19 +34,35 @@ def test_a_task_has_exactly_the_fields_of_the_contract() -> None:
         "params": {"count": 5},
         "priority": "normal",
         "key": None,
+        "external_id": None,
+        "parent": None,
+        "retry_of": None,
         "tags": [],
         "attempt": 1,
+        "retries_left": 0,
+        "retry_at": None,
         "progress": None,
+        "steps": None,
+        "eta": None,
         "result": None,
         "error": None,
         "cancel": None,
         "timeout_s": 60.0,
+        "queue_timeout_s": None,
+        "heartbeat_timeout_s": None,
+        "total_timeout_s": None,
+        "retry": {"retries": 0, "backoff_s": 1.0, "backoff_max_s": 300.0, "on": []},
+        "on_unwatched": "continue",
+        "keep_until_ack": False,
         "last_seq": 0,
+        "client_seq": 0,
         "created_by": "anonymous",
         "created_at": TIME,
         "started_at": None,
         "updated_at": TIME,
+        "heartbeat_at": None,
         "finished_at": None,
+        "acked_at": None,
     }
 
 
@@ -43,6 +71,10 @@ def test_what_is_inside_a_task_is_written_out() -> None:
         RECORD,
         tags=("a", "b"),
         progress=Progress(40.0, "2 of 5"),
+        steps=Steps(2, 5, "parse"),
+        eta=Eta(TIME, TIME),
+        priority=Priority.URGENT,
+        policy=Policy(RetryPolicy(3, on=("TimeoutError",)), 5.0, 6.0, 7.0, 8.0, True),
         error=TaskError("handler_error", "KeyError"),
         cancel=RECEIPT,
         result=[1, {"a": None}],
@@ -52,6 +84,13 @@ def test_what_is_inside_a_task_is_written_out() -> None:
 
     assert found["tags"] == ["a", "b"]
     assert found["progress"] == {"percent": 40.0, "message": "2 of 5"}
+    assert found["steps"] == {"completed": 2, "total": 5, "current": "parse"}
+    assert found["eta"] == {"earliest": TIME, "latest": TIME}
+    assert found["priority"] == "urgent"
+    assert found["retry"] == {"retries": 3, "backoff_s": 1.0, "backoff_max_s": 300.0, "on": ["TimeoutError"]}
+    assert (found["queue_timeout_s"], found["heartbeat_timeout_s"], found["total_timeout_s"]) == (5.0, 6.0, 7.0)
+    assert found["on_unwatched"] == {"cancel_after_s": 8.0}
+    assert found["keep_until_ack"] is True
     assert found["error"] == {"code": "handler_error", "message": "KeyError"}
     assert found["cancel"]["outcome"] == "requested"
     assert found["result"] == [1, {"a": None}]
@@ -81,12 +120,17 @@ def test_the_statuses_are_those_of_the_table() -> None:
     assert [status.value for status in TaskStatus] == [
         "pending",
         "running",
+        "retrying",
         "completed",
         "failed",
         "cancelled",
         "timed_out",
         "interrupted",
     ]
+
+
+def test_priorities_have_their_ranks() -> None:
+    assert [priority.rank for priority in Priority] == [0, 1, 2, 3]
 
 
 def test_a_record_is_replaced_and_never_changed() -> None:

@@ -109,9 +109,9 @@ class Live:
         assert answer.json()["finished_at"], answer.text
         return dict(answer.json())
 
-    async def counted(self, n: int = 3) -> str:
+    async def counted(self, n: int = 3, **fields: Any) -> str:
         """A task that has ended after ``n`` ticks: its log has n + 3 events."""
-        task_id = await self.start("count", params={"n": n})
+        task_id = await self.start("count", params={"n": n}, **fields)
         await self.ended(task_id)
         return task_id
 

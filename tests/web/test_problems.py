@@ -19,14 +19,14 @@ CONTRACT = {
     404: {"not_found"},
     405: {"method_not_allowed"},
     406: {"not_acceptable"},
-    409: {"task_terminal", "task_active"},
+    409: {"task_terminal", "task_active", "illegal_transition", "not_external", "key_busy"},
     413: {"body_too_large"},
     415: {"unsupported_media_type"},
     422: {"invalid_params", "unknown_type", "idempotency_mismatch"},
     426: {"upgrade_required"},
-    429: {"too_many_tasks", "too_many_streams"},
+    429: {"too_many_tasks", "too_many_inputs", "too_many_streams"},
     500: {"record_damaged"},
-    503: {"draining", "store_unavailable"},
+    503: {"draining", "store_unavailable", "query_too_slow"},
 }
 
 

@@ -30,7 +30,26 @@ def test_what_is_no_utf_8_is_refused(raw: bytes) -> None:
 def test_more_parameters_than_anybody_needs_are_refused() -> None:
     with pytest.raises(BadRequest, match=str(FIELDS_MAX)):
         query("&".join(["a=1"] * (FIELDS_MAX + 1)))
-    assert len(query("&".join(["a=1"] * FIELDS_MAX)).words("a")) == 1
+    assert len(query("&".join(["a=1"] * FIELDS_MAX)).words("a")) == FIELDS_MAX
+
+
+def test_others_are_left_to_the_filter_in_their_order() -> None:
+    asked = Query(b"c=1&a=2&b%5Bgt%5D=%20&c=&a=3", ("a",), with_filter=True)
+    assert asked.names == ("a",)
+    assert asked.words("a") == ("2", "3")
+    assert asked.others == [("c", "1"), ("b[gt]", " "), ("c", "")]
+
+
+def test_yes_is_true_and_no_is_false() -> None:
+    assert query("a=true").yes("a")
+    assert not query("a=false").yes("a")
+    assert not query("").yes("a")
+
+
+@pytest.mark.parametrize("text", ["a=", "a", "a=1", "a=True", "a=yes", "a=true&a=true"])
+def test_what_is_neither_yes_nor_no_is_refused(text: str) -> None:
+    with pytest.raises(BadFilter):
+        query(text).yes("a")
 
 
 def test_a_text_is_given_once_and_may_be_blank() -> None:
@@ -50,8 +69,8 @@ def test_a_word_is_never_blank() -> None:
 
 
 def test_words_come_by_commas_or_repeated() -> None:
-    assert query("a=x,%20y&a=z").words("a") == {"x", "y", "z"}
-    assert query("").words("a") == frozenset()
+    assert query("a=z,%20y&a=x").words("a") == ("z", "y", "x")
+    assert query("").words("a") == ()
 
 
 @pytest.mark.parametrize("text", ["a=", "a=x,", "a=,", "a=x&a="])

@@ -12,9 +12,12 @@ ID = "0" * 31 + "1"
 ABSENT = "f" * 32
 
 ROUTES = {
-    "/tasks": {"GET", "POST", "HEAD", "OPTIONS"},
+    "/tasks": {"GET", "POST", "DELETE", "HEAD", "OPTIONS"},
+    "/tasks/count": {"GET", "HEAD", "OPTIONS"},
+    "/tasks/cancel": {"POST", "OPTIONS"},
     f"/tasks/{ID}": {"GET", "DELETE", "HEAD", "OPTIONS"},
     f"/tasks/{ID}/cancel": {"POST", "OPTIONS"},
+    f"/tasks/{ID}/history": {"GET", "HEAD", "OPTIONS"},
     f"/tasks/{ID}/events": {"GET", "HEAD", "OPTIONS"},
     "/events": {"GET", "HEAD", "OPTIONS"},
     "/types": {"GET", "HEAD", "OPTIONS"},
@@ -174,6 +177,7 @@ async def test_escaped_letters_are_the_letters() -> None:
         ("DELETE", ""),
         ("POST", "/cancel"),
         ("GET", "/events"),
+        ("GET", "/history"),
         ("HEAD", "/events"),
     ],
 )
@@ -189,10 +193,10 @@ async def test_a_task_that_does_not_exist_is_404(method: str, path: str) -> None
 @pytest.mark.parametrize(
     ("method", "path", "possible"),
     [
-        ("GET", "/tasks", "status, type, tag, limit, cursor"),
         ("POST", "/tasks", "none"),
         ("GET", f"/tasks/{ID}", "wait_s"),
         ("DELETE", f"/tasks/{ID}", "none"),
+        ("GET", f"/tasks/{ID}/history", "none"),
         ("POST", f"/tasks/{ID}/cancel", "wait_s"),
         ("GET", f"/tasks/{ID}/events", "last_event_id, tail"),
         ("GET", "/events", "type, task_type, tag, last_event_id, tail"),

@@ -1,4 +1,4 @@
-"""Tasks over HTTP: start, look up, list, cancel, delete; every mistake gets its 4xx and leaves no trace."""
+"""Tasks over HTTP: start, look up, cancel, delete; every mistake gets its 4xx and leaves no trace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from streaming import TaskContext, task
 from streaming.config import Settings
-from streaming.engine.journal import PAGE_BYTES_MAX
 from streaming.events import DEPTH_MAX
 from streaming.store import open_store
 from tests.kit import TestedStore
@@ -25,19 +24,35 @@ FIELDS = [
     "params",
     "priority",
     "key",
+    "external_id",
+    "parent",
+    "retry_of",
     "tags",
     "attempt",
+    "retries_left",
+    "retry_at",
     "progress",
+    "steps",
+    "eta",
     "result",
     "error",
     "cancel",
     "timeout_s",
+    "queue_timeout_s",
+    "heartbeat_timeout_s",
+    "total_timeout_s",
+    "retry",
+    "on_unwatched",
+    "keep_until_ack",
     "last_seq",
+    "client_seq",
     "created_by",
     "created_at",
     "started_at",
     "updated_at",
+    "heartbeat_at",
     "finished_at",
+    "acked_at",
 ]
 
 
@@ -321,25 +336,7 @@ async def test_a_client_that_leaves_ends_its_wait() -> None:
         assert (await here.http.get(f"/tasks/{task_id}")).json()["status"] == "running"
 
 
-# -- list ------------------------------------------------------------------------------------------------------------
-
-
-async def test_tasks_are_listed_newest_first_page_by_page_without_a_gap() -> None:
-    async with live() as here:
-        started = [await here.start("count") for _ in range(7)]
-        seen: list[str] = []
-        params: dict[str, Any] = {"limit": 3}
-        pages = 0
-        while True:
-            page = (await here.http.get("/tasks", params=params)).json()
-            seen += [each["id"] for each in page["tasks"]]
-            pages += 1
-            if page["next_cursor"] is None:
-                break
-            params["cursor"] = page["next_cursor"]
-            await here.start("count")  # newer ones do not disturb
-        assert seen == started[::-1]
-        assert pages == 3
+# -- results ---------------------------------------------------------------------------------------------------------
 
 
 @task
@@ -366,90 +363,6 @@ async def test_what_is_nested_as_deep_as_possible_is_read_everywhere_and_nothing
         assert [each["id"] for each in listed] == [too_deep, deep]
         end = (await here.all_sse(f"/tasks/{deep}/events"))[-1]
         assert end.json()["data"]["result"] == listed[1]["result"] == json.loads("[" * DEPTH_MAX + "]" * DEPTH_MAX)
-
-
-async def test_a_page_of_large_tasks_ends_before_its_limit() -> None:
-    async with live() as here:
-        started = [await here.start() for _ in range(12)]
-        for task_id in started:
-            here.puppet.finish(task_id, "x" * 200_000)
-            await here.ended(task_id)
-        seen: list[str] = []
-        params: dict[str, Any] = {"limit": 1000}
-        while len(seen) < 12:
-            answer = await here.http.get("/tasks", params=params)
-            assert len(answer.content) < PAGE_BYTES_MAX + 210_000
-            seen += [each["id"] for each in answer.json()["tasks"]]
-            params["cursor"] = answer.json()["next_cursor"]
-        assert seen == started[::-1]
-        assert params["cursor"] is None
-
-
-async def test_a_page_that_is_just_full_is_the_last_one() -> None:
-    async with live() as here:
-        for _ in range(3):
-            await here.start("count")
-        assert (await here.http.get("/tasks", params={"limit": 3})).json()["next_cursor"] is None
-
-
-async def test_filters_are_combined() -> None:
-    async with live() as here:
-        done = await here.start("count", tags=["red", "big"])
-        await here.ended(done)
-        running = await here.start("puppet", tags=["red"])
-
-        async def ids(**params: str) -> list[str]:
-            answer = await here.http.get("/tasks", params=params)
-            assert answer.status_code == 200, answer.text
-            return [each["id"] for each in answer.json()["tasks"]]
-
-        assert await ids() == [running, done]
-        assert await ids(status="completed") == [done]
-        assert await ids(status="completed,running") == [running, done]
-        assert await ids(type="puppet") == [running]
-        assert await ids(type="puppet,count", status="failed") == []
-        assert await ids(type="no_longer_known") == []
-        assert await ids(tag="red") == [running, done]
-        assert await ids(tag="big") == [done]
-        assert await ids(tag="re") == []
-
-
-@pytest.mark.parametrize(
-    ("params", "code", "says"),
-    [
-        ({"status": "done"}, "bad_filter", "possible: pending, running, completed, failed"),
-        ({"status": ""}, "bad_filter", "needs a value"),
-        ({"status": "running,"}, "bad_filter", "needs a value"),
-        ({"type": ""}, "bad_filter", "needs a value"),
-        ({"tag": ""}, "bad_filter", "needs a value"),
-        ({"tag": ["a", "b"]}, "bad_filter", "2 times"),
-        ({"limit": "0"}, "bad_filter", "from 1 to 1000"),
-        ({"limit": "1001"}, "bad_filter", "from 1 to 1000"),
-        ({"limit": "x"}, "bad_filter", "from 1 to 1000"),
-        ({"cursor": ""}, "bad_cursor", "next_cursor"),
-        ({"cursor": "1"}, "bad_cursor", "next_cursor"),
-        ({"cursor": "../../etc"}, "bad_cursor", "next_cursor"),
-        ({"status[gt]": "x"}, "bad_filter", "possible: status, type, tag, limit, cursor"),
-    ],
-)
-async def test_a_filter_that_is_none_names_what_would_be(params: dict[str, Any], code: str, says: str) -> None:
-    async with live() as here:
-        assert says in check_problem(await here.http.get("/tasks", params=params), 400, code)["detail"]
-
-
-async def test_a_tampered_cursor_is_refused() -> None:
-    async with live() as here:
-        for _ in range(2):
-            await here.start("count")
-        cursor = (await here.http.get("/tasks", params={"limit": 1})).json()["next_cursor"]
-        tampered = cursor[:20] + ("A" if cursor[20] != "A" else "B") + cursor[21:]
-        check_problem(await here.http.get("/tasks", params={"cursor": tampered}), 400, "bad_cursor")
-
-
-async def test_a_query_that_is_no_utf_8_is_refused() -> None:
-    async with live() as here:
-        answer = await here.exchange(b"GET /tasks?status=%ff HTTP/1.1\r\nHost: x\r\n\r\n")
-        check_problem(answer, 400, "bad_request")
 
 
 # -- cancel ----------------------------------------------------------------------------------------------------------
