@@ -77,7 +77,8 @@ async def follow_feed(site: Site, request: Request) -> Reply | None:
     accepted(request, (SSE,))
     query = Query(request.query_string, ("type", "task_type", "tag", "last_event_id", "tail"))
     after, tail = _beginning(request, query)
-    types, task_types, tag = query.words("type"), query.words("task_type"), query.word("tag")
+    types, task_types = frozenset(query.words("type")), frozenset(query.words("task_type"))
+    tag = query.word("tag")
     with place(site, request):
         subscription = await site.coordinator.follow(
             after=after, tail=tail, types=types, task_types=task_types, tag=tag

@@ -25,21 +25,31 @@ class Query:
     Args:
         query_string: undecoded.
         names: the parameters that have a meaning here.
+        with_filter: all others are for `rules.query` to read, and to refuse.
+
+    Attributes:
+        names: as given.
+        others: names and values of all other parameters, in their order.
 
     Raises:
         BadRequest: it cannot be decoded.
         BadFilter: a parameter has no meaning here.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_values", "names", "others")
 
-    def __init__(self, query_string: bytes, names: Sequence[str]) -> None:
+    def __init__(self, query_string: bytes, names: Sequence[str], *, with_filter: bool = False) -> None:
+        self.names = tuple(names)
+        self.others: list[tuple[str, str]] = []
         self._values: dict[str, list[str]] = {}
         for name, value in _pairs(query_string):
-            if name not in names:
+            if name in names:
+                self._values.setdefault(name, []).append(value)
+            elif with_filter:
+                self.others.append((name, value))
+            else:
                 possible = ", ".join(names) or "none"
                 raise BadFilter(f"There is no query parameter {name[:64]!r} here; possible: {possible}.")
-            self._values.setdefault(name, []).append(value)
 
     def text(self, name: str) -> str | None:
         """The value of a parameter that may be given once; None without it.
@@ -63,8 +73,8 @@ class Query:
             raise BadFilter(f"The query parameter {name!r} needs a value.")
         return value
 
-    def words(self, name: str) -> frozenset[str]:
-        """The values of a parameter that takes several, by commas or repeated; empty without it.
+    def words(self, name: str) -> tuple[str, ...]:
+        """The values of a parameter that takes several, by commas or repeated, in their order; empty without it.
 
         Raises:
             BadFilter: one of them is empty.
@@ -72,7 +82,18 @@ class Query:
         words = [word.strip() for value in self._values.get(name, ()) for word in value.split(",")]
         if "" in words:
             raise BadFilter(f"The query parameter {name!r} needs a value, or several with commas between.")
-        return frozenset(words)
+        return tuple(words)
+
+    def yes(self, name: str) -> bool:
+        """Whether a parameter is ``true``; no without it.
+
+        Raises:
+            BadFilter: it is neither ``true`` nor ``false``.
+        """
+        text = self.text(name)
+        if text not in (None, "true", "false"):
+            raise BadFilter(f"{name} must be true or false, not {text[:64]!r}.")
+        return text == "true"
 
     def whole(self, name: str, *, least: int = 0, most: float = math.inf) -> int | None:
         """A whole number; None without it.

@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 
 from streaming.errors import MethodNotAllowed, NotFound, TaskNotFound
+from streaming.web.bulk import cancel_tasks, delete_tasks
 from streaming.web.events import follow_feed, read_log
+from streaming.web.listing import count_tasks, list_tasks, show_history
 from streaming.web.reply import Reply, empty_reply
 from streaming.web.request import Request
 from streaming.web.site import Site
 from streaming.web.status import list_types, show_health, show_readiness
-from streaming.web.tasks import cancel_task, delete_task, list_tasks, show_task, start_task
+from streaming.web.tasks import cancel_task, delete_task, show_task, start_task
 
 Handler = Callable[..., Awaitable[Reply | None]]
 Methods = Mapping[str, Handler]
@@ -34,11 +36,17 @@ def find(segments: Sequence[str]) -> tuple[Methods, str | None]:
     """
     match segments:
         case ("tasks",):
-            return {"GET": list_tasks, "POST": start_task}, None
+            return {"GET": list_tasks, "POST": start_task, "DELETE": delete_tasks}, None
+        case ("tasks", "count"):
+            return {"GET": count_tasks}, None
+        case ("tasks", "cancel"):
+            return {"POST": cancel_tasks}, None
         case ("tasks", task_id) if task_id:
             return {"GET": show_task, "DELETE": delete_task}, _checked(task_id)
         case ("tasks", task_id, "cancel"):
             return {"POST": cancel_task}, _checked(task_id)
+        case ("tasks", task_id, "history"):
+            return {"GET": show_history}, _checked(task_id)
         case ("tasks", task_id, "events"):
             return {"GET": read_log}, _checked(task_id)
         case ("events",):

@@ -1,4 +1,4 @@
-"""The routes of tasks: start, look up, list, cancel, delete.
+"""The routes of one task: start, look up, cancel, delete.
 
 Owns:   which question to the coordinator a request is, and which answer its result.
 Never:  decides about tasks.
@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import re
 
-from streaming.engine.journal import RecordQuery
-from streaming.errors import BadFilter, BadRequest
-from streaming.records import Record, TaskStatus
+from streaming.errors import BadRequest
+from streaming.records import Record
 from streaming.rules.lifecycle import TERMINAL
 from streaming.web.body import needed, read_object
 from streaming.web.events import accepted, place, watch_new
 from streaming.web.fields import CancelFields, StartFields, fingerprint, read_fields
-from streaming.web.paging import read_cursor, write_cursor
 from streaming.web.presence import while_present
 from streaming.web.query import Query
 from streaming.web.reply import JSON, SSE, Reply, empty_reply, json_reply
 from streaming.web.request import Request
 from streaming.web.site import PRINCIPAL, Site
-
-PAGE_DEFAULT = 50
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
 
@@ -50,7 +46,7 @@ async def _start(site: Site, body: dict[str, object], key: str | None) -> tuple[
         timeout_s=fields.timeout_s,
         tags=tuple(dict.fromkeys(fields.tags)),
         created_by=PRINCIPAL,
-        key=key,
+        idempotency_key=key,
         fingerprint=fingerprint(body) if key is not None else "",
     )
 
@@ -66,31 +62,6 @@ def _idempotency_key(request: Request) -> str | None:
     if len(given) > 1 or not _KEY.match(given[0]):
         raise BadRequest("The header Idempotency-Key is given once, with 1 to 255 printable ASCII characters.")
     return given[0]
-
-
-async def list_tasks(site: Site, request: Request) -> Reply:
-    """``GET /tasks``: one page of tasks, newest first."""
-    query = Query(request.query_string, ("status", "type", "tag", "limit", "cursor"))
-    limit = query.whole("limit", least=1, most=site.settings.page_max) or PAGE_DEFAULT
-    cursor = query.text("cursor")
-    wanted = RecordQuery(
-        statuses=_statuses(query),
-        types=query.words("type"),
-        tag=query.word("tag"),
-        after=None if cursor is None else read_cursor(cursor),
-        limit=limit,
-    )
-    page = await site.coordinator.list(wanted)
-    more = write_cursor(page.records[-1].created_at, page.records[-1].id) if page.more else None
-    return json_reply(200, {"tasks": [record.as_json() for record in page], "next_cursor": more})
-
-
-def _statuses(query: Query) -> frozenset[TaskStatus]:
-    words = query.words("status")
-    unknown = sorted(words - set(TaskStatus))
-    if unknown:
-        raise BadFilter(f"There is no status {unknown[0][:64]!r}; possible: {', '.join(TaskStatus)}.")
-    return frozenset(map(TaskStatus, words))
 
 
 async def show_task(site: Site, request: Request, task_id: str) -> Reply:
