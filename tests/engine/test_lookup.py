@@ -20,8 +20,10 @@ from streaming.errors import (
     TaskUnsuccessful,
 )
 from streaming.events import Event
-from streaming.records import TaskStatus
+from streaming.records import Change, TaskStatus
 from streaming.rules.deadlines import Limit
+from streaming.rules.fields import Operator
+from streaming.rules.filters import Filter, Term
 from tests.engine.hubs import seqs, to_end
 from tests.kit import build, collect, events_of, types
 from tests.stage import Gate, broken, forever, instant, now, rounds, running, ticks
@@ -67,6 +69,7 @@ async def test_what_is_not_there_is_not_found(task_id: str) -> None:
             coordinator.wait(task_id, 1),
             coordinator.result(task_id),
             coordinator.history(task_id, after=0, limit=1),
+            coordinator.changes(task_id),
             coordinator.cancel_task(task_id),
             coordinator.delete(task_id),
             coordinator.extend(task_id, {Limit.RUN: 1}),
@@ -83,9 +86,40 @@ async def test_a_list_is_a_page_of_the_store() -> None:
             ids.append((await coordinator.start("forever", {}))[0].id)
             await asyncio.sleep(1)
 
-        found = await coordinator.list(RecordQuery(statuses=frozenset({TaskStatus.RUNNING}), limit=2))
+        running_ones = Filter((Term("status", Operator.EQ, (TaskStatus.RUNNING,)),))
+        found = await coordinator.list(RecordQuery(running_ones, limit=2))
 
         assert [record.id for record in found] == [ids[2], ids[1]]
+        assert found.more is not None
+        assert await coordinator.count(running_ones) == [((), 3)]
+        assert await coordinator.count(Filter(), ["type", "status"]) == [(("forever", "running"), 3)]
+
+
+async def test_changes_are_those_that_are_stored() -> None:
+    coordinator, store = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("instant", {})
+        await events_of(coordinator, record.id)
+
+        found = await coordinator.changes(record.id)
+        assert [change.status.value for change in found] == ["pending", "running", "completed"]
+        assert found == await store.changes(record.id)
+        assert coordinator.now() > found[0].time[:19]
+
+
+async def test_a_task_from_before_there_was_a_history_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator, store = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("instant", {})
+        await events_of(coordinator, record.id)
+
+        async def none(task_id: str) -> list[Change]:
+            return []
+
+        monkeypatch.setattr(store, "changes", none)
+        assert await coordinator.changes(record.id) == []
+        with pytest.raises(TaskNotFound):
+            await coordinator.changes("f" * 32)
 
 
 # -- waiting -----------------------------------------------------------------------------------------------------------
