@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     retention_every_s: Seconds = Field(60.0, description="Seconds between two looks for what is not to be kept.")
     query_timeout_s: Seconds = Field(5.0, description="Seconds a list, count or statistic may take in the store.")
     store_wait_s: Seconds = Field(5.0, description="Seconds a request waits for a store that does not answer.")
+    store_timeout_s: Seconds = Field(
+        10.0, description="Seconds that one statement of a transaction, or its wait for a lock, may take in PostgreSQL."
+    )
 
     # -- how many, how large -----------------------------------------------------------------------------------------
     max_running: Count = Field(1000, description="Tasks that run at the same time; more wait as pending.")
@@ -119,6 +122,7 @@ class Settings(BaseSettings):
     memory_tasks_max: Count = Field(10_000, description="Terminal tasks that the memory store keeps.")
 
     # -- store -----------------------------------------------------------------------------------------------------
+    store_connections: int = Field(5, ge=2, description="Connections to PostgreSQL: one writes, the others read.")
     sqlite_synchronous: Literal["normal", "full"] = Field(
         "normal", description="normal survives kill -9; full survives a power cut too, at one fsync a commit."
     )

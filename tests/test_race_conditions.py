@@ -21,7 +21,7 @@ from streaming.errors import StoreUnavailable, TaskNotFound, TaskTerminal
 from streaming.events import Event
 from streaming.records import CancelOutcome, CancelReceipt
 from streaming.rules.lifecycle import TERMINAL
-from streaming.store.sqlite import SqliteStore
+from streaming.store import open_store
 from streaming.tasks import http_fetch
 from streaming.web.application import Application
 from tests.engine.hubs import end_elsewhere
@@ -335,7 +335,7 @@ def operate(path: Path, statement: str, task_id: str) -> None:
 )
 async def test_a_row_that_an_operator_changes_in_sqlite_stays_as_it_is(statement: str, tmp_path: Path) -> None:
     path = tmp_path / "streaming.db"
-    store = SqliteStore(Settings(store_url=f"sqlite:///{path}"))
+    store = open_store(Settings(store_url=f"sqlite:///{path}"))
     await store.open()
     gate = Gate()
     coordinator, _ = build([gate.handler, forever], store)
@@ -374,7 +374,7 @@ async def test_a_finished_task_that_an_operator_sets_back_neither_starts_again_n
     settings = Settings(store_url=f"sqlite:///{path}")
     task_ids: list[str] = []
     for life in ("first", "second"):
-        store = SqliteStore(settings)
+        store = open_store(settings)
         await store.open()
         gate = Gate()
         coordinator, _ = build([instant, gate.handler], store)

@@ -1,4 +1,4 @@
-"""What remembers: the memory store and the SQLite store.
+"""What remembers: memory, a SQLite file, or a PostgreSQL database.
 
 Owns:   which store a ``store_url`` means.
 Never:  imports a database library before somebody asks for a database; that takes a quarter of a second.
@@ -6,10 +6,20 @@ Never:  imports a database library before somebody asks for a database; that tak
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from streaming.config import Settings
 from streaming.engine.journal import Journal
+from streaming.errors import StoreUnavailable
 
-__all__ = ["open_store"]
+if TYPE_CHECKING:
+    from streaming.store.sql import Database
+
+__all__ = ["open_database", "open_store"]
+
+_FILE = "sqlite:///"
+_READERS = 4
 
 
 def open_store(settings: Settings) -> Journal:
@@ -22,12 +32,47 @@ def open_store(settings: Settings) -> Journal:
         The store, not connected yet: await its ``open()``.
 
     Raises:
-        StoreUnavailable: the URL names no file.
+        StoreUnavailable: the URL names nothing that could be used, or its driver is not installed.
     """
     if settings.store_url == "memory://":
         from streaming.store.memory import MemoryStore
 
         return MemoryStore(settings)
-    from streaming.store.sqlite import SqliteStore
+    database = open_database(settings)
+    from streaming.store.guard import Guard
+    from streaming.store.sql import SqlStore
 
-    return SqliteStore(settings)
+    guard = None if settings.store_url.startswith(_FILE) else Guard()
+    return SqlStore(database, settings, guard)
+
+
+def open_database(settings: Settings) -> Database:
+    """The database that ``settings.store_url`` names, not connected yet.
+
+    Raises:
+        StoreUnavailable: the URL names nothing that could be used, or its driver is not installed.
+    """
+    if settings.store_url == "memory://":
+        raise StoreUnavailable("STREAMING_STORE_URL=memory:// is no database.")
+    if not settings.store_url.startswith(_FILE):
+        return _postgres(settings)
+    name = settings.store_url.removeprefix(_FILE)
+    if name in ("", ":memory:"):
+        named = f"STREAMING_STORE_URL={settings.store_url}"
+        raise StoreUnavailable(f"{named} names no file; say memory:// to keep nothing.")
+    from streaming.store.sqlite import SqliteFile
+
+    synchronous, busy_s = settings.sqlite_synchronous, settings.store_wait_s
+    return SqliteFile(Path(name), synchronous=synchronous, busy_s=busy_s, readers=_READERS)
+
+
+def _postgres(settings: Settings) -> Database:
+    try:
+        import psycopg  # noqa: F401  # only whether it is there
+    except ImportError as error:
+        raise StoreUnavailable(
+            "PostgreSQL needs a driver that is not installed: pip install 'streaming[postgres]'"
+        ) from error
+    from streaming.store.postgres import PostgresDatabase
+
+    return PostgresDatabase(settings)

@@ -50,13 +50,27 @@ class FileLock:
         if descriptor is not None:
             os.close(descriptor)
 
+    def holder(self) -> str | None:
+        """Who has it, in words; None if nobody has. For the blink of an eye nobody else can take it."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return f"process {_holder(descriptor)}"
+        finally:
+            os.close(descriptor)
+        return None
+
     def _take(self, descriptor: int) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            holder = _holder(descriptor)
             raise StoreUnavailable(
-                f"The database is in use by process {holder or 'unknown'}, which holds {self._path}: "
+                f"The database is in use by process {holder}, which holds {self._path}: "
                 "stop that process, or choose another STREAMING_STORE_URL."
             ) from None
         except OSError as error:
@@ -65,6 +79,10 @@ class FileLock:
                 "the database must be on a file system that supports flock."
             ) from error
         _note(descriptor, f"{os.getpid()}\n".encode())
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
 
 
 def _note(descriptor: int, holder: bytes) -> None:

@@ -1,6 +1,6 @@
 """What is read: one query each.
 
-Owns:   the queries, and their order; what becomes of a row that cannot be read.
+Owns:   the queries, and their order; what becomes of a row that cannot be read. Lists are in ``listing``.
 Uses:   rows (values), schema.
 Never:  writes, or lets such a row stop the others.
 """
@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, case, func, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, func, select
 
-from streaming.engine.journal import PAGE_BYTES_MAX, FeedItem, RecordPage, RecordQuery
+from streaming.engine.journal import PAGE_BYTES_MAX, FeedItem
 from streaming.errors import RecordDamaged
 from streaming.events import Event, rfc3339
 from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.lifecycle import LIVE
 from streaming.rules.log import gap_event
 from streaming.store.rows import change_from, event_from, is_plain, record_from, tags_from
-from streaming.store.schema import LAST_POSITION, changes, events, idempotency_keys, tasks
+from streaming.store.schema import LAST_POSITION, JsonValid, changes, events, idempotency_keys, tasks
 
 T = TypeVar("T")
 
@@ -36,12 +36,13 @@ _EVENT = (
     events.c.type,
     events.c.time,
     events.c.payload,
-    func.json_valid(events.c.payload),
+    JsonValid(events.c.payload),
 )
 
 # Counted, not kept: so it is right whatever was written last before a crash.
 _last_seq = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.task_id == tasks.c.id).scalar_subquery()
-_RECORDS = select(tasks, _last_seq.label("last_seq"))
+#: Whole records.
+RECORDS = select(tasks, _last_seq.label("last_seq"))
 
 
 def record(connection: Connection, task_id: str) -> Record | None:
@@ -59,33 +60,20 @@ def record(connection: Connection, task_id: str) -> Record | None:
 
 def find(connection: Connection, task_id: str) -> Record | None:
     """As `record`, without a word to the log."""
-    row = connection.execute(_RECORDS.where(tasks.c.id == task_id)).mappings().one_or_none()
+    row = connection.execute(RECORDS.where(tasks.c.id == task_id)).mappings().one_or_none()
     return None if row is None else record_from(row)
-
-
-def records(connection: Connection, query: RecordQuery) -> RecordPage:
-    """One page, newest first."""
-    rows_max = query.limit + 1  # the last one tells that there is more
-    while True:
-        with connection.execute(page(query, rows_max)) as rows:
-            readable = _Readable(rows.mappings())
-            found = RecordPage.of(readable, query.limit)
-        if found.more or readable.asked < rows_max:
-            _report(readable.damaged)
-            return found
-        rows_max *= 2  # so many could not be read that the page has room for those behind them
 
 
 def unfinished(connection: Connection) -> list[Record]:
     """The records that are not terminal, oldest first."""
-    query = _RECORDS.where(tasks.c.status.in_(LIVE)).order_by(*_AGE)
-    readable = _Readable(connection.execute(query).mappings())
+    query = RECORDS.where(tasks.c.status.in_(LIVE)).order_by(*_AGE)
+    readable = Readable(connection.execute(query).mappings())
     found = [each for each, _ in readable]
-    _report(readable.damaged)
+    readable.report()
     return found
 
 
-class _Readable:
+class Readable:
     """Records with their sizes in bytes; those that cannot be read are put aside.
 
     Attributes:
@@ -107,6 +95,10 @@ class _Readable:
                 self.damaged[damage.task_id] = _reason(damage)  # not the error: its traceback holds the row
                 continue
             yield found, sum(len(value) for value in row.values() if isinstance(value, str))
+
+    def report(self) -> None:
+        """Name in the log those that could not be read."""
+        _report(self.damaged)
 
 
 def _reason(damage: RecordDamaged) -> str:
@@ -190,22 +182,3 @@ def key(connection: Connection, principal: str, name: str, created_after: str) -
     )
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else IdempotencyKey(**row)
-
-
-def page(query: RecordQuery, rows_max: int) -> Select[Any]:
-    """The statement for the first ``rows_max`` records of a query, whatever its own limit is."""
-    conditions: list[ColumnElement[bool]] = []
-    if query.statuses:
-        conditions.append(tasks.c.status.in_(query.statuses))
-    if query.types:
-        conditions.append(tasks.c.type.in_(query.types))
-    if query.tag is not None:
-        tag = func.json_each(case((func.json_valid(tasks.c.tags), tasks.c.tags), else_="[]")).table_valued("value")
-        conditions.append(select(tag.c.value).where(tag.c.value == query.tag).exists())
-    if query.after is not None:
-        conditions.append(tuple_(*_AGE) < query.after)
-    newest_first = (column.desc() for column in _AGE)
-    # Indexes are enough to choose and to sort. The rows are read one by one behind that, in the order of the choice:
-    # that is how SQLite runs an outer join. An ORDER BY out here would sort whole rows, however large they are.
-    chosen = select(tasks.c.id).where(*conditions).order_by(*newest_first).limit(rows_max).subquery("chosen")
-    return _RECORDS.select_from(chosen.outerjoin(tasks, tasks.c.id == chosen.c.id))

@@ -1,14 +1,17 @@
 """The tables of a database, as this version knows them.
 
-Owns:   table, column and index names; which columns of a task may change.
+Owns:   table, column and index names; which columns of a task may change; their revision.
 Uses:   rules.lifecycle (which event types are terminal).
 Never:  creates or alters anything: that is done by ``migrations``, and a test holds both together.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -21,8 +24,17 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import Text as AnyText
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from streaming.rules.lifecycle import TERMINAL
+
+#: The newest step of ``migrations``, which makes these tables.
+REVISION = "0002"
+
+#: Where all that is ours lies in a PostgreSQL database.
+SCHEMA = "streaming"
 
 #: Marks a SQLite file as ours ("strm"), so that nobody else's database is ever touched.
 APPLICATION_ID = 0x7374726D
@@ -160,8 +172,44 @@ idempotency_keys = Table(
     Index("idempotency_keys_by_age", "created_at"),
 )
 
-# SQLite's own table: what AUTOINCREMENT gave last, to a row since deleted or not.
-_given = Table("sqlite_sequence", MetaData(), Column("name", Text), Column("seq", Integer))
+#: PostgreSQL only, one row: the last position that was given, to an event since deleted or not. Whoever commits events
+#: locks it, since a sequence of PostgreSQL would let them become visible in another order.
+feed = Table("feed", MetaData(), Column("position", Big, nullable=False))
 
-#: One number, or no row while nothing was ever stored.
-LAST_POSITION = select(_given.c.seq).where(_given.c.name == "events")
+
+class _LastPosition(FunctionElement[int]):
+    """The last position that was given, or NULL while nothing was ever stored."""
+
+    inherit_cache = True
+    type = Big
+
+
+@compiles(_LastPosition, "sqlite")
+def _of_sqlite(*_: object, **__: object) -> str:
+    return "(SELECT seq FROM sqlite_sequence WHERE name = 'events')"  # what AUTOINCREMENT gave last
+
+
+@compiles(_LastPosition, "postgresql")
+def _of_postgres(*_: object, **__: object) -> str:
+    return "(SELECT position FROM feed)"
+
+
+class JsonValid(FunctionElement[bool]):
+    """Whether a text is JSON."""
+
+    inherit_cache = True
+    type = Boolean()
+
+
+@compiles(JsonValid, "sqlite")
+def _valid_in_sqlite(element: JsonValid, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_valid({compiler.process(element.clauses, **options)})"
+
+
+@compiles(JsonValid, "postgresql")
+def _valid_in_postgres(element: JsonValid, compiler: SQLCompiler, **options: Any) -> str:
+    return f"({compiler.process(element.clauses, **options)} IS JSON)"
+
+
+#: One number, or NULL.
+LAST_POSITION = select(_LastPosition())

@@ -1,173 +1,216 @@
-"""The SQLite store: one file, one writer thread, some reader threads.
+"""A SQLite file: its lock, its writer and its readers.
 
-Owns:   which thread does what, and the order of all writes.
-Uses:   database (connections), writes and reads (statements).
-Never:  blocks the event loop, or leaves a transaction half done: each one is a plain function in one thread, which ends
-        in its own time whatever becomes of the task that waits for it.
-
-Why threads of our own: a busy event loop makes every change between threads dear. So a transaction is one change there
-and one back, however many statements it has; an asynchronous driver has two for each statement.
+Owns:   connections and their settings, transactions, and whether the file can be used at all.
+Uses:   lock, revision, faults.
+Never:  knows what is stored, or about the event loop: everything here blocks, and runs in the threads of ``sql``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 
-from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed, FeedItem, RecordPage, RecordQuery
 from streaming.errors import StoreUnavailable
-from streaming.events import Event
-from streaming.records import Change, IdempotencyKey, Record
-from streaming.store import reads, writes
-from streaming.store.database import Database
+from streaming.store.faults import faults, reason
+from streaming.store.lock import FileLock
+from streaming.store.revision import Tell, make_current, stored_revision
+from streaming.store.sql import Inspection
 
-P = ParamSpec("P")
-T = TypeVar("T")
+#: Steps of SQLite's machine between two looks at the clock: some tenths of a millisecond.
+_STEPS = 10_000
 
-_PREFIX = "sqlite:///"
-_READERS = 4
+_JOURNAL = "PRAGMA journal_mode = WAL"
+# Each connection keeps pages in kilobytes of its own, for good. Logs are read in order, and the kernel has their pages
+# too: more makes nothing faster that we have measured, and is what memory did not come back from after a load.
+_WRITER = ("PRAGMA foreign_keys = ON", "PRAGMA cache_size = -512")
+_READER = ("PRAGMA query_only = ON", "PRAGMA cache_size = -128")
 
 
-class SqliteStore:
-    """A durable journal in one SQLite file.
+class SqliteFile:
+    """One file, one writer, some readers.
 
     Args:
-        settings: ``store_url``, ``sqlite_synchronous``, and ``store_wait_s`` for locks of other processes.
-
-    Raises:
-        StoreUnavailable: the URL names no file.
+        path: the file; it is made if it does not exist.
+        synchronous: ``normal`` or ``full``.
+        busy_s: seconds to wait for a lock of another process.
+        readers: connections that read at the same time, at most.
     """
 
-    durable = True
-
-    def __init__(self, settings: Settings) -> None:
-        name = settings.store_url.removeprefix(_PREFIX)
-        if name in ("", ":memory:"):
-            named = f"STREAMING_STORE_URL={settings.store_url}"
-            raise StoreUnavailable(f"{named} names no file; say memory:// to keep nothing.")
-        self._database = Database(
-            Path(name), synchronous=settings.sqlite_synchronous, busy_s=settings.store_wait_s, readers=_READERS + 1
+    def __init__(self, path: Path, *, synchronous: str, busy_s: float, readers: int) -> None:
+        # A link and its target are one file, and get one lock.
+        self._path = path.resolve()
+        self._file = (0, 0)  # device and inode
+        self.readers = readers
+        self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
+        url = URL.create("sqlite", database=str(self._path))
+        # BEGIN is ours: the driver's own mode leaves it out before SELECT and DDL, and cannot say IMMEDIATE.
+        options = {"timeout": busy_s, "isolation_level": None}
+        self._writer = create_engine(url, connect_args=options, pool_size=1, max_overflow=0)
+        self._questions = create_engine(
+            url,
+            connect_args=options,
+            isolation_level="AUTOCOMMIT",  # one SELECT is one snapshot
+            pool_size=readers + 1,  # one more for what the writer asks
+            max_overflow=0,
+            pool_reset_on_return=None,
         )
-        self._writer: ThreadPoolExecutor | None = None
-        self._readers: ThreadPoolExecutor | None = None
+        _on_connect(self._writer, *_WRITER, f"PRAGMA synchronous = {synchronous}")
+        _on_connect(self._questions, *_READER)
+        event.listen(self._writer, "begin", _begin)
 
-    async def open(self) -> None:
-        """Take the lock of the file, and upgrade its schema.
+    def open(self, upgrade: Tell | None = None) -> None:
+        """See `Database.open`."""
+        self._check_place()
+        self._lock.take()
+        with self._usable():
+            self._check_log()
+            self._make_ready(upgrade)
+
+    def inspect(self) -> Inspection:
+        """See `Database.inspect`."""
+        if not self._path.exists():
+            return Inspection(None, self._lock.holder())
+        self._check_place()
+        with self._usable(), self._questions.connect() as connection:
+            return Inspection(stored_revision(connection), self._lock.holder())
+
+    def close(self) -> None:
+        """Close every connection and give back the lock; closing twice is allowed."""
+        self._questions.dispose()
+        self._writer.dispose()  # the last one: it folds the write-ahead log into the file
+        self._lock.release()
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise StoreUnavailable(f"The database {self._path} cannot be used: {reason(error)}.") from error
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"The database {self._path} cannot be used: {error.detail}.") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: committed at the end, rolled back by an exception.
 
         Raises:
-            StoreUnavailable: one line that says which file, why, and what would help.
+            StoreUnavailable: it was not committed, or nobody knows.
         """
-        self._writer = ThreadPoolExecutor(1, "store-writer")
-        self._readers = ThreadPoolExecutor(_READERS, "store-reader")
+        self._check_file()
+        with faults("written"), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def settled(self) -> Iterator[Connection]:
+        """See `Database.settled`: a transaction in a file has ended with the call that was in it."""
+        with self.reading() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self, within_s: float | None = None) -> Iterator[Connection]:
+        """See `Database.reading`."""
+        with faults("read", within_s), self._questions.connect() as connection:
+            if within_s is None:
+                yield connection
+                return
+            driver: Any = connection.connection.driver_connection
+            deadline = time.monotonic() + within_s
+            driver.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+            try:
+                yield connection
+            finally:
+                driver.set_progress_handler(None, 0)
+
+    def _check_place(self) -> None:
+        directory = self._path.parent
+        if self._path.is_dir():
+            raise StoreUnavailable(f"{self._path} is a directory: name a file in STREAMING_STORE_URL.")
+        if not directory.is_dir():
+            raise StoreUnavailable(
+                f"There is no directory {directory}: create it, or choose another STREAMING_STORE_URL."
+            )
+        if self._path.exists() and not os.access(self._path, os.R_OK | os.W_OK):
+            raise StoreUnavailable(f"The database {self._path} is read-only: this user must be able to write it.")
+
+    def _check_log(self) -> None:
+        """Refuse a new file beside an old write-ahead log: SQLite would delete that, and what it holds."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if _size(log) and not _size(self._path):
+            raise StoreUnavailable(
+                f"its write-ahead log {log} is there without it, and holds what was committed last; put the database "
+                f"back beside it, or move the log away to start with an empty database"
+            )
+
+    def _check_file(self) -> None:
+        """Refuse to write where nobody is going to look: SQLite goes on with a file that has lost its name."""
         try:
-            await _run(self._writer, self._database.open)
-        except BaseException:
-            await self.close()
-            raise
+            there = self._path.stat()
+        except OSError as error:
+            raise StoreUnavailable("The store cannot be written: its file is gone.") from error
+        if (there.st_dev, there.st_ino) != self._file:
+            raise StoreUnavailable("The store cannot be written: its file was replaced by another one.")
 
-    async def close(self) -> None:
-        """Finish what was begun, close the file, give back its lock, end the threads; closing twice is allowed.
+    def _make_ready(self, upgrade: Tell | None) -> None:
+        with self._questions.connect() as connection:
+            stored_revision(connection)  # nothing of a file of another program is changed
+        raw = self._writer.raw_connection()
+        try:
+            _keep_write_ahead_log(raw.driver_connection)
+        finally:
+            raw.close()
+        with self._writer.begin() as connection:  # takes the write lock, and so finds out what cannot be written
+            make_current(connection, upgrade)
+        there = self._path.stat()
+        self._file = there.st_dev, there.st_ino
+        self._connect_readers()
 
-        A cancelled one goes on by itself.
+    def _connect_readers(self) -> None:
+        """Make every connection now, while the name means this file.
+
+        Later it may mean another one, or none: to connect would make an empty file, and SQLite deletes the write-ahead
+        log that it finds beside an empty file, with all that was committed to it.
         """
-        writer, readers = self._writer, self._readers
-        self._writer = self._readers = None
-        if writer is None or readers is None:
-            return
-
-        def finish() -> None:
-            readers.shutdown()
-            self._database.close()
-
-        last = asyncio.wrap_future(writer.submit(threading.current_thread))
-        finished = asyncio.wrap_future(writer.submit(finish))
-        writer.shutdown(wait=False)
-        thread = await last
-        await asyncio.wait({finished})  # a cancel does not take it out of the queue
-        while thread.is_alive():  # noqa: ASYNC110  # it has nothing left to do but to end, and cannot tell
-            await asyncio.sleep(0)
-        finished.result()
-
-    async def commit(self, commit: Commit) -> Committed:
-        """See `Journal.commit`. Once begun it is finished, also when the caller is cancelled."""
-        return await self._write(writes.write, commit)
-
-    async def outcome(self, commit: Commit) -> Committed | None:
-        """See `Journal.outcome`. It waits for the commit's own end, if that is still under way."""
-
-        def query() -> Committed | None:
-            with self._database.reading() as connection:
-                return writes.outcome(connection, commit)
-
-        return await _run(self._writer, query)
-
-    async def record(self, task_id: str) -> Record | None:
-        """See `Journal.record`."""
-        return await self._read(reads.record, task_id)
-
-    async def records(self, query: RecordQuery) -> RecordPage:
-        """See `Journal.records`."""
-        return await self._read(reads.records, query)
-
-    async def changes(self, task_id: str) -> list[Change]:
-        """See `Journal.changes`."""
-        return await self._read(reads.history, task_id)
-
-    async def acknowledge(self, task_id: str, time: str) -> Record | None:
-        """See `Journal.acknowledge`."""
-        return await self._write(writes.acknowledge, task_id, time)
-
-    async def unfinished(self) -> list[Record]:
-        """See `Journal.unfinished`."""
-        return await self._read(reads.unfinished)
-
-    async def events_after(self, task_id: str, seq: int, *, last_seq: int, limit: int) -> list[Event]:
-        """See `Journal.events_after`."""
-        return await self._read(reads.events_after, task_id, seq, last_seq, limit)
-
-    async def feed_after(self, position: int, *, last_position: int, limit: int) -> list[FeedItem]:
-        """See `Journal.feed_after`."""
-        return await self._read(reads.feed_after, position, last_position, limit)
-
-    async def last_position(self) -> int:
-        """See `Journal.last_position`."""
-        return await self._read(reads.last_position)
-
-    async def key(self, principal: str, key: str, *, created_after: str) -> IdempotencyKey | None:
-        """See `Journal.key`."""
-        return await self._read(reads.key, principal, key, created_after)
-
-    async def forget_keys(self, *, created_before: str) -> int:
-        """See `Journal.forget_keys`."""
-        return await self._write(writes.delete_keys, created_before)
-
-    async def delete(self, task_id: str) -> bool:
-        """See `Journal.delete`."""
-        return await self._write(writes.delete_task, task_id)
-
-    async def _write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def transaction() -> T:
-            with self._database.writing() as connection:
-                return work(connection, *args, **kwargs)
-
-        return await _run(self._writer, transaction)
-
-    async def _read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def query() -> T:
-            with self._database.reading() as connection:
-                return work(connection, *args, **kwargs)
-
-        return await _run(self._readers, query)
+        with ExitStack() as connections:
+            for _ in range(self.readers + 1):
+                connection = connections.enter_context(self._questions.connect())
+                connection.exec_driver_sql("PRAGMA schema_version")  # reads, and so opens the log too
 
 
-async def _run(threads: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:
-    if threads is None:
-        raise StoreUnavailable("The store is closed.")
-    return await asyncio.get_running_loop().run_in_executor(threads, work)
+def _size(file: Path) -> int:
+    """In bytes; a file that is not there has none."""
+    return file.stat().st_size if file.exists() else 0
+
+
+def _on_connect(engine: Engine, *pragmas: str) -> None:
+    def connected(connection: sqlite3.Connection, _record: object) -> None:
+        connection.text_factory = _text
+        for pragma in pragmas:
+            connection.execute(pragma)
+
+    event.listen(engine, "connect", connected)
+
+
+def _text(found: bytes) -> str | bytes:
+    """A text; what is no UTF-8 stays as it is, for its own row to complain about and no other."""
+    try:
+        return found.decode()
+    except UnicodeDecodeError:
+        return found
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _keep_write_ahead_log(connection: Any) -> None:
+    (mode,) = connection.execute(_JOURNAL).fetchone()
+    if mode != "wal":
+        raise StoreUnavailable("its file system does not support a write-ahead log; choose a local disk")

@@ -1,30 +1,60 @@
-"""Statements of the hot path, as text that is compiled once.
+"""Statements of the hot path, as text that is compiled once, and what the two databases say in different words.
 
-Owns:   how many rows are inserted at once.
-Uses:   SQLAlchemy Core to write the SQL.
+Owns:   how rows are inserted; how a commit gets its positions, and learns to which logs it may write.
+Uses:   SQLAlchemy Core to write the SQL, schema.
 Never:  decides what is written.
 
-Why not ``executemany``: SQLite's driver gives up the interpreter lock for every row and has to get it back from a busy
-event loop. A statement with many rows gives it up once, which is up to twice as fast, and far steadier under load.
+Why not ``executemany`` on SQLite: its driver gives up the interpreter lock for every row and has to get it back from a
+busy event loop. A statement with many rows gives it up once, which is up to twice as fast, and far steadier under load.
+On PostgreSQL ``executemany`` sends all rows before it waits for the first answer, which has measured faster there than
+statements with many rows or arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Literal
 
-from sqlalchemy import ClauseElement, Connection, Table
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import ClauseElement, Connection, Dialect, Table, func, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from streaming.rules.lifecycle import LIVE, TERMINAL
+from streaming.store.schema import LAST_POSITION, events, feed, tasks
+
+Same = Literal["refuse", "replace", "ignore"]
 
 #: Older builds of SQLite take no more in one statement.
 _VARIABLES_MAX = 999
 
+#: By the name of the dialect of a connection; and how a parameter looks in the driver's own SQL.
+_DIALECTS: Mapping[str, Callable[[], Dialect]] = MappingProxyType(
+    {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}
+)
+_MARKS = MappingProxyType({"sqlite": "?", "postgresql": "%s"})
 
-def sql_text(statement: ClauseElement) -> str:
-    """SQLite's text of a statement: its constants are written out, what is bound is a question mark."""
-    return str(statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+
+class Statement:
+    """One statement for both databases, in the words of their drivers; compiled when it is first needed.
+
+    Args:
+        statement: its constants are written out, what is bound is ``text("?")``.
+    """
+
+    def __init__(self, statement: ClauseElement) -> None:
+        @cache
+        def text_for(name: str) -> str:
+            options = {"literal_binds": True}
+            return str(statement.compile(dialect=_DIALECTS[name](), compile_kwargs=options)).replace("?", _MARKS[name])
+
+        self._text_for = text_for
+
+    def text(self, connection: Connection) -> str:
+        """The SQL for this connection."""
+        return self._text_for(connection.dialect.name)
 
 
 class RowInsert:
@@ -36,7 +66,7 @@ class RowInsert:
             one (``replace``), or is left out (``ignore``).
     """
 
-    def __init__(self, table: Table, *, same: Literal["refuse", "replace", "ignore"] = "refuse") -> None:
+    def __init__(self, table: Table, *, same: Same = "refuse") -> None:
         insert = table.insert() if same == "refuse" else table.insert().prefix_with(f"OR {same.upper()}")
         columns = [column.name for column in table.columns]
 
@@ -46,10 +76,18 @@ class RowInsert:
             return str(statement.compile(dialect=sqlite.dialect()))
 
         self._text = text
+        self._text_of_one = _insert_of_one(table, same)
         self._rows_max = _power_of_two(_VARIABLES_MAX // len(columns))
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert ``rows`` in their order; sizes are powers of two, so that few texts serve all."""
+        """Insert ``rows`` in their order."""
+        if connection.dialect.name == "sqlite":
+            self._run_many(connection, rows)
+        elif rows:
+            connection.exec_driver_sql(self._text_of_one, list(rows))
+
+    def _run_many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Sizes are powers of two, so that few texts serve all."""
         start = 0
         while start < len(rows):
             size = min(self._rows_max, _power_of_two(len(rows) - start))
@@ -58,6 +96,56 @@ class RowInsert:
             start += size
 
 
+def _insert_of_one(table: Table, same: Same) -> str:
+    """PostgreSQL's statement for one row."""
+    insert = postgresql.insert(table).values({column.name: text("?") for column in table.columns})
+    if same == "ignore":
+        insert = insert.on_conflict_do_nothing()
+    elif same == "replace":
+        rest = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
+        insert = insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=rest)
+    return str(insert.compile(dialect=_DIALECTS["postgresql"]())).replace("?", "%s")
+
+
 def _power_of_two(number: int) -> int:
     """The largest one that is not above ``number``."""
     return 1 << (number.bit_length() - 1)
+
+
+# -- where the feed and the logs end -----------------------------------------------------------------------------------
+
+_end = select(events.c.task_id).where(events.c.task_id == tasks.c.id, events.c.type.in_(sorted(TERMINAL)))
+_last_seq = select(func.max(events.c.seq)).where(events.c.task_id == tasks.c.id).scalar_subquery()
+_goes_on = (tasks.c.status.in_(sorted(LIVE)), ~_end.exists())
+
+# SQLite: one row tells all, and takes a JSON list of ids, so that one text serves any number of them.
+_named = func.json_each(text("?")).table_valued("value")
+_heads = select(func.json_group_object(tasks.c.id, _last_seq)).where(tasks.c.id.in_(select(_named.c.value)), *_goes_on)
+_SQLITE_HEADS = Statement(select(LAST_POSITION.scalar_subquery(), _heads.scalar_subquery()))
+
+# PostgreSQL: the lock on the one row of `feed` comes first. Whoever else would write waits for it, so that positions
+# become visible in their order, and what is read behind it is what was committed last.
+_LOCK_FEED = Statement(select(feed.c.position).with_for_update())
+_MOVE_FEED = Statement(feed.update().values(position=text("?")))
+_HEADS = Statement(select(tasks.c.id, _last_seq).where(text("tasks.id = ANY(?)"), *_goes_on))
+
+
+def heads(connection: Connection, task_ids: Collection[str]) -> tuple[int, dict[str, int]]:
+    """Where the feed and some logs end, for whoever is going to write.
+
+    Returns:
+        The last position that was given, and the last seq of those of the tasks that go on.
+    """
+    if connection.dialect.name == "sqlite":
+        named = json.dumps(list(task_ids))
+        position, found = connection.exec_driver_sql(_SQLITE_HEADS.text(connection), (named,)).one()
+        return position or 0, {task_id: last_seq or 0 for task_id, last_seq in json.loads(found).items()}
+    position = connection.exec_driver_sql(_LOCK_FEED.text(connection)).scalar_one()
+    rows = connection.exec_driver_sql(_HEADS.text(connection), (list(task_ids),)) if task_ids else ()
+    return position, {task_id: last_seq or 0 for task_id, last_seq in rows}
+
+
+def move_feed(connection: Connection, position: int) -> None:
+    """Note the last position that a commit has given; SQLite does so by itself."""
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(_MOVE_FEED.text(connection), (position,))

@@ -7,20 +7,19 @@ Never:  begins or ends a transaction (``database``).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, func, select, text, tuple_, update
+from sqlalchemy import Connection, delete, select, text, tuple_, update
 
 from streaming.engine.journal import Commit, Committed
 from streaming.errors import RecordDamaged
 from streaming.events import Event
 from streaming.records import Record
-from streaming.rules.lifecycle import LIVE, TERMINAL
+from streaming.rules.lifecycle import TERMINAL
 from streaming.store import reads
 from streaming.store.rows import change_row, event_row, key_row, task_row, term_rows, update_row
-from streaming.store.schema import LAST_POSITION, MUTABLE, changes, events, idempotency_keys, tasks, terms
-from streaming.store.statements import RowInsert, sql_text
+from streaming.store.schema import MUTABLE, changes, events, idempotency_keys, tasks, terms
+from streaming.store.statements import RowInsert, Statement, heads, move_feed
 
 _insert_tasks = RowInsert(tasks)
 _insert_events = RowInsert(events)
@@ -28,18 +27,9 @@ _insert_keys = RowInsert(idempotency_keys, same="replace")
 _insert_changes = RowInsert(changes)
 _insert_terms = RowInsert(terms, same="ignore")
 
-_UPDATE_TASK = sql_text(
+_UPDATE_TASK = Statement(
     update(tasks).where(tasks.c.id == text("?")).ordered_values(*((column, text("?")) for column in MUTABLE))
 )
-
-# One row tells all that a commit must know, and takes a JSON list of ids, so that one text serves any number of them.
-_named = func.json_each(text("?")).table_valued("value")
-_end = select(events.c.task_id).where(events.c.task_id == tasks.c.id, events.c.type.in_(sorted(TERMINAL)))
-_last_seq = select(func.max(events.c.seq)).where(events.c.task_id == tasks.c.id)
-_live = select(func.json_group_object(tasks.c.id, _last_seq.scalar_subquery())).where(
-    tasks.c.id.in_(select(_named.c.value)), tasks.c.status.in_(sorted(LIVE)), ~_end.exists()
-)
-_BEFORE = sql_text(select(LAST_POSITION.scalar_subquery(), _live.scalar_subquery()))
 
 #: (task_id, seq) pairs in one question.
 _PAIRS_MAX = 400
@@ -57,9 +47,11 @@ def write(connection: Connection, commit: Commit) -> Committed:
     positions = range(last_position + 1, last_position + 1 + len(stored))
     _insert_tasks.run(connection, [task_row(record) for record in commit.created])
     _insert_events.run(connection, [event_row(*pair) for pair in zip(positions, stored, strict=True)])
+    if stored:
+        move_feed(connection, positions[-1])
     updates = [update_row(record) for record in commit.updated if record.id not in lost]
     if updates:
-        connection.exec_driver_sql(_UPDATE_TASK, updates)
+        connection.exec_driver_sql(_UPDATE_TASK.text(connection), updates)
     _insert_keys.run(connection, [key_row(key) for key in commit.keys])
     _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
     failed = [record for record in commit.updated if record.error is not None and record.id not in lost]
@@ -116,10 +108,9 @@ def _before(connection: Connection, commit: Commit) -> tuple[int, frozenset[str]
     first_seqs = commit.first_seqs()
     named = first_seqs.keys() | {record.id for record in commit.updated}
     named -= {record.id for record in commit.created}
-    last_position, live = connection.exec_driver_sql(_BEFORE, (json.dumps(list(named)),)).one()
-    fits = {task_id: (last_seq or 0) + 1 for task_id, last_seq in json.loads(live).items()}
-    ours = {task_id for task_id, seq in fits.items() if first_seqs.get(task_id, seq) == seq}
-    return last_position or 0, frozenset(named - ours)
+    last_position, last_seqs = heads(connection, named)
+    ours = {task_id for task_id, seq in last_seqs.items() if first_seqs.get(task_id, seq + 1) == seq + 1}
+    return last_position, frozenset(named - ours)
 
 
 def _positions(connection: Connection, wanted: Sequence[Event]) -> dict[Event, int]:

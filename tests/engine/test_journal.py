@@ -18,7 +18,7 @@ from streaming.errors import StoreUnavailable, TaskNotFound, TaskTerminal, TooMa
 from streaming.records import Record, TaskStatus
 from streaming.rules.lifecycle import TERMINAL, TRANSITIONS
 from streaming.store.memory import MemoryStore
-from streaming.store.sqlite import SqliteStore
+from streaming.store.sql import SqlStore
 from tests.kit import TestedStore, build
 
 pytestmark = pytest.mark.clock("virtual")
@@ -129,5 +129,5 @@ async def test_whole_lives_ask_the_store_only_for_what_it_promises(seed: int) ->
 def test_each_store_has_every_verb_of_the_protocol() -> None:
     verbs = {name for name in vars(Journal) if not name.startswith("_")}
 
-    for store in (MemoryStore, SqliteStore):
+    for store in (MemoryStore, SqlStore):
         assert verbs <= set(dir(store))

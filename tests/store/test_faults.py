@@ -106,7 +106,7 @@ def no_connection(_connect: Connect, _path: Path) -> None:
         (through_sqlalchemy, "what it was given contradicts what it holds"),
         (no_table, "an unexpected error"),
         (misuse, "an unexpected error"),
-        (no_connection, "an unexpected error"),
+        (no_connection, "all its connections are busy"),
     ],
 )
 def test_the_reason_is_named_and_internals_stay_in_the_chain(

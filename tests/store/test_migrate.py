@@ -1,26 +1,38 @@
-"""A database is brought to this version's schema, or left alone."""
+"""The steps lead to the schema that the code knows, on both databases, with and without data."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, text
 
-from streaming.errors import StoreUnavailable
-from streaming.store.migrate import check_owner, upgrade
-from streaming.store.schema import APPLICATION_ID, metadata
+from streaming.config import Settings
+from streaming.engine.journal import Journal
+from streaming.errors import RecordDamaged
+from streaming.records import Change, TaskStatus
+from streaming.store import open_database, open_store
+from streaming.store.migrate import run_steps
+from streaming.store.schema import APPLICATION_ID, REVISION, feed, metadata
+from tests.store.samples import at, record, task_id, whole_feed
+from tests.store.samples import event as event_of
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    yield made
+    made.dispose()
 
 
 def schema(engine: Engine) -> dict[str, str]:
@@ -30,61 +42,48 @@ def schema(engine: Engine) -> dict[str, str]:
     return {name: "".join(sql.split()) for name, sql in rows if name != "alembic_version"}
 
 
+def steps() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", "streaming.store:migrations")
+    return ScriptDirectory.from_config(config)
+
+
 def test_the_steps_lead_to_the_schema_that_the_code_knows(engine: Engine, tmp_path: Path) -> None:
     with engine.begin() as connection:
-        upgrade(connection)
+        run_steps(connection)
+        assert connection.exec_driver_sql("PRAGMA application_id").scalar() == APPLICATION_ID
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     wanted = create_engine(f"sqlite:///{tmp_path / 'wanted.db'}")
     metadata.create_all(wanted)  # it derives the terminal types from the life cycle; the steps name them
     assert schema(engine) == schema(wanted)
-    engine.dispose()
     wanted.dispose()
 
 
-def test_the_steps_form_one_line() -> None:
-    config = Config()
-    config.set_main_option("script_location", "streaming.store:migrations")
-    steps = ScriptDirectory.from_config(config)
-    assert len(steps.get_heads()) == 1
-    assert len(steps.get_bases()) == 1
+def test_on_postgres_as_well(our_database: str) -> None:
+    engine = create_engine(our_database, connect_args={"options": "-c search_path=streaming"})
 
+    def ours(item: Any, name: str | None, kind: str, *_: object) -> bool:
+        return not (kind == "table" and name == feed.name)
 
-def test_an_upgrade_marks_the_file_as_ours(engine: Engine) -> None:
-    with engine.begin() as connection:
-        check_owner(connection)  # an empty file is nobody's
-        upgrade(connection)
     with engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA application_id").scalar() == APPLICATION_ID
-        check_owner(connection)
+        context = MigrationContext.configure(connection, opts={"include_object": ours})
+        assert compare_metadata(context, metadata) == []
+        assert connection.execute(feed.select()).scalar_one() == 0
+        collations = connection.execute(
+            text("SELECT DISTINCT collation_name FROM information_schema.columns "
+                 "WHERE table_schema = 'streaming' AND data_type = 'text'")
+        ).scalars()  # fmt: skip
+        assert list(collations) == ["C"]
     engine.dispose()
 
 
-def test_a_second_upgrade_does_nothing(engine: Engine) -> None:
-    with engine.begin() as connection:
-        upgrade(connection)
-    with engine.connect() as connection:
-        before = connection.exec_driver_sql("PRAGMA schema_version").scalar()
-        upgrade(connection)
-        assert connection.exec_driver_sql("PRAGMA schema_version").scalar() == before
-    engine.dispose()
-
-
-def test_a_newer_schema_is_refused(engine: Engine) -> None:
-    with engine.begin() as connection:
-        upgrade(connection)
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with engine.connect() as connection, pytest.raises(StoreUnavailable, match=r"schema '9999' .* newer version"):
-        upgrade(connection)
-    engine.dispose()
-
-
-def test_a_file_of_another_program_is_refused(engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE tasks (id TEXT)")
-    with engine.connect() as connection, pytest.raises(StoreUnavailable, match="belongs to another program"):
-        check_owner(connection)
-    engine.dispose()
+def test_the_steps_form_one_line_to_the_revision_of_the_code() -> None:
+    assert steps().get_heads() == [REVISION]
+    assert len(steps().get_bases()) == 1
+    revisions = [step.revision for step in steps().walk_revisions()]
+    assert revisions == sorted(revisions, reverse=True)
+    assert {len(revision) for revision in revisions} == {4}
 
 
 def test_two_files_are_upgraded_at_the_same_time(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_two_files_are_upgraded_at_the_same_time(tmp_path: Path) -> None:
     def upgrade_one(number: int) -> None:
         engine = create_engine(f"sqlite:///{tmp_path / str(number)}")
         with engine.begin() as connection:
-            upgrade(connection)
+            run_steps(connection)
         engine.dispose()
 
     threads = [threading.Thread(target=upgrade_one, args=(number,)) for number in range(4)]
@@ -102,6 +101,112 @@ def test_two_files_are_upgraded_at_the_same_time(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     for number in range(4):
-        database = sqlite3.connect(tmp_path / str(number))
-        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
-        database.close()
+        with closing(sqlite3.connect(tmp_path / str(number))) as database:
+            assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISION,)]
+
+
+# -- a file of the first version, with all that it may hold ------------------------------------------------------------
+
+
+def make_first(path: Path) -> None:
+    """A file of revision 0001 with live, ended and damaged tasks."""
+    engine = create_engine(f"sqlite:///{path}")
+    config = Config(attributes={"connection": None, "on_version_apply": []})
+    config.set_main_option("script_location", "streaming.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        fill(connection)
+    engine.dispose()
+
+
+TASK = "INSERT INTO tasks VALUES (?, ?, ?, '{}', 60.0, ?, ?, '', ?, 1, ?, ?, ?, NULL, ?, ?)"
+EVENT = "INSERT INTO events (task_id, seq, type, time, payload) VALUES (?, ?, ?, ?, ?)"
+DAMAGED = '{"percent'
+
+
+def fill(connection: Connection) -> None:
+    insert = connection.exec_driver_sql
+    for number, kind, status, tags, progress, result, error in (
+        (1, "http_fetch", "running", '["nightly","a","a"]', '{"percent":40.5,"message":"m"}', None, None),
+        (2, "checksum", "failed", "[]", None, None, '{"code":"disk_full","message":"no room"}'),
+        (3, "countdown", "completed", "nonsense", DAMAGED, "1", None),
+        (4, "countdown", "pending", "[]", None, None, DAMAGED),
+    ):
+        insert(TASK, (task_id(number), kind, status, at(number), at(9), tags, progress, result, error, at(5), None))
+    for number, seq, kind, payload in (
+        (1, 1, "pending", "{}"),
+        (1, 2, "running", '{"attempt":1}'),
+        (1, 3, "tick", '{"n":1}'),
+        (2, 1, "pending", "{}"),
+        (2, 2, "failed", '{"error":{}}'),
+        (3, 1, "pending", "{}"),
+        (3, 2, "completed", "not JSON"),
+        (4, 1, "pending", "{}"),
+    ):
+        insert(EVENT, (task_id(number), seq, kind, at(seq), payload))
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    path = tmp_path / "first.db"
+    make_first(path)
+    database = open_database(Settings(store_url=f"sqlite:///{path}"))
+    told: list[str] = []
+    database.open(told.append)
+    database.close()
+    assert told == ["0002: Records that can be found and steered: priority, keys, policies, history, search terms."]
+    return path
+
+
+@pytest.fixture
+async def upgraded(first: Path) -> Any:
+    store = open_store(Settings(store_url=f"sqlite:///{first}"))
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_records_of_the_first_version_are_what_they_were(upgraded: Journal) -> None:
+    one = await upgraded.record(task_id(1))
+    two = await upgraded.record(task_id(2))
+
+    assert one is not None
+    assert (one.status, one.tags, one.last_seq, one.log_bytes) == (TaskStatus.RUNNING, ("nightly", "a", "a"), 3, 22)
+    assert one.progress is not None
+    assert one.progress.percent == 40.5
+    assert (one.priority.value, one.key, one.retries_left) == ("normal", None, 0)
+    assert two is not None
+    assert two.error is not None
+    assert two.error.code == "disk_full"
+    assert [found.id for found in await upgraded.unfinished()] == [task_id(1)]
+    for number in (3, 4):
+        with pytest.raises(RecordDamaged):
+            await upgraded.record(task_id(number))
+
+
+async def test_their_history_comes_from_their_logs(upgraded: Journal) -> None:
+    assert await upgraded.changes(task_id(1)) == [
+        Change(task_id(1), 1, TaskStatus.PENDING, at(1), "server", ""),
+        Change(task_id(1), 2, TaskStatus.RUNNING, at(2), "server", ""),
+    ]
+
+
+async def test_the_feed_is_the_same_and_goes_on(upgraded: Journal) -> None:
+    before = await whole_feed(upgraded)
+    assert [position for position, _ in before] == list(range(1, 9))
+
+    from streaming.engine.journal import Commit
+
+    done = await upgraded.commit(Commit([event_of(1, 4)], updated=[record(1, TaskStatus.RUNNING, type="http_fetch")]))
+    assert list(done.positions) == [9]
+
+
+def test_columns_and_terms_are_filled_from_what_can_be_read(first: Path) -> None:
+    with closing(sqlite3.connect(first)) as database:
+        assert database.execute("SELECT percent, error_code FROM tasks ORDER BY id").fetchall() == [
+            (40.5, None), (None, "disk_full"), (None, None), (None, None),
+        ]  # fmt: skip
+        assert database.execute("SELECT term, task_id FROM terms WHERE kind = 'tag' ORDER BY term").fetchall() == [
+            ("a", task_id(1)), ("nightly", task_id(1)),
+        ]  # fmt: skip

@@ -15,7 +15,7 @@ from blockbuster import blockbuster_ctx
 from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal, RecordQuery
 from streaming.errors import StoreUnavailable
 from streaming.store import reads, writes
-from streaming.store.database import Database
+from streaming.store.sqlite import SqliteFile
 from tests.store.conftest import MakeStore
 from tests.store.samples import end, event, plain, record, start, task_id, ticks, whole_feed, whole_log
 
@@ -170,11 +170,11 @@ async def test_a_cancelled_close_goes_on(make_sqlite: MakeStore, held: Held) -> 
 async def test_a_cancelled_open_gives_the_lock_back(make_sqlite: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow_upgrade(_connection: Any) -> None:
+    def slow_upgrade(_connection: Any, _upgrade: object) -> None:
         begun.set()
         assert go_on.wait(30)
 
-    monkeypatch.setattr("streaming.store.database.upgrade", slow_upgrade)
+    monkeypatch.setattr("streaming.store.sqlite.make_current", slow_upgrade)
     opening = asyncio.create_task(make_sqlite().open())
     assert await asyncio.to_thread(begun.wait, 30)
     opening.cancel()
@@ -229,16 +229,16 @@ async def test_no_thread_is_left_after_an_open_that_failed(make_sqlite: MakeStor
 async def test_no_thread_is_left_after_a_close_that_failed(
     make_sqlite: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    close = Database.close
+    close = SqliteFile.close
 
-    def fail(database: Database) -> None:
+    def fail(database: SqliteFile) -> None:
         close(database)
         raise OSError("no")
 
     store = make_sqlite()
     await store.open()
     with monkeypatch.context() as patched:
-        patched.setattr(Database, "close", fail)
+        patched.setattr(SqliteFile, "close", fail)
         with pytest.raises(OSError, match="no"):
             await store.close()
     assert threads_of_stores() == []

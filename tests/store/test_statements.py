@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, create_engine, event, select, text
+from sqlalchemy.exc import IntegrityError
 
-from streaming.store.statements import RowInsert, sql_text
+from streaming.store.statements import RowInsert, Statement
 
 TABLE = Table("things", MetaData(), Column("id", Integer, primary_key=True), *(Column(name, Text) for name in "abcde"))
 
@@ -39,16 +40,39 @@ def test_a_row_replaces_another_only_if_it_may(tmp_path: Path) -> None:
     with engine.connect() as connection:
         TABLE.create(connection)
         RowInsert(TABLE).run(connection, [(1, "old", "", "", "", "")])
-        RowInsert(TABLE, replace=True).run(connection, [(1, "new", "", "", "", "")])
+        RowInsert(TABLE, same="replace").run(connection, [(1, "new", "", "", "", "")])
         assert stored(connection) == [(1, "new")]
         with pytest.raises(Exception, match="UNIQUE"):
             RowInsert(TABLE).run(connection, [(1, "newer", "", "", "", "")])
     engine.dispose()
 
 
-def test_constants_are_written_out_and_marks_stay() -> None:
-    statement = select(TABLE.c.id).where(TABLE.c.a == "it's", TABLE.c.b == text("?"))
-    assert sql_text(statement).split() == [
+def test_constants_are_written_out_and_marks_are_those_of_the_driver(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    with engine.connect() as connection:
+        told = Statement(select(TABLE.c.id).where(TABLE.c.a == "it's", TABLE.c.b == text("?"))).text(connection)
+    assert told.split() == [
         "SELECT", "things.id", "FROM", "things", "WHERE", "things.a", "=", "'it''s'", "AND", "things.b", "=", "?",
     ]  # fmt: skip
-    assert sqlite3.complete_statement(sql_text(statement) + ";")
+    assert sqlite3.complete_statement(told + ";")
+    engine.dispose()
+
+
+def test_postgres_takes_the_same_rows(our_database: str) -> None:
+    engine = create_engine(our_database)
+    with engine.connect() as connection:
+        TABLE.create(connection)
+        one = text_of(connection)
+        assert one.endswith("things.b = %s")
+        RowInsert(TABLE).run(connection, [])
+        RowInsert(TABLE).run(connection, [(1, "old", "", "", "", ""), (2, "same", "%s", "?", "", None)])
+        RowInsert(TABLE, same="replace").run(connection, [(1, "new", "", "", "", ""), (3, "third", "", "", "", "")])
+        RowInsert(TABLE, same="ignore").run(connection, [(2, "other", "", "", "", "")])
+        assert sorted(stored(connection)) == [(1, "new"), (2, "same"), (3, "third")]
+        with pytest.raises(IntegrityError):
+            RowInsert(TABLE).run(connection, [(1, "newer", "", "", "", "")])
+    engine.dispose()
+
+
+def text_of(connection: Connection) -> str:
+    return Statement(select(TABLE.c.id).where(TABLE.c.a == "it's", TABLE.c.b == text("?"))).text(connection)

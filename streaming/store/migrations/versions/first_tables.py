@@ -22,6 +22,8 @@ def upgrade() -> None:
         op.execute("PRAGMA application_id = 1937011309")
     _create_tasks()
     _create_events()
+    if op.get_bind().dialect.name == "postgresql":
+        _create_feed()
     _create_idempotency_keys()
 
 
@@ -53,7 +55,7 @@ def _create_tasks() -> None:
 def _create_events() -> None:
     op.create_table(
         "events",
-        sa.Column("position", BIG, primary_key=True, autoincrement=True),
+        sa.Column("position", BIG, primary_key=True, autoincrement=op.get_bind().dialect.name == "sqlite"),
         sa.Column("task_id", TEXT, sa.ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
         sa.Column("seq", sa.Integer, nullable=False),
         sa.Column("type", TEXT, nullable=False),
@@ -66,6 +68,16 @@ def _create_events() -> None:
     op.create_index(
         "events_one_terminal", "events", ["task_id"], unique=True, sqlite_where=terminal, postgresql_where=terminal
     )
+
+
+def _create_feed() -> None:
+    """One row, and never another one: the last position."""
+    op.create_table(
+        "feed",
+        sa.Column("one", sa.Boolean, sa.CheckConstraint("one"), primary_key=True, server_default=sa.true()),
+        sa.Column("position", BIG, nullable=False),
+    )
+    op.execute("INSERT INTO feed (position) VALUES (0)")
 
 
 def _create_idempotency_keys() -> None:

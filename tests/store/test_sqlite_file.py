@@ -20,17 +20,17 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy.exc import OperationalError
 
 from streaming.errors import StoreUnavailable
-from streaming.store import database
-from streaming.store.database import Database
-from streaming.store.migrate import upgrade
+from streaming.store import sqlite
+from streaming.store.migrate import run_steps
+from streaming.store.sqlite import SqliteFile
 
 
-def make(path: Path, *, synchronous: str = "normal", busy_s: float = 0.05) -> Database:
-    return Database(path, synchronous=synchronous, busy_s=busy_s, readers=2)
+def make(path: Path, *, synchronous: str = "normal", busy_s: float = 0.05) -> SqliteFile:
+    return SqliteFile(path, synchronous=synchronous, busy_s=busy_s, readers=2)
 
 
 @contextmanager
-def opened(path: Path, **options: Any) -> Iterator[Database]:
+def opened(path: Path, **options: Any) -> Iterator[SqliteFile]:
     with closing(make(path, **options)) as made:
         made.open()
         yield made
@@ -236,11 +236,11 @@ def test_a_newer_schema_is_named_and_left_alone(path: Path) -> None:
 
 
 def test_an_upgrade_that_fails_leaves_nothing_and_can_be_repeated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail_late(connection: Any) -> None:
-        upgrade(connection)
+    def fail_late(connection: Any, _tell: object) -> None:
+        run_steps(connection)
         raise sqlite3.OperationalError("secret")
 
-    monkeypatch.setattr("streaming.store.database.upgrade", fail_late)
+    monkeypatch.setattr("streaming.store.migrate.run_steps", fail_late)
     assert refusal(path) == f"The database {path} cannot be used: an unexpected error."
     assert tables(path) == set()
 
@@ -252,7 +252,7 @@ def test_an_upgrade_that_fails_leaves_nothing_and_can_be_repeated(path: Path, mo
 def test_a_file_system_without_shared_memory_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA application_id = 1937011309")
-        monkeypatch.setattr(database, "_JOURNAL", "PRAGMA journal_mode = memory")
+        monkeypatch.setattr(sqlite, "_JOURNAL", "PRAGMA journal_mode = memory")
         assert "does not support a write-ahead log" in refusal(path)
 
 
