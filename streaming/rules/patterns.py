@@ -1,6 +1,7 @@
 r"""Patterns of ``like``: ``%`` is any run of characters, ``_`` is one, ``\`` takes the next one as it is.
 
-Owns:   reading a pattern, its limit, and whether a text is like it; the cost is at most one length times the other.
+Owns:   reading a pattern, its limit, and whether a text is like it; the cost is at most one length times the other;
+        where texts with the same start end.
 Never:  knows what the text is.
 """
 
@@ -10,6 +11,10 @@ from enum import Enum
 from typing import TypeAlias
 
 WILDCARDS_MAX = 8
+
+#: No store can hold half of a surrogate pair.
+_SURROGATES, _BEHIND_SURROGATES = 0xD800, 0xE000
+_LAST = "\U0010ffff"
 
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -75,3 +80,12 @@ def is_like(text: str, pattern: Pattern) -> bool:
 def fold_ascii(text: str) -> str:
     """Make the letters A to Z small, and no others."""
     return text.translate(_ASCII_LOWER)
+
+
+def prefix_end(text: str) -> str | None:
+    """The first text, by code point, behind all that start with this one; None if there is none."""
+    for end in range(len(text) - 1, -1, -1):
+        if text[end] != _LAST:
+            following = ord(text[end]) + 1
+            return text[:end] + chr(_BEHIND_SURROGATES if following == _SURROGATES else following)
+    return None
