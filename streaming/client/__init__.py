@@ -8,6 +8,7 @@ Example:
 """
 
 from streaming.client.client import Client
+from streaming.client.listing import Bulk, Count, Refused
 from streaming.client.patience import Patience
 
-__all__ = ["Client", "Patience"]
+__all__ = ["Bulk", "Client", "Count", "Patience", "Refused"]

@@ -7,6 +7,7 @@ Never:  sends anything, or decides whether to try again.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -46,8 +47,10 @@ _BY_CODE = MappingProxyType(
             errors.UnknownType,
             errors.IdempotencyMismatch,
             errors.TooManyTasks,
+            errors.TooManyInputs,
             errors.TooManyStreams,
             errors.StoreUnavailable,
+            errors.QueryTooSlow,
         )
     }
 )
@@ -61,6 +64,8 @@ _BY_STATUS = MappingProxyType(
     }
 )
 
+_POLICY = ("retry", "queue_timeout_s", "heartbeat_timeout_s", "total_timeout_s", "keep_until_ack")
+
 _record = TypeAdapter(Record)
 _event = TypeAdapter(Event)
 
@@ -72,9 +77,18 @@ def record_from(document: Any) -> Record:
         ServerError: code ``bad_answer``; this is no task.
     """
     try:
-        return _record.validate_python(document)
+        return _record.validate_python(_with_policy(document) if isinstance(document, dict) else document)
     except ValidationError as error:
-        raise bad_answer(f"A task was expected: {_first_line(error)}") from error
+        raise bad_answer(f"A task was expected: {first_line(error)}") from error
+
+
+def _with_policy(document: dict[str, Any]) -> dict[str, Any]:
+    """Put together what `Record.as_json` has written beside the other fields; an older server does not know it."""
+    policy: dict[str, Any] = {name: document[name] for name in _POLICY if name in document}
+    unwatched = document.get("on_unwatched")
+    if isinstance(unwatched, dict):
+        policy["cancel_unwatched_s"] = unwatched.get("cancel_after_s")
+    return {**document, "policy": policy}
 
 
 def event_from(text: str) -> Event:
@@ -87,7 +101,7 @@ def event_from(text: str) -> Event:
         document = json.loads(text)
         return _event.validate_python({**document, "payload": encode_payload(document["data"])})
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise bad_answer(f"An event was expected, not {text[:80]!r}: {_first_line(error)}") from error
+        raise bad_answer(f"An event was expected, not {text[:80]!r}: {first_line(error)}") from error
 
 
 def document_from(response: httpx.Response) -> dict[str, Any]:
@@ -99,10 +113,22 @@ def document_from(response: httpx.Response) -> dict[str, Any]:
     try:
         document = response.json()
     except (ValueError, RecursionError) as error:
-        raise bad_answer(f"JSON was expected: {_first_line(error)}", response.status_code) from error
+        raise bad_answer(f"JSON was expected: {first_line(error)}", response.status_code) from error
     if not isinstance(document, dict):
         raise bad_answer("A JSON object was expected.", response.status_code)
     return document
+
+
+def items_in(document: dict[str, Any], name: str) -> Sequence[dict[str, Any]]:
+    """A list in an answer.
+
+    Raises:
+        ServerError: code ``bad_answer``; there is none of this name.
+    """
+    items = document.get(name)
+    if not isinstance(items, list):
+        raise bad_answer(f"A JSON object with a list {name!r} was expected.")
+    return items
 
 
 def bad_answer(detail: str, status: int = 200) -> ServerError:
@@ -112,7 +138,7 @@ def bad_answer(detail: str, status: int = 200) -> ServerError:
 
 def unreachable(url: httpx.URL, error: Exception) -> ServerUnreachable:
     """The request or its answer was lost on the way."""
-    trouble = ServerUnreachable(f"{url} cannot be reached: {_first_line(error)}.")
+    trouble = ServerUnreachable(f"{url} cannot be reached: {first_line(error)}.")
     trouble.__cause__ = error
     return trouble
 
@@ -189,5 +215,6 @@ def _retry_after_s(response: httpx.Response) -> float | None:
     return float(value) if value.isdecimal() and len(value) <= _RETRY_AFTER_DIGITS_MAX else None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The beginning of what an exception says, on one line."""
     return " ".join(str(error).split("\n")[:3]) or type(error).__name__

@@ -1,7 +1,7 @@
 """The client: one method for each thing that can be asked of a server.
 
-Owns:   requests, their repetition when an answer was lost, and the pages of a list.
-Uses:   client.watching (streams), client.answers (what an answer means), client.patience (when to try again).
+Owns:   what each request about one task asks.
+Uses:   client.many (all tasks), client.watching (streams), client.wire (one request and its answer).
 Never:  starts a task twice: every start carries an Idempotency-Key.
 """
 
@@ -12,48 +12,24 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
-import httpx
-
-from streaming.client.answers import (
-    LOST,
-    PASSING,
-    bad_answer,
-    document_from,
-    problem,
-    record_from,
-    successful,
-    unreachable,
-)
-from streaming.client.patience import Attempts, Patience
-from streaming.client.watching import CONNECT_S, LogReader, OnGap
-from streaming.errors import (
-    InvalidParams,
-    NotFound,
-    ServerError,
-    StreamingError,
-    TaskActive,
-    TaskNotFound,
-    TaskTerminal,
-)
-from streaming.events import Event, encode_payload
+from streaming.client.answers import document_from, items_in, record_from, successful
+from streaming.client.listing import history_from
+from streaming.client.many import ManyTasks
+from streaming.client.patience import Patience
+from streaming.client.watching import LogReader, OnGap
+from streaming.client.wire import Wire, path_of
+from streaming.errors import ServerError, TaskActive, TaskTerminal
+from streaming.events import Event
 from streaming.records import Record
+from streaming.rules.history import Span
 from streaming.rules.lifecycle import TERMINAL
-from streaming.rules.outcome import describe
 
 #: Seconds that one request waits for a task at most; longer waits are several requests, as proxies like it.
 WAIT_ONCE_S = 30.0
 
-#: Seconds that an answer may take which waits for nothing.
-ANSWER_S = 20.0
 
-PAGE = 100
-
-_DIRECT = ("all://localhost", "all://127.0.0.1", "all://[::1]")
-
-
-class Client:
+class Client(ManyTasks):
     """A client of one server, to be used as ``async with Client(url) as client``.
 
     Every method may raise, besides what it names itself: `ServerUnreachable` when no answer came,
@@ -71,14 +47,7 @@ class Client:
 
     def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
-        self._http = httpx.AsyncClient(
-            base_url=_checked(url),
-            headers=headers,
-            timeout=CONNECT_S,
-            limits=httpx.Limits(max_connections=None),
-            # Whatever proxy the environment names is not for this machine.
-            mounts=dict.fromkeys(_DIRECT),
-        )
+        self._wire = Wire(url, headers, self._patience)
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,7 +62,7 @@ class Client:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self._wire.http.aclose()
 
     # -- one task ------------------------------------------------------------------------------------------------
 
@@ -131,7 +100,7 @@ class Client:
         if tags:
             body["tags"] = [*tags]
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return record_from(document_from(await self._send("POST", "/tasks", json=body, headers=key)))
+        return record_from(document_from(await self._wire.send("POST", "/tasks", json=body, headers=key)))
 
     async def get(self, task_id: str, *, wait_s: float = 0) -> Record:
         """Look a task up.
@@ -173,7 +142,7 @@ class Client:
             ServerUnreachable: no contact for `Patience.give_up_s`.
         """
         reader = LogReader(
-            self._http, f"{_path(task_id)}/events", task_id, after=after, on_gap=on_gap, patience=self._patience
+            self._wire.http, f"{path_of(task_id)}/events", task_id, after=after, on_gap=on_gap, patience=self._patience
         )
         async with aclosing(reader.events()) as events:
             async for event in events:
@@ -245,101 +214,35 @@ class Client:
             TaskActive: it has not ended.
         """
         try:
-            await self._send("DELETE", _path(task_id), task_id=task_id)
+            await self._wire.send("DELETE", path_of(task_id), task_id=task_id)
         except ServerError as error:
             if error.code != TaskActive.code:
                 raise
             raise TaskActive(task_id, (await self.get(task_id)).status) from error
 
-    # -- all tasks -----------------------------------------------------------------------------------------------
-
-    async def list(
-        self,
-        *,
-        status: str | Sequence[str] = (),
-        type: str | Sequence[str] = (),
-        tag: str | None = None,
-        limit: int | None = None,
-    ) -> AsyncGenerator[Record, None]:
-        """Go through the tasks, newest first, page by page.
-
-        Args:
-            status: this one, or any of these; empty means all.
-            type: this one, or any of these; empty means all.
-            tag: with this tag.
-            limit: stop after so many; None goes through all.
-
-        Yields:
-            Records.
+    async def history(self, task_id: str) -> list[Span]:
+        """Every status a task has had: when, for how long, and who had brought it about.
 
         Raises:
-            BadFilter: a value is not known to the server.
+            TaskNotFound: there is none.
         """
-        query: dict[str, str] = {"status": _listed(status), "type": _listed(type), "tag": tag or ""}
-        query = {name: value for name, value in query.items() if value}
-        left = limit
-        while left is None or left > 0:
-            page = PAGE if left is None else min(left, PAGE)
-            document = document_from(await self._send("GET", "/tasks", query={**query, "limit": page}))
-            records = [record_from(item) for item in _items(document, "tasks")]
-            for record in records:
-                yield record
-            cursor = document.get("next_cursor")
-            if cursor is None:
-                return
-            query["cursor"] = str(cursor)
-            left = None if left is None else left - len(records)
+        document = document_from(await self._wire.send("GET", f"{path_of(task_id)}/history", task_id=task_id))
+        return history_from(items_in(document, "changes"))
+
+    # -- the server ----------------------------------------------------------------------------------------------
 
     async def types(self) -> Sequence[dict[str, Any]]:
         """The registered task types, as ``GET /types`` describes them: name, parameters as JSON Schema, and more."""
-        return _items(document_from(await self._send("GET", "/types")), "types")
+        return items_in(document_from(await self._wire.send("GET", "/types")), "types")
 
     # -- the wire ------------------------------------------------------------------------------------------------
 
     async def _task(self, method: str, task_id: str, below: str = "", *, wait_s: float, json: object = None) -> Record:
         query = {"wait_s": wait_s} if wait_s else {}
-        response = await self._send(
-            method, _path(task_id) + below, query=query, json=json, task_id=task_id, wait_s=wait_s
+        response = await self._wire.send(
+            method, path_of(task_id) + below, query=query, json=json, task_id=task_id, wait_s=wait_s
         )
         return record_from(document_from(response))
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        json: object = None,
-        headers: Mapping[str, str] | None = None,
-        task_id: str | None = None,
-        wait_s: float = 0,
-    ) -> httpx.Response:
-        """Send a request, again if need be, and return its successful answer.
-
-        All our requests may be repeated: reading changes nothing, a start has its key, cancel and delete end in the
-        same place.
-        """
-        content = _body(json)
-        headers = {**(headers or {}), **({} if content is None else {"Content-Type": "application/json"})}
-        attempts = Attempts(self._patience, self._patience.retry_s)
-        timeout = httpx.Timeout(CONNECT_S, read=ANSWER_S + wait_s)
-        while True:
-            trouble: StreamingError
-            try:
-                response = await self._http.request(
-                    method, path, params=query, content=content, headers=headers, timeout=timeout
-                )
-            except LOST as error:
-                trouble = unreachable(self._http.base_url, error)
-            else:
-                if response.is_success:
-                    return response
-                trouble = problem(response)
-                if task_id is not None and isinstance(trouble, NotFound):
-                    raise TaskNotFound(task_id) from trouble
-                if response.status_code not in PASSING:
-                    raise trouble
-            await attempts.pause(trouble)
 
 
 async def _in_parts(wait_s: float, ask: Callable[[float], Awaitable[Record]]) -> Record:
@@ -351,40 +254,3 @@ async def _in_parts(wait_s: float, ask: Callable[[float], Awaitable[Record]]) ->
         left_s -= part_s
         if record.status in TERMINAL or left_s <= 0:
             return record
-
-
-def _listed(words: str | Sequence[str]) -> str:
-    return words if isinstance(words, str) else ",".join(words)
-
-
-def _body(document: object) -> bytes | None:
-    """A request's body.
-
-    Raises:
-        InvalidParams: it has no JSON form.
-    """
-    try:
-        return None if document is None else encode_payload(document).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidParams(f"What is to be sent has no JSON form: {describe(error)}.") from error
-
-
-def _path(task_id: str) -> str:
-    return f"/tasks/{quote(task_id, safe='')}"
-
-
-def _items(document: dict[str, Any], name: str) -> Sequence[dict[str, Any]]:
-    items = document.get(name)
-    if not isinstance(items, list):
-        raise bad_answer(f"A JSON object with a list {name!r} was expected.")
-    return items
-
-
-def _checked(url: str) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is no address of a server: {error}") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"{url!r} is no address of a server: http://host:port was expected.")
-    return parsed

@@ -1,0 +1,144 @@
+"""What can be asked about many tasks: all of them, how many, and an end to them.
+
+Owns:   the pages of a list.
+Uses:   client.wire (one request and its answer), client.listing (filters, counts, bulk answers).
+Never:  takes all tasks for a bulk: the server wants a filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from streaming.client.answers import document_from, items_in, record_from
+from streaming.client.listing import Bulk, Count, Filters, Value, bulk_from, count_from, query_of
+from streaming.client.wire import Wire
+from streaming.records import Record
+
+PAGE = 100
+
+
+class ManyTasks:
+    """The half of the client that asks about many tasks."""
+
+    _wire: Wire
+
+    async def tasks(
+        self,
+        filters: Filters | None = None,
+        /,
+        *,
+        limit: int | None = None,
+        **fields: Value | Sequence[Value] | None,
+    ) -> AsyncGenerator[Record, None]:
+        """Go through the tasks that are asked for, page by page; newest first, unless ``sort`` says otherwise.
+
+        Args:
+            filters: by name, with operators: ``{"created_at[gte]": yesterday, "progress[lt]": 50}``.
+            limit: stop after so many; None goes through all.
+            fields: filters whose names are Python's as well, and ``q``, ``preset`` and ``sort``:
+                ``status=["running", "failed"], sort="-created_at"``.
+
+        Yields:
+            Records.
+
+        Raises:
+            BadFilter: the server has no such field, operator or value; the detail lists the valid ones.
+            QueryTooSlow: the question takes the server longer than it may.
+            ValueError: a filter has no values, or is given twice.
+        """
+        query = query_of(filters, fields)
+        left = limit
+        while left is None or left > 0:
+            page = PAGE if left is None else min(left, PAGE)
+            document = document_from(await self._wire.send("GET", "/tasks", query={**query, "limit": page}))
+            records = [record_from(item) for item in items_in(document, "tasks")]
+            for record in records:
+                yield record
+            cursor = document.get("next_cursor")
+            if cursor is None:
+                return
+            query["cursor"] = str(cursor)
+            left = None if left is None else left - len(records)
+
+    async def list(
+        self,
+        *,
+        status: str | Sequence[str] = (),
+        type: str | Sequence[str] = (),
+        tag: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Record, None]:
+        """Go through the tasks, newest first: `tasks` for its commonest filters, of which an empty one means all."""
+        given = {"status": status or None, "type": type or None, "tag": tag or None}
+        async with aclosing(self.tasks(given, limit=limit)) as records:
+            async for record in records:
+                yield record
+
+    async def count(
+        self,
+        filters: Filters | None = None,
+        /,
+        *,
+        group_by: str | Sequence[str] | None = None,
+        **fields: Value | Sequence[Value] | None,
+    ) -> Count:
+        """Count tasks; filters as in `tasks`.
+
+        Args:
+            filters: by name.
+            group_by: count each combination of values of these fields, too: ``["status", "type"]``.
+            fields: more filters.
+
+        Raises:
+            BadFilter: the server has no such field, operator or value.
+            QueryTooSlow: the question takes the server longer than it may.
+        """
+        query = query_of(filters, fields, {"group_by": group_by})
+        return count_from(document_from(await self._wire.send("GET", "/tasks/count", query=query)))
+
+    async def cancel_many(
+        self,
+        filters: Filters | None = None,
+        /,
+        *,
+        reason: str = "",
+        limit: int | None = None,
+        dry_run: bool = False,
+        **fields: Value | Sequence[Value] | None,
+    ) -> Bulk:
+        """Cancel those of the tasks asked for that have not ended and were not cancelled before; filters as in `tasks`.
+
+        Args:
+            filters: by name; there must be one.
+            reason: shown to every reader.
+            limit: so many at most; None as many as the server takes in one call.
+            dry_run: only say how many there are.
+            fields: more filters.
+
+        Raises:
+            BadFilter: there is no filter, or it is none that the server knows.
+            StoreUnavailable: nothing was cancelled.
+        """
+        query = query_of(filters, fields, {"limit": limit, "dry_run": dry_run or None})
+        body = {"reason": reason} if reason else None
+        answer = await self._wire.send("POST", "/tasks/cancel", query=query, json=body)
+        return bulk_from(document_from(answer), "cancelled")
+
+    async def delete_many(
+        self,
+        filters: Filters | None = None,
+        /,
+        *,
+        limit: int | None = None,
+        dry_run: bool = False,
+        **fields: Value | Sequence[Value] | None,
+    ) -> Bulk:
+        """Remove those of the tasks asked for that have ended; see `cancel_many`.
+
+        Raises:
+            BadFilter: there is no filter, or it is none that the server knows.
+            StoreUnavailable: nothing was deleted.
+        """
+        query = query_of(filters, fields, {"limit": limit, "dry_run": dry_run or None})
+        return bulk_from(document_from(await self._wire.send("DELETE", "/tasks", query=query)), "deleted")

@@ -1,0 +1,130 @@
+"""One request and its answer, again if need be.
+
+Owns:   the connections to one server, and the repetition of a request whose answer was lost.
+Uses:   client.answers (what an answer means), client.patience (when to try again).
+Never:  is given what must not be repeated: reading changes nothing, a start has its key, and to cancel or delete again
+        ends in the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from streaming.client.answers import LOST, PASSING, problem, unreachable
+from streaming.client.patience import Attempts, Patience
+from streaming.client.watching import CONNECT_S
+from streaming.errors import InvalidParams, NotFound, StreamingError, TaskNotFound
+from streaming.events import encode_payload
+from streaming.rules.outcome import describe
+
+#: Seconds that an answer may take which waits for nothing.
+ANSWER_S = 20.0
+
+_DIRECT = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+
+
+class Wire:
+    """The way to one server.
+
+    Args:
+        url: of the server.
+        headers: sent with every request.
+        patience: how long to wait, and how often to try.
+
+    Attributes:
+        http: the connections.
+
+    Raises:
+        ValueError: ``url`` is no http or https address.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None, patience: Patience) -> None:
+        self._patience = patience
+        self.http = httpx.AsyncClient(
+            base_url=_checked(url),
+            headers=headers,
+            timeout=CONNECT_S,
+            limits=httpx.Limits(max_connections=None),
+            # Whatever proxy the environment names is not for this machine.
+            mounts=dict.fromkeys(_DIRECT),
+        )
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+        task_id: str | None = None,
+        wait_s: float = 0,
+    ) -> httpx.Response:
+        """Send a request, again if need be, and return its successful answer.
+
+        Args:
+            method: of HTTP.
+            path: below the server's address.
+            query: parameters of the URL.
+            json: the body.
+            headers: more of them.
+            task_id: the task that the path names, for a 404.
+            wait_s: seconds that the server may wait before it answers.
+
+        Raises:
+            InvalidParams: the body has no JSON form.
+            TaskNotFound: there is no such task.
+            StreamingError: whatever else the answer says.
+        """
+        content = _body(json)
+        headers = {**(headers or {}), **({} if content is None else {"Content-Type": "application/json"})}
+        attempts = Attempts(self._patience, self._patience.retry_s)
+        timeout = httpx.Timeout(CONNECT_S, read=ANSWER_S + wait_s)
+        while True:
+            trouble: StreamingError
+            try:
+                response = await self.http.request(
+                    method, path, params=query, content=content, headers=headers, timeout=timeout
+                )
+            except LOST as error:
+                trouble = unreachable(self.http.base_url, error)
+            else:
+                if response.is_success:
+                    return response
+                trouble = problem(response)
+                if task_id is not None and isinstance(trouble, NotFound):
+                    raise TaskNotFound(task_id) from trouble
+                if response.status_code not in PASSING:
+                    raise trouble
+            await attempts.pause(trouble)
+
+
+def path_of(task_id: str) -> str:
+    """The path of a task."""
+    return f"/tasks/{quote(task_id, safe='')}"
+
+
+def _body(document: object) -> bytes | None:
+    """A request's body.
+
+    Raises:
+        InvalidParams: it has no JSON form.
+    """
+    try:
+        return None if document is None else encode_payload(document).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParams(f"What is to be sent has no JSON form: {describe(error)}.") from error
+
+
+def _checked(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is no address of a server: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"{url!r} is no address of a server: http://host:port was expected.")
+    return parsed
