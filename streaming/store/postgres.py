@@ -69,9 +69,8 @@ _SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backe
 _END_SESSION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
 _HOLDER = """
 SELECT activity.pid, activity.application_name FROM pg_locks
-JOIN pg_database ON pg_database.oid = pg_locks.database
 JOIN pg_stat_activity AS activity ON activity.pid = pg_locks.pid
-WHERE locktype = 'advisory' AND datname = current_database() AND granted
+WHERE locktype = 'advisory' AND granted AND activity.datname = current_database()
 AND classid::bigint = %s AND objid::bigint = %s AND objsubid = 1
 """
 
@@ -137,7 +136,7 @@ class PostgresDatabase:
         """See `Database.inspect`."""
         with self._usable(), self._questions.connect() as connection:
             _check_server(connection)
-            return Inspection(stored_revision(connection), _holder(connection.connection.driver_connection))
+            return Inspection(stored_revision(connection), _holder(connection.exec_driver_sql))
 
     @contextmanager
     def writing(self) -> Iterator[SqlConnection]:
@@ -158,6 +157,10 @@ class PostgresDatabase:
             if within_s is not None:
                 connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_ms(within_s)}")
             yield connection
+
+    def checked_out(self) -> int:
+        """Connections in use now."""
+        return sum(engine.pool.checkedout() for engine in (self._writer, self._questions))  # type: ignore[attr-defined]  # a QueuePool
 
     # -- connections -----------------------------------------------------------------------------------------------
 
@@ -218,7 +221,7 @@ class PostgresDatabase:
                 if self._opened:
                     raise StoreUnavailable("The store cannot be written: another server has taken its database.")
                 raise StoreUnavailable(
-                    f"it is in use by {_holder(connection) or 'another server'}: "
+                    f"it is in use by {_holder(connection.execute) or 'another server'}: "
                     "stop that one, or choose another STREAMING_STORE_URL"
                 )
             time.sleep(LOCK_POLL_S)
@@ -262,9 +265,9 @@ def _try_lock(connection: psycopg.Connection[Any]) -> bool:
     return bool(taken)
 
 
-def _holder(connection: Any) -> str | None:
+def _holder(execute: Callable[..., Any]) -> str | None:
     """Who has the lock, in words."""
-    found = connection.execute(_HOLDER, (LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF)).fetchone()
+    found = execute(_HOLDER, (LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF)).fetchone()
     return None if found is None else f"{found[1] or 'somebody'} (session {found[0]})"
 
 

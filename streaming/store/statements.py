@@ -30,6 +30,9 @@ Same = Literal["refuse", "replace", "ignore"]
 #: Older builds of SQLite take no more in one statement.
 _VARIABLES_MAX = 999
 
+#: Stands for a NUL where there can be none: the replacement character of Unicode.
+_NO_NUL = "\N{REPLACEMENT CHARACTER}"
+
 #: By the name of the dialect of a connection; and how a parameter looks in the driver's own SQL.
 _DIALECTS: Mapping[str, Callable[[], Dialect]] = MappingProxyType(
     {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}
@@ -84,7 +87,7 @@ class RowInsert:
         if connection.dialect.name == "sqlite":
             self._run_many(connection, rows)
         elif rows:
-            connection.exec_driver_sql(self._text_of_one, list(rows))
+            connection.exec_driver_sql(self._text_of_one, [storable(connection, row) for row in rows])
 
     def _run_many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Sizes are powers of two, so that few texts serve all."""
@@ -94,6 +97,16 @@ class RowInsert:
             values = tuple(chain.from_iterable(rows[start : start + size]))
             connection.exec_driver_sql(self._text(size), values)
             start += size
+
+
+def storable(connection: Connection, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row that the database takes: a text of PostgreSQL cannot hold a NUL. JSON writes it in other characters.
+
+    So no name, reason or error code stops a commit, whoever has chosen it.
+    """
+    if connection.dialect.name == "sqlite":
+        return row
+    return tuple(value.replace("\0", _NO_NUL) if isinstance(value, str) and "\0" in value else value for value in row)
 
 
 def _insert_of_one(table: Table, same: Same) -> str:

@@ -19,7 +19,7 @@ from streaming.rules.lifecycle import TERMINAL
 from streaming.store import reads
 from streaming.store.rows import change_row, event_row, key_row, task_row, term_rows, update_row
 from streaming.store.schema import MUTABLE, changes, events, idempotency_keys, tasks, terms
-from streaming.store.statements import RowInsert, Statement, heads, move_feed
+from streaming.store.statements import RowInsert, Statement, heads, move_feed, storable
 
 _insert_tasks = RowInsert(tasks)
 _insert_events = RowInsert(events)
@@ -49,7 +49,7 @@ def write(connection: Connection, commit: Commit) -> Committed:
     _insert_events.run(connection, [event_row(*pair) for pair in zip(positions, stored, strict=True)])
     if stored:
         move_feed(connection, positions[-1])
-    updates = [update_row(record) for record in commit.updated if record.id not in lost]
+    updates = [storable(connection, update_row(record)) for record in commit.updated if record.id not in lost]
     if updates:
         connection.exec_driver_sql(_UPDATE_TASK.text(connection), updates)
     _insert_keys.run(connection, [key_row(key) for key in commit.keys])

@@ -1,0 +1,322 @@
+"""What is PostgreSQL's own: positions in commit order, one server, a schema of our own, and no wait without a limit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine
+
+from streaming.config import Settings
+from streaming.engine.journal import Commit, Committed, Journal
+from streaming.errors import QueryTooSlow, StoreUnavailable, StoreUnreachable
+from streaming.records import Change, TaskError, TaskStatus
+from streaming.store import open_database, writes
+from streaming.store.postgres import PostgresDatabase
+from streaming.store.schema import REVISION
+from tests.postgres import PostgresServer
+from tests.store.samples import at, event, plain, record, start, task_id, ticks, whole_feed
+
+pytestmark = pytest.mark.process
+
+
+def make(url: str, **settings: Any) -> PostgresDatabase:
+    made = open_database(Settings(**{"store_url": url, "store_wait_s": 0.3, "store_timeout_s": 1.0, **settings}))
+    assert isinstance(made, PostgresDatabase)
+    return made
+
+
+@contextmanager
+def opened(url: str, **settings: Any) -> Iterator[PostgresDatabase]:
+    with closing(make(url, **settings)) as made:
+        made.open()
+        yield made
+
+
+def driver(url: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+
+
+def refusal(url: str, **settings: Any) -> str:
+    """The one line with which a database is refused."""
+    with closing(make(url, **settings)) as refused, pytest.raises(StoreUnavailable) as caught:
+        refused.open()
+    assert "\n" not in caught.value.detail
+    return caught.value.detail
+
+
+# -- positions ---------------------------------------------------------------------------------------------------------
+
+
+async def test_positions_become_visible_in_their_order_also_with_two_writers(
+    postgres: Journal, our_database: str
+) -> None:
+    """A sequence would give the second writer a higher number, and let it commit before the first one."""
+    await postgres.commit(start(1, 2))
+    engine = create_engine(our_database, connect_args={"options": "-c search_path=streaming"}, pool_size=2)
+    done: dict[int, Committed] = {}
+
+    def write(number: int) -> None:
+        with engine.begin() as connection:
+            done[number] = writes.write(connection, Commit(ticks(number, 2, 4)))
+
+    with engine.begin() as first:
+        done[1] = writes.write(first, Commit(ticks(1, 2, 4)))
+        second = threading.Thread(target=write, args=(2,))
+        second.start()
+        waiting = (
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        )
+        with driver(our_database) as watcher:
+            while watcher.execute(waiting).fetchone() != (1,):  # it waits for the first one
+                pass
+        assert [position for position, _ in await whole_feed(postgres)] == [1, 2]
+        assert 2 not in done
+    second.join()
+    engine.dispose()
+
+    assert list(done[1].positions) == [3, 4, 5]
+    assert list(done[2].positions) == [6, 7, 8]
+    assert [item.task_id for _, item in (await whole_feed(postgres))[2:]] == [task_id(1)] * 3 + [task_id(2)] * 3
+
+
+async def test_the_position_of_a_deleted_event_is_never_given_again(postgres: Journal, our_database: str) -> None:
+    await postgres.commit(start(1, 2))
+    with driver(our_database) as other:
+        other.execute("delete from streaming.tasks where id = %s", (task_id(2),))
+    assert await postgres.last_position() == 2
+    assert plain(await postgres.commit(start(3))) == ([3], set())
+
+
+async def test_a_nul_in_a_plain_text_stops_no_commit(postgres: Journal) -> None:
+    cause = Change(task_id(1), 1, TaskStatus.PENDING, at(1), "a\0b", "because\0")
+    started = start(1, created_by="a\0b", tags=("x\0y",))
+    await postgres.commit(Commit(started.events, created=started.created, changes=[cause]))
+    failed = record(1, TaskStatus.RUNNING, error=TaskError("odd\0", "m\0"))
+    await postgres.commit(Commit([event(1, 2)], updated=[failed]))
+
+    found = await postgres.record(task_id(1))
+    assert found is not None
+    assert (found.created_by, found.tags, found.error) == ("a\ufffdb", ("x\0y",), TaskError("odd\0", "m\0"))
+    assert [(each.by, each.reason) for each in await postgres.changes(task_id(1))] == [("a\ufffdb", "because\ufffd")]
+
+
+# -- one server --------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_server_is_refused_and_told_who_is_there(our_database: str) -> None:
+    with opened(our_database) as first:
+        line = refusal(our_database)
+        assert line.startswith("The database '")
+        assert "cannot be used: it is in use by streaming, process " in line
+        assert line.endswith(": stop that one, or choose another STREAMING_STORE_URL.")
+        assert (first.inspect().holder or "nobody") in line
+    with opened(our_database):  # it is free again
+        pass
+
+
+def test_what_is_inspected_is_not_taken(our_database: str) -> None:
+    with closing(make(our_database)) as looking:
+        assert (looking.inspect().revision, looking.inspect().holder) == (REVISION, None)
+        with opened(our_database):
+            assert "process" in (looking.inspect().holder or "")
+
+
+def end_sessions(url: str) -> None:
+    with driver(url) as other:
+        other.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
+            "where datname = current_database() and pid <> pg_backend_pid()"
+        )
+
+
+def test_without_its_lock_nothing_is_written(our_database: str) -> None:
+    with opened(our_database) as first:
+        end_sessions(our_database)
+        with opened(our_database):  # somebody else was quicker
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="another server has taken its database"), first.writing():
+                    raise AssertionError("not reached")
+                with pytest.raises(StoreUnavailable, match="another server"), first.settled():
+                    raise AssertionError("not reached")
+        with first.writing() as connection:  # it is gone
+            assert connection.exec_driver_sql("select 1").scalar() == 1
+
+
+def test_a_session_that_ended_while_nobody_used_it_is_replaced_unseen(our_database: str) -> None:
+    with opened(our_database) as made:
+        with made.reading() as connection:
+            connection.exec_driver_sql("select 1")
+        end_sessions(our_database)
+        with made.writing() as connection:
+            connection.exec_driver_sql("delete from tasks")
+        with made.reading() as connection:
+            assert connection.exec_driver_sql("select count(*) from tasks").scalar() == 0
+
+
+# -- a schema of our own -----------------------------------------------------------------------------------------------
+
+
+def test_what_others_have_in_the_database_is_left_alone(postgres_url: str, postgres_server: PostgresServer) -> None:
+    with driver(postgres_url) as other:
+        for statement in (
+            "create table public.tasks (theirs int)",
+            "create table public.alembic_version (version_num text)",
+            "insert into public.alembic_version values ('theirs')",
+        ):
+            other.execute(statement)
+        with opened(postgres_url):
+            pass
+        with opened(postgres_url):  # once more, with tables
+            pass
+        assert other.execute("select * from public.alembic_version").fetchall() == [("theirs",)]
+        assert other.execute("select count(*) from public.tasks").fetchone() == (0,)
+        found = other.execute("select count(*) from pg_tables where schemaname = 'streaming'").fetchone()
+        assert found == (7,)
+
+
+def test_a_schema_of_that_name_that_somebody_else_made_is_refused(postgres_url: str) -> None:
+    with driver(postgres_url) as other:
+        other.execute("create schema streaming")
+        other.execute("create table streaming.theirs (x int)")
+        assert "it belongs to another program; choose another STREAMING_STORE_URL" in refusal(postgres_url)
+        other.execute("drop table streaming.theirs")
+    with opened(postgres_url):  # an empty one was made for us
+        pass
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (
+            "0001",
+            "its schema '0001' is older than '0002' of this program; make a backup, then run: streaming db upgrade",
+        ),
+        ("9999", "its schema '9999' was made by a newer version of this program; upgrade the program"),
+    ],
+)
+def test_another_schema_is_refused_with_what_to_do(stored: str, said: str, our_database: str) -> None:
+    with driver(our_database) as other:
+        other.execute("update streaming.alembic_version set version_num = %s", (stored,))
+
+    assert said in refusal(our_database)
+
+
+def test_two_servers_that_start_at_once_set_up_one_schema(postgres_url: str) -> None:
+    results: list[str] = []
+
+    def start_one() -> None:
+        with closing(make(postgres_url, store_wait_s=0.1)) as made:
+            try:
+                made.open()
+                results.append("opened")
+                third.wait(20)
+            except StoreUnavailable as error:
+                results.append("in use" if "in use by" in error.detail else error.detail)
+                third.wait(20)
+
+    third = threading.Barrier(2)
+    threads = [threading.Thread(target=start_one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["in use", "opened"]
+
+
+# -- what cannot be used -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def role(server: PostgresServer, url: str, **rights: str) -> Iterator[str]:
+    """The URL of somebody with few rights."""
+    with driver(url) as admin:
+        admin.execute("create role few login password 'secret'")
+    try:
+        yield url.replace("postgres@", "few:secret@")
+    finally:
+        with driver(url) as admin:
+            admin.execute("drop owned by few")
+            admin.execute("drop role few")
+
+
+def test_who_may_not_make_a_schema_is_told(postgres_server: PostgresServer, postgres_url: str) -> None:
+    with role(postgres_server, postgres_url) as url:
+        line = refusal(url)
+    assert line == "The database 'test' cannot be used: its user may not do that."
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("postgres@", "nobody_here:secret@"), "it refuses this user or password"),
+        (("/test", "/missing"), "there is no such database"),
+    ],
+)
+def test_what_an_operator_must_change_is_named(change: tuple[str, str], why: str, postgres_url: str) -> None:
+    with closing(make(postgres_url.replace(*change))) as refused, pytest.raises(StoreUnavailable, match=why) as caught:
+        refused.open()
+
+    assert not isinstance(caught.value, StoreUnreachable), "to wait for it would be in vain"
+    assert "secret" not in caught.value.detail
+
+
+@pytest.mark.parametrize("change", [("127.0.0.1", "no-such-host.invalid"), ("127.0.0.1:", "127.0.0.1:1")])
+def test_where_nobody_answers_it_is_unreachable_and_no_address_is_told(
+    change: tuple[str, str], postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    url = postgres_url.replace(*change) if change[1] != "127.0.0.1:1" else postgres_url.replace(
+        str(postgres_server.port), "1"
+    )  # fmt: skip
+    with closing(make(url)) as away, pytest.raises(StoreUnreachable) as caught:
+        away.open()
+
+    assert caught.value.detail == (
+        "The database 'test' cannot be used: nobody answers there, or the connection was lost."
+    )
+
+
+def test_only_utf8_will_do(postgres_server: PostgresServer) -> None:
+    postgres_server.query("create database latin template template0 encoding 'LATIN1' locale 'C'")
+    try:
+        assert "its encoding is LATIN1" in refusal(postgres_server.url("latin"))
+    finally:
+        postgres_server.drop_database("latin")
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_session_has_its_limits(our_database: str) -> None:
+    with opened(our_database, store_timeout_s=7.0) as made:
+        for context in (made.writing, made.reading):
+            with context() as connection:
+                for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+                    assert connection.exec_driver_sql(f"show {name}").scalar() == "7s"
+                assert connection.exec_driver_sql("show tcp_keepalives_idle").scalar() == "10"
+                assert connection.exec_driver_sql("show search_path").scalar() == "streaming"
+
+
+def test_a_reader_cannot_write(our_database: str) -> None:
+    with (
+        opened(our_database) as made,
+        pytest.raises(StoreUnavailable, match="it is read-only"),
+        made.reading() as connection,
+    ):
+        connection.exec_driver_sql("delete from tasks")
+
+
+def test_a_question_that_takes_too_long_is_stopped_and_leaves_the_pool_whole(our_database: str) -> None:
+    with opened(our_database) as made:
+        for _ in range(20):
+            with pytest.raises(QueryTooSlow, match=r"longer than 0\.01 s"), made.reading(0.01) as connection:
+                connection.exec_driver_sql("select pg_sleep(10)")
+        with pytest.raises(StoreUnavailable, match="it takes too long"), made.reading() as connection:
+            connection.exec_driver_sql("select pg_sleep(10)")
+        assert made.checked_out() == 0
+        with made.reading() as connection:
+            assert connection.exec_driver_sql("show statement_timeout").scalar() == "1s"
