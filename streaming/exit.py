@@ -112,6 +112,10 @@ class Exit:
         )
         self._exit_within(self._settings.grace_s)
 
+    def give_up(self) -> None:
+        """There will be no start, though the server that runs us listens already: let it stop."""
+        self._release(signal.SIGTERM)
+
     def done(self) -> None:
         """Everything is closed: what is left of the process (stuck handlers, threads) must not hold it."""
         self._over = True

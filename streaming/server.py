@@ -17,6 +17,7 @@ import random
 import signal
 import socket
 import time
+from contextlib import AsyncExitStack
 from types import FrameType
 from typing import Any
 
@@ -26,9 +27,10 @@ import uvicorn
 
 from streaming.config import Settings, load_settings
 from streaming.engine.coordinator import TaskCoordinator
+from streaming.engine.journal import Journal
 from streaming.engine.registry import Registry
 from streaming.engine.worker import fill_standard_streams
-from streaming.errors import Draining, InvalidSettings, StreamingError
+from streaming.errors import Draining, InvalidSettings, StoreUnreachable, StreamingError
 from streaming.exit import Exit
 from streaming.observe.logs import configure
 from streaming.store import open_store
@@ -37,12 +39,17 @@ from streaming.web.application import Application
 from streaming.web.problems import problem
 from streaming.web.protocol import ProblemProtocol
 from streaming.web.request import Receive, Scope, Send
+from streaming.web.waiting import Waiting
 
 #: Above the keep-alive time of the usual proxies (60 to 75 s), so that it is never us who closes first.
 KEEP_ALIVE_S = 80
 
 #: What the kernel holds for a reader that does not read; the default grows to megabytes.
 SEND_BUFFER_BYTES = 131_072
+
+#: Pauses between the tries to reach a store that is away at the start: twice as long each time.
+AWAY_FIRST_S = 0.5
+AWAY_MAX_S = 5.0
 
 _M_ARENA_MAX = -8
 
@@ -62,7 +69,7 @@ class Server:
     def __init__(self, settings: Settings | None = None) -> None:
         self.failure: StreamingError | None = None
         self._settings = settings
-        self._web: Application | None = None
+        self._web: Application | Waiting | None = None
         self._exit: Exit | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,19 +95,23 @@ class Server:
             return
         configure(settings)
         self._exit = way_out = Exit(settings)
+        startup = _Startup(send)
         try:
-            await self._live(settings, way_out, receive, send)
+            await self._live(settings, way_out, receive, startup)
         except asyncio.CancelledError:
             if not way_out.early:
                 raise
             # A signal has stopped the start. The server that runs us stops by itself, if it thinks that we have begun.
-            await send({"type": "lifespan.startup.complete"})
+            await startup.complete()
             await receive()
         except Exception as failure:
-            if self._web is not None:
+            if isinstance(self._web, Application):
                 raise
-            await self._refuse(failure, send)
-            return
+            if not startup.completed:
+                await self._refuse(failure, send)
+                return
+            self._give_up(failure, way_out)
+            await receive()
         finally:
             way_out.done()
             self._exit = self._web = None
@@ -116,33 +127,96 @@ class Server:
             message = ""
         await send({"type": "lifespan.startup.failed", "message": message})
 
-    async def _live(self, settings: Settings, way_out: Exit, receive: Receive, send: Send) -> None:
+    def _give_up(self, failure: Exception, way_out: Exit) -> None:
+        """The store has come, and cannot be used: end what listens already."""
+        known = isinstance(failure, StreamingError)
+        self.failure = failure if isinstance(failure, StreamingError) else StreamingError("The server failed.")
+        _log.error("the server could not start", reason=str(failure), exc_info=None if known else failure)
+        way_out.give_up()
+
+    async def _live(self, settings: Settings, way_out: Exit, receive: Receive, startup: _Startup) -> None:
         registry = load_registry(settings)
+        async with AsyncExitStack() as stack:
+            begun = await self._begin(stack, settings, registry, receive, startup)
+            if begun is None:
+                return
+            coordinator, journal = begun
+            self._web = web = Application(coordinator, settings, lambda: journal.circuit)
+            way_out.started(coordinator, web)
+            _log.info("started", store=settings.store_url.split(":", 1)[0], task_types=len(list(registry)))
+            await startup.complete()
+            try:
+                await receive()
+            except BaseException:
+                way_out.broken()
+                raise
+            await way_out.drain()
+
+    async def _begin(
+        self, stack: AsyncExitStack, settings: Settings, registry: Registry, receive: Receive, startup: _Startup
+    ) -> tuple[TaskCoordinator, Journal] | None:
+        """Open the store, and take up its tasks; while nobody answers there, listen, say so, and try again.
+
+        Returns:
+            None if the server is to stop meanwhile.
+        """
+        pause_s = AWAY_FIRST_S
+        while True:
+            try:
+                return await _try_to_begin(stack, settings, registry)
+            except StoreUnreachable as away:
+                _log.warning("the store cannot be reached, and is tried again", reason=away.detail, pause_s=pause_s)
+            self._web = self._web or Waiting(settings)
+            await startup.complete()
+            if await _told_to_stop(receive, pause_s):
+                return None
+            pause_s = min(2 * pause_s, AWAY_MAX_S)
+
+
+class _Startup:
+    """The answer to the server that runs us: that we have begun, once."""
+
+    def __init__(self, send: Send) -> None:
+        self.completed = False
+        self._send = send
+
+    async def complete(self) -> None:
+        """From now on requests come."""
+        if not self.completed:
+            self.completed = True
+            await self._send({"type": "lifespan.startup.complete"})
+
+
+async def _try_to_begin(
+    stack: AsyncExitStack, settings: Settings, registry: Registry
+) -> tuple[TaskCoordinator, Journal]:
+    """Nothing is left of a try that fails."""
+    async with AsyncExitStack() as trial:
         journal = open_store(settings)
         await journal.open()
-        try:
-            coordinator = TaskCoordinator(
-                registry,
-                journal,
-                settings,
-                wall=time.time,
-                new_id=_new_id,
-                chance=random.random,
-                prepare_worker=functools.partial(configure, settings),
-            )
-            async with coordinator:
-                self._web = Application(coordinator, settings)
-                way_out.started(coordinator, self._web)
-                _log.info("started", store=settings.store_url.split(":", 1)[0], task_types=len(list(registry)))
-                await send({"type": "lifespan.startup.complete"})
-                try:
-                    await receive()
-                except BaseException:
-                    way_out.broken()
-                    raise
-                await way_out.drain()
-        finally:
-            await journal.close()
+        trial.push_async_callback(journal.close)
+        coordinator = TaskCoordinator(
+            registry,
+            journal,
+            settings,
+            wall=time.time,
+            new_id=_new_id,
+            chance=random.random,
+            prepare_worker=functools.partial(configure, settings),
+        )
+        await trial.enter_async_context(coordinator)
+        stack.push_async_exit(trial.pop_all())
+        return coordinator, journal
+
+
+async def _told_to_stop(receive: Receive, within_s: float) -> bool:
+    """Whether the server that runs us says so in that time."""
+    try:
+        async with asyncio.timeout(within_s):
+            await receive()
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _closed(scope: Scope, send: Send) -> None:
@@ -211,6 +285,8 @@ def run(settings: Settings) -> int:
         if server.failure is None:
             raise
         raise server.failure from None
+    if server.failure is not None:  # it had to wait for its store, and could not use it
+        raise server.failure
     return 0
 
 

@@ -24,6 +24,7 @@ from typing import Protocol
 
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
+from streaming.rules.breaker import Circuit
 from streaming.rules.feed import FeedItem
 from streaming.rules.filters import EVERYTHING, Filter
 from streaming.rules.sorting import DEFAULT_ORDER, Key, Order
@@ -116,10 +117,15 @@ class Journal(Protocol):
     def durable(self) -> bool:
         """Whether what is committed outlives the process."""
 
+    @property
+    def circuit(self) -> Circuit | None:
+        """The state of the breaker in front of the store; None if it has none."""
+
     async def open(self) -> None:
         """Make ready for use: connect, upgrade the schema, take the lock of this store.
 
         Raises:
+            StoreUnreachable: nobody answers there now; it may be tried again.
             StoreUnavailable: it cannot be used; the message says why and what would help.
         """
 

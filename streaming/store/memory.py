@@ -34,6 +34,7 @@ class MemoryStore:
     """
 
     durable = False
+    circuit = None
 
     def __init__(self, settings: Settings) -> None:
         self._events_max = settings.memory_events_max

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 import asgineer
 import structlog
@@ -22,6 +23,7 @@ from streaming.config import Settings
 from streaming.engine.alarm import Alarm
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.errors import StreamingError
+from streaming.rules.breaker import Circuit
 from streaming.web.body import linger
 from streaming.web.heartbeat import Heartbeat
 from streaming.web.loopback import require_loopback, require_own_origin
@@ -43,18 +45,24 @@ class Application:
     Args:
         coordinator: runs the tasks; entered before the first request and left after the last one.
         settings: the limits.
+        circuit: the state of the breaker in front of the store; None where there is no breaker.
 
     Attributes:
         heartbeat: the open streams.
     """
 
-    def __init__(self, coordinator: TaskCoordinator, settings: Settings) -> None:
+    def __init__(
+        self,
+        coordinator: TaskCoordinator,
+        settings: Settings,
+        circuit: Callable[[], Circuit | None] = lambda: None,
+    ) -> None:
         self.heartbeat = Heartbeat(
             streams_max=settings.max_streams,
             keepalive_s=settings.keepalive_s,
             send_timeout_s=settings.send_timeout_s,
         )
-        self._site = Site(coordinator, settings, self.heartbeat)
+        self._site = Site(coordinator, settings, self.heartbeat, circuit)
         self._asgineer = asgineer.to_asgi(self._answer)
         self._requests: set[Request] = set()
         self._all_answered = Alarm()

@@ -1,15 +1,17 @@
 """What every route needs.
 
-Owns:   the coordinator, the settings and the open streams, in one value.
+Owns:   the coordinator, the settings, the open streams and a look at the breaker, in one value.
 Never:  does anything.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from streaming.config import Settings
 from streaming.engine.coordinator import TaskCoordinator
+from streaming.rules.breaker import Circuit
 from streaming.web.heartbeat import Heartbeat
 
 #: Who calls, as long as there are no credentials.
@@ -23,3 +25,4 @@ class Site:
     coordinator: TaskCoordinator
     settings: Settings
     heartbeat: Heartbeat
+    circuit: Callable[[], Circuit | None]

@@ -12,6 +12,7 @@ from typing import Any
 from streaming.config import Settings
 from streaming.engine.registry import TaskType
 from streaming.errors import Draining, StoreUnavailable
+from streaming.rules.breaker import Circuit
 from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Request
 from streaming.web.site import Site
@@ -39,13 +40,28 @@ def _type_json(task_type: TaskType, settings: Settings) -> dict[str, Any]:
 
 async def show_health(site: Site, request: Request) -> Reply:
     """``GET /healthz``: the process is alive, and what it is."""
-    return json_reply(200, {"status": "ok", "version": VERSION, "store": _store_json(site.settings)})
+    return health(site.settings, site.circuit())
+
+
+def health(settings: Settings, circuit: Circuit | None) -> Reply:
+    """The answer of a process that is alive.
+
+    Args:
+        settings: which store it has.
+        circuit: of the breaker in front of the store; None where there is none, or no store yet.
+    """
+    store = _store_json(settings)
+    if circuit is not None:
+        store["breaker"] = circuit.value
+    return json_reply(200, {"status": "ok", "version": VERSION, "store": store})
 
 
 def _store_json(settings: Settings) -> dict[str, Any]:
     kind = settings.store_url.partition(":")[0]
     if kind == "memory":
         return {"kind": kind, "durable": False, "survives": "nothing"}
+    if kind != "sqlite":
+        return {"kind": "postgresql", "durable": True, "survives": "a crash of the process"}
     survives = {"normal": "a crash of the process", "full": "a power cut"}[settings.sqlite_synchronous]
     return {"kind": kind, "durable": True, "survives": survives, "synchronous": settings.sqlite_synchronous}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
 
 from streaming import TaskContext, task
 from streaming.config import Settings
-from streaming.web.status import _store_json
+from streaming.rules.breaker import Circuit
+from streaming.web.status import _store_json, health
 from tests.kit import TestedStore
 from tests.web.live import live
 from tests.web.test_routes import check_problem
@@ -89,3 +91,10 @@ async def test_a_server_without_its_store_is_alive_and_not_ready() -> None:
         store.away = False
         await here.until(lambda: here.coordinator.ready)
         assert (await here.http.get("/readyz")).status_code == 200
+
+
+def test_a_database_says_what_it_is_and_whether_it_is_left_alone_but_not_where() -> None:
+    settings = Settings(store_url="postgresql+psycopg://me:secret@there/tasks")
+    known = {"kind": "postgresql", "durable": True, "survives": "a crash of the process"}
+    assert json.loads(health(settings, None).body)["store"] == known
+    assert json.loads(health(settings, Circuit.HALF_OPEN).body)["store"] == {**known, "breaker": "half_open"}

@@ -1,0 +1,74 @@
+"""A server without its store is alive, says so, and promises nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from streaming.config import Settings
+from streaming.web.waiting import Waiting
+
+HERE = ("127.0.0.1", 8000)
+
+
+async def ask(
+    method: str, path: str, server: tuple[str, int] = HERE, **settings: Any
+) -> tuple[int, dict[str, str], bytes]:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nobody reads a body here")
+
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [], "server": server, "http_version": "1.1",
+    }  # fmt: skip
+    await Waiting(Settings(store_url="postgresql+psycopg://me:secret@there/tasks", **settings))(scope, receive, send)
+    begin, body = sent
+    headers = {name.decode(): value.decode() for name, value in begin["headers"]}
+    return begin["status"], headers, body["body"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_it_is_alive(method: str) -> None:
+    status, headers, body = await ask(method, "/healthz")
+
+    assert status == 200
+    assert headers["content-length"] == str(len((await ask("GET", "/healthz"))[2]))
+    assert body == b"" if method == "HEAD" else json.loads(body)["store"]["kind"] == "postgresql"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/readyz"), ("POST", "/tasks"), ("GET", "/events"), ("POST", "/healthz"), ("GET", "/")]
+)
+async def test_everything_else_is_503_with_a_time_to_come_again(method: str, path: str) -> None:
+    status, headers, body = await ask(method, path)
+
+    assert (status, headers["content-type"]) == (503, "application/problem+json")
+    assert int(headers["retry-after"]) > 0
+    assert json.loads(body)["code"] == "store_unavailable"
+    assert b"secret" not in body
+    assert b"there/" not in body
+
+
+async def test_from_elsewhere_it_is_403_unless_it_is_public() -> None:
+    assert (await ask("GET", "/healthz", ("10.1.2.3", 80)))[0] == 403
+    assert (await ask("GET", "/healthz", ("10.1.2.3", 80), insecure_public=True))[0] == 200
+
+
+async def test_a_websocket_is_closed() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    await Waiting(Settings())({"type": "websocket"}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1000}]
