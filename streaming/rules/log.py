@@ -73,23 +73,31 @@ def gap_event(task_id: str, first_seq: int, last_seq: int, reason: str, time: st
 
 
 def with_gap(events: list[Event], *, task_id: str, after: int, upto: int, time: str) -> list[Event]:
-    """Put a gap in front of stored events that do not begin behind the cursor.
+    """Put a gap wherever stored events do not follow each other, or do not begin behind the cursor.
 
     Args:
-        events: what the store has of ``after`` < seq <= ``upto``, ascending; may be empty.
+        events: what the store has of ``after`` < seq <= ``upto``, ascending; may be empty. What is missing behind the
+            last one is found with the next page.
         task_id: whose events.
         after: the reader's cursor.
         upto: the last seq that is known to have been committed.
         time: of the notice, RFC 3339.
 
     Returns:
-        The events, with one ``gap`` event in front if the first one is not ``after + 1``. Its reason is
-        ``retention``, or ``deleted`` where nothing is left.
+        The events, with one ``gap`` event in front of each whose seq does not follow. Its reason is ``retention``, or
+        ``deleted`` where nothing is left.
     """
-    first = events[0].seq if events else upto + 1
-    if first == after + 1:
+    if not events:
+        return [] if after == upto else [gap_event(task_id, after + 1, upto, "deleted", time)]
+    if events[-1].seq - after == len(events):
         return events
-    return [gap_event(task_id, after + 1, first - 1, "retention" if events else "deleted", time), *events]
+    whole: list[Event] = []
+    for event in events:
+        if event.seq != after + 1:
+            whole.append(gap_event(task_id, after + 1, event.seq - 1, "retention", time))
+        whole.append(event)
+        after = event.seq
+    return whole
 
 
 class LogWindow:

@@ -8,16 +8,18 @@ Rules of this file:
   limit. The default keeps records for 30 days, and events as long as their record.
 - Of several limits the one that is reached first counts.
 
-Owns:   `Retention`, what it may say, and its default.
+Owns:   `Retention`, what it may say, and its default; how many of the oldest are too many.
 Never:  deletes anything, or knows what is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, cast
+
+from streaming.rules.times import earlier
 
 DAY_S = 86_400
 RECORDS_AGE_DAYS = 30
@@ -52,6 +54,30 @@ class Bounds:
     def limited(self) -> bool:
         """Whether anything is ever removed."""
         return (self.age_s, self.count, self.bytes) != (None, None, None)
+
+    def surplus(self, oldest: Iterable[tuple[str, int]], *, count: int, size: int, now: str) -> int:
+        """How many of the oldest are not kept.
+
+        Args:
+            oldest: (time, bytes) of the oldest, the oldest first; not all of them need be given, or are looked at.
+            count: how many there are in all.
+            size: bytes of all of them.
+            now: the time, RFC 3339.
+
+        Returns:
+            So many of ``oldest``, from the first on: the first that is kept is followed by none that is not.
+        """
+        cutoff = "" if self.age_s is None else earlier(now, self.age_s)
+        gone = 0
+        for time, its_size in oldest:
+            if time >= cutoff and not _over(count, self.count) and not _over(size, self.bytes):
+                break
+            gone, count, size = gone + 1, count - 1, size - its_size
+        return gone
+
+
+def _over(number: int, most: int | None) -> bool:
+    return most is not None and number > most
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,3 +280,31 @@ def test_what_is_missing_in_front_is_named_and_nothing_else_is(after: int, more:
     missing = [seq for gap in gaps for seq in range(gap.data["from"], gap.data["to"] + 1)]
     assert len(gaps) <= 1
     assert missing + [each.seq for each in found[len(gaps) :]] == list(range(after + 1, upto + 1))
+
+
+def test_each_hole_between_stored_events_has_its_gap() -> None:
+    stored = [event(seq) for seq in (3, 4, 7, 9)]
+
+    found = with_gap(stored, task_id=ID, after=1, upto=12, time=TIME)
+
+    assert [each for each in found if each.type != "gap"] == stored
+    assert [(each.seq, each.data) for each in found if each.type == "gap"] == [
+        (2, {"from": 2, "to": 2, "reason": "retention"}),
+        (6, {"from": 5, "to": 6, "reason": "retention"}),
+        (8, {"from": 8, "to": 8, "reason": "retention"}),
+    ]
+
+
+@given(st.sets(st.integers(1, 30)), st.integers(0, 30), st.integers(1, 7))
+def test_page_by_page_every_seq_is_an_event_or_in_one_gap(stored: set[int], after: int, page: int) -> None:
+    """Whatever is missing, a reader that asks again and again gets to the end, and is told of every event."""
+    told: list[int] = []
+    cursor = after
+    while cursor < 30:
+        events = [event(seq) for seq in sorted(stored) if seq > cursor][:page]
+        found = with_gap(events, task_id=ID, after=cursor, upto=30, time=TIME)
+        for each in found:
+            told += range(each.data["from"], each.data["to"] + 1) if each.type == "gap" else [each.seq]
+        cursor = found[-1].seq
+
+    assert told == list(range(after + 1, 31))

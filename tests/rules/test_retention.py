@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming.events import rfc3339
 from streaming.rules.retention import DAY_S, Bounds, Kept, parse_retention
 
 DEFAULT = Kept(records=Bounds(age_s=30 * DAY_S), events=Bounds())
@@ -111,3 +113,88 @@ def test_each_field_is_that_of_the_nearest_place_that_says_it(value: dict[str, A
                 getattr(default, field)
             ]
             assert getattr(getattr(found, part), field) == said[0]
+
+
+# -- what is too many --------------------------------------------------------------------------------------------------
+
+NOW_S = 1_000_000.0
+NOW = rfc3339(NOW_S)
+
+
+def things(*ages_and_sizes: tuple[float, int]) -> list[tuple[str, int]]:
+    """Times and sizes of what is so many seconds old, the oldest first."""
+    return [(rfc3339(NOW_S - age), size) for age, size in sorted(ages_and_sizes, reverse=True)]
+
+
+def surplus(bounds: Bounds, found: list[tuple[str, int]]) -> int:
+    return bounds.surplus(found, count=len(found), size=sum(size for _, size in found), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "gone"),
+    [
+        (Bounds(), 0),
+        (Bounds(age_s=30), 1),
+        (Bounds(age_s=29.5), 2),
+        (Bounds(age_s=1), 4),
+        (Bounds(count=4), 0),
+        (Bounds(count=1), 3),
+        (Bounds(bytes=1110), 1),
+        (Bounds(bytes=1111), 0),
+        (Bounds(bytes=11), 2),
+        (Bounds(bytes=9), 3),
+        (Bounds(age_s=30, count=2, bytes=1111), 2),
+        (Bounds(age_s=1000, count=3, bytes=10), 3),
+    ],
+)
+def test_the_limit_that_is_reached_first_counts(bounds: Bounds, gone: int) -> None:
+    assert surplus(bounds, things((40, 1000), (30, 100), (20, 10), (10, 1))) == (gone if gone < 4 else 4)
+
+
+def test_what_is_just_as_old_as_the_limit_is_kept() -> None:
+    assert surplus(Bounds(age_s=30), things((30, 1))) == 0
+
+
+def test_no_more_is_looked_at_than_the_first_that_is_kept() -> None:
+    def found() -> Iterator[tuple[str, int]]:
+        yield from things((40, 1), (10, 1))
+        raise AssertionError("there was no need to look at this")
+
+    assert Bounds(age_s=30).surplus(found(), count=3, size=3, now=NOW) == 1
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.integers(0, 50)), max_size=20),
+    st.builds(
+        Bounds,
+        age_s=st.none() | st.floats(0.001, 100),
+        count=st.none() | st.integers(1, 20),
+        bytes=st.none() | st.integers(1, 300),
+    ),
+)
+def test_the_newest_that_fit_are_kept_and_never_fewer(ages_and_sizes: list[tuple[float, int]], bounds: Bounds) -> None:
+    found = things(*ages_and_sizes)
+
+    gone = surplus(bounds, found)
+
+    def fits(kept: list[tuple[str, int]]) -> bool:
+        oldest_s = min((time for time, _ in kept), default=NOW)
+        return (
+            (bounds.age_s is None or oldest_s >= rfc3339(NOW_S - bounds.age_s))
+            and (bounds.count is None or len(kept) <= bounds.count)
+            and (bounds.bytes is None or sum(size for _, size in kept) <= bounds.bytes)
+        )
+
+    assert fits(found[gone:])
+    assert gone == 0 or not fits(found[gone - 1 :])
+
+
+def test_in_several_steps_as_many_go_as_in_one() -> None:
+    found = things(*((age, 7) for age in range(50)))
+    bounds = Bounds(age_s=30, count=25, bytes=100)
+    left, steps = found, 0
+    while gone := bounds.surplus(left[:3], count=len(left), size=7 * len(left), now=NOW):
+        left, steps = left[gone:], steps + 1
+
+    assert len(found) - len(left) == surplus(bounds, found) == 36
+    assert steps == 12
