@@ -34,7 +34,7 @@ from streaming.errors import StoreUnavailable, StreamingError, TaskEnded
 from streaming.records import CancelOutcome, CancelReceipt, Record, TaskError, TaskStatus
 from streaming.rules.deadlines import Deadlines, Due, Limit, expired
 from streaming.rules.lifecycle import Cause, Transition
-from streaming.rules.outcome import Outcome, describe, outcome
+from streaming.rules.outcome import Outcome, cancelled_words, describe, outcome
 from streaming.rules.retry import failure_names, pause_s, should_retry
 from streaming.rules.stopping import Step, Stop, next_step
 
@@ -336,7 +336,7 @@ class Runner:
         """Why the handler was stopped, in words for the client."""
         receipt = self.log.record.cancel
         if cause is Cause.CANCEL and receipt is not None:
-            return f"Cancelled by {receipt.by}{': ' + receipt.reason if receipt.reason else ''}."
+            return cancelled_words(receipt)
         if cause is Cause.TIMEOUT and self._due is not None:
             return self._expired(self._due).message
         return "The server stopped before the task had ended."

@@ -11,20 +11,20 @@ import asyncio
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, TypeGuard, get_args
+from typing import Any, get_args
 
 import structlog
 
 from streaming.config import Settings
 from streaming.engine.context import Level
 from streaming.engine.hub import Hub, Log
-from streaming.errors import EventTooLarge, InvalidEvent
-from streaming.events import DEPTH_MAX, Event, encode_payload
+from streaming.errors import InvalidEvent
+from streaming.events import Event, encode_payload
 from streaming.records import Progress, Steps
+from streaming.rules.reporting import payload_from, progress_from, progress_of, steps_from
 from streaming.rules.sse import check_type
 from streaming.rules.stopping import Section
 
-PROGRESS_MESSAGE_MAX = 1000
 SECTION_REASON_MAX = 1000
 
 #: Log lines written without an await may fill the backlog so many times over.
@@ -67,22 +67,13 @@ class LogTeller:
     def tell_progress(self, percent: object, message: object) -> int:
         """Append a progress event, and show it in the record."""
         self._check_thread()
-        if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
-            raise InvalidEvent(f"Progress is a number from 0 to 100, not {percent!r:.64}.")
-        if message is not None and (not isinstance(message, str) or len(message) > PROGRESS_MESSAGE_MAX):
-            raise InvalidEvent(f"A progress message is a text of at most {PROGRESS_MESSAGE_MAX} characters.")
-        return self._report(Progress(float(percent), message))
+        return self._report(progress_from(percent, message))
 
     def tell_steps(self, completed: object, total: object, current: object) -> int:
         """Append a progress event that counts steps."""
         self._check_thread()
-        if not _is_count(completed) or not _is_count(total) or not 0 <= completed <= total or total == 0:
-            raise InvalidEvent(
-                f"Steps are whole numbers, 0 <= completed <= total, not {completed!r:.64} of {total!r:.64}."
-            )
-        if current is not None and (not isinstance(current, str) or len(current) > PROGRESS_MESSAGE_MAX):
-            raise InvalidEvent(f"The name of a step is a text of at most {PROGRESS_MESSAGE_MAX} characters.")
-        return self._report(Progress(100 * completed / total, current), Steps(completed, total, current))
+        steps = steps_from(completed, total, current)
+        return self._report(progress_of(steps), steps)
 
     def _report(self, progress: Progress, steps: Steps | None = None) -> int:
         data = dataclasses.asdict(progress)
@@ -162,17 +153,4 @@ class LogTeller:
                     self._hub.append(self._log, "log", encode_payload(line))  # ours: the handler's limits do not hold
 
     def _payload(self, type: str, data: object) -> str:
-        try:
-            payload = encode_payload(data, depth_max=DEPTH_MAX)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidEvent(f"The data of event {type!r} has no JSON form: {error}") from None
-        size = len(payload) if payload.isascii() else len(payload.encode())
-        if size > self._settings.event_bytes_max:
-            raise EventTooLarge(
-                f"The data of event {type!r} has {size} bytes; at most {self._settings.event_bytes_max} are possible."
-            )
-        return payload
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+        return payload_from(type, data, self._settings.event_bytes_max)

@@ -12,7 +12,7 @@ from typing import Any
 
 from streaming.errors import StreamingError
 from streaming.events import DEPTH_MAX, encode_payload
-from streaming.records import TaskError
+from streaming.records import CancelReceipt, TaskError
 from streaming.rules.lifecycle import Cause, Transition, ending
 
 MESSAGE_MAX = 2000
@@ -70,6 +70,11 @@ def outcome(
     if unfit is not None:
         return Outcome(ending(None, raised=True), unfit)
     return Outcome(ending(None, raised=False), None, result)
+
+
+def cancelled_words(receipt: CancelReceipt) -> str:
+    """By whom a task was cancelled, and why."""
+    return f"Cancelled by {receipt.by}{': ' + receipt.reason if receipt.reason else ''}."
 
 
 def error_of(raised: BaseException) -> TaskError:

@@ -11,10 +11,11 @@ import pytest
 
 from streaming import TaskContext, task
 from streaming.engine.hub import Log
-from streaming.engine.teller import PROGRESS_MESSAGE_MAX, SECTION_REASON_MAX, UNAWAITED_BACKLOGS, LogTeller
+from streaming.engine.teller import SECTION_REASON_MAX, UNAWAITED_BACKLOGS, LogTeller
 from streaming.errors import EventTooLarge, InvalidEvent, TaskEnded
 from streaming.events import Event
 from streaming.records import Progress
+from streaming.rules.reporting import PROGRESS_MESSAGE_MAX
 from tests.engine.hubs import Desk
 from tests.kit import build, events_of, types
 
