@@ -6,6 +6,7 @@ Never:  knows any setting by name.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -27,12 +28,20 @@ def describe_settings() -> list[dict[str, Any]]:
     return [
         {
             "variable": f"{prefix}{name}".upper(),
-            "value": values[name],
+            "value": without_password(values[name]) if name == "store_url" else values[name],
             "default": _default(field),
             "description": field.description,
         }
         for name, field in Settings.model_fields.items()
     ]
+
+
+def without_password(url: str) -> str:
+    """A URL with stars in place of its password, wherever that stands, and rather too many of them than too few."""
+    if not url.startswith("postgresql"):
+        return url
+    url = re.sub(r"(//[^:/?]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)([?&][^=&]*password[^=&]*=)[^&]*", r"\1***", url)
 
 
 def _default(field: FieldInfo) -> Any:

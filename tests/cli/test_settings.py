@@ -20,6 +20,25 @@ def test_every_setting_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (described["STREAMING_PORT"]["value"], described["STREAMING_PORT"]["default"]) == (8000, 8000)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:////tmp/a:b@c.db", "sqlite:////tmp/a:b@c.db"),
+        ("postgresql+psycopg://me@here/tasks", "postgresql+psycopg://me@here/tasks"),
+        ("postgresql+psycopg://me:secret@here:5432/tasks", "postgresql+psycopg://me:***@here:5432/tasks"),
+        ("postgresql+psycopg://me:se@cr:e/t@here/tasks", "postgresql+psycopg://me:***@here/tasks"),
+        ("postgresql+psycopg://here/t?password=secret&user=me", "postgresql+psycopg://here/t?password=***&user=me"),
+        ("postgresql+psycopg://here/t?sslpassword=secret", "postgresql+psycopg://here/t?sslpassword=***"),
+    ],
+)
+def test_no_password_is_shown(url: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMING_STORE_URL", url)
+
+    described = {row["variable"]: row for row in describe_settings()}
+
+    assert described["STREAMING_STORE_URL"]["value"] == shown
+
+
 def test_a_wrong_environment_is_an_error_that_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMING_PORT", "high")
 
