@@ -2,38 +2,25 @@
 
 What a command needs is imported when it runs, so that ``streaming --help`` comes at once.
 
-Owns:   the words of the command line.
-Uses:   client (everything that is asked of a server), server (``serve``), cli.demo.
+Owns:   which commands there are, and the words of those that start something or follow it.
+Uses:   cli.finding and cli.ending (the others), client (what is asked of a server), server (``serve``), cli.demo.
 Never:  knows what a server does with a request.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streaming.cli import database, ending, finding
+from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
-from streaming.cli.output import (
-    Output,
-    print_document,
-    print_receipt,
-    print_record,
-    print_table,
-    say,
-)
+from streaming.cli.output import Output, print_document, print_table
 
 if TYPE_CHECKING:
     from streaming.client import Client
-    from streaming.records import Progress
-
-Result = TypeVar("Result")
-
-#: A person waits for the answer: say soon that nobody is there, but survive one lost answer.
-RETRY_S = 1.0
 
 app = typer.Typer(
     cls=Boundary,
@@ -42,13 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Url = Annotated[str, typer.Option("--url", envvar="STREAMING_URL", help="Address of the server.", show_default=True)]
-Format = Annotated[
-    Output, typer.Option("--output", "-o", help="text for people, json for programs.", show_default=True)
-]
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="Id of the task.", show_default=False)]
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def main() -> None:
@@ -60,6 +40,9 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         print(version("streaming"))
         raise typer.Exit
+
+
+app.add_typer(database.app, name="db")
 
 
 @app.callback()
@@ -84,7 +67,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one and logs it.", show_default="8000")] = None,
     store: Annotated[
         str | None,
-        typer.Option(help="memory:// or sqlite:///path.", show_default="sqlite:///streaming.db"),
+        typer.Option(
+            help="memory://, sqlite:///path or postgresql+psycopg://...", show_default="sqlite:///streaming.db"
+        ),
     ] = None,
     grace_s: Annotated[float | None, typer.Option(help="Seconds from SIGTERM to the exit.", show_default="10")] = None,
     insecure_public: Annotated[
@@ -187,7 +172,7 @@ def run(
     async def work(client: Client) -> int:
         return await Run(client, output).run(type, params, timeout_s=timeout_s, tags=tag or [])
 
-    raise typer.Exit(_ask(url, work))
+    raise typer.Exit(ask(url, work))
 
 
 @app.command()
@@ -210,79 +195,14 @@ def watch(
     async def work(client: Client) -> int:
         return await follow(client, task_id, after=after, output=output, title=task_id[:8])
 
-    raise typer.Exit(_ask(url, work))
+    raise typer.Exit(ask(url, work))
 
 
-@app.command()
-def cancel(
-    task_id: TaskId,
-    reason: Annotated[str, typer.Option(help="Shown to everybody who watches.", show_default=False)] = "",
-    wait_s: Annotated[float, typer.Option(min=0, help="Seconds to wait for the stop.")] = 0.0,
-    url: Url = DEFAULT_URL,
-    output: Format = Output.TEXT,
-) -> None:
-    """Cancel a task and show the receipt.
-
-    Examples:
-        streaming cancel 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b
-        streaming cancel 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b --wait-s 10
-    """
-
-    async def work(client: Client) -> None:
-        print_receipt(await client.cancel(task_id, reason=reason, wait_s=wait_s), output)
-
-    _ask(url, work)
-
-
-@app.command()
-def show(task_id: TaskId, url: Url = DEFAULT_URL, output: Format = Output.TEXT) -> None:
-    """Show everything that is known of a task.
-
-    Examples:
-        streaming show 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b -o json | jq .result
-    """
-
-    async def work(client: Client) -> None:
-        print_record(await client.get(task_id), output)
-
-    _ask(url, work)
-
-
-@app.command(name="list")
-def list_tasks(
-    status: Annotated[
-        list[str] | None, typer.Option(help="Only with this status; may be repeated.", show_default=False)
-    ] = None,
-    type: Annotated[
-        list[str] | None, typer.Option(help="Only of this type; may be repeated.", show_default=False)
-    ] = None,
-    tag: Annotated[str | None, typer.Option(help="Only with this tag.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
-    url: Url = DEFAULT_URL,
-    output: Format = Output.TEXT,
-) -> None:
-    """List tasks, newest first.
-
-    Columns are id, type, status, percent, message and created_at; without a
-    terminal they are separated by tabs.
-
-    Examples:
-        streaming list --status running --status pending
-        streaming list --type http_fetch --limit 1000 -o json | jq '.[].result'
-    """
-
-    async def work(client: Client) -> None:
-        tasks = client.list(status=status or [], type=type or [], tag=tag, limit=limit)
-        records = [record async for record in tasks]
-        if output is Output.JSON:
-            print_document([record.as_json() for record in records])
-            return
-        print_table(
-            ["id", "type", "status", "%", "message", "created"],
-            [[task.id, task.type, task.status.value, *_progress(task.progress), task.created_at] for task in records],
-        )
-
-    _ask(url, work)
+app.command(name="list")(finding.list_tasks)
+app.command(name="count")(finding.count_tasks)
+app.command()(finding.show)
+app.command()(ending.cancel)
+app.command()(ending.delete)
 
 
 @app.command()
@@ -305,34 +225,4 @@ def types(url: Url = DEFAULT_URL, output: Format = Output.TEXT) -> None:
         else:
             print_table(["type", "parameters", "what it does"], rows(found))
 
-    _ask(url, work)
-
-
-# -- asking a server ---------------------------------------------------------------------------------------------------
-
-
-def _ask(url: str, work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Result:
-    """Run ``work`` with a client of the server at ``url``."""
-
-    async def connected() -> Result:
-        async with _client(url) as client:
-            return await work(client)
-
-    return asyncio.run(connected())
-
-
-def _client(url: str) -> Client:
-    from streaming.client import Client, Patience
-
-    async def pause(seconds: float) -> None:
-        say(f"{url} cannot be reached, or is busy; trying again in {seconds:.1f} s")
-        await asyncio.sleep(seconds)
-
-    try:
-        return Client(url, patience=Patience(retry_s=RETRY_S, sleep=pause))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from None
-
-
-def _progress(progress: Progress | None) -> tuple[float | None, str | None]:
-    return (None, None) if progress is None else (progress.percent, progress.message)
+    ask(url, work)

@@ -54,6 +54,9 @@ _BY_CODE = MappingProxyType(
         "unauthenticated": Exit.NOT_ALLOWED,
         "task_active": Exit.NOT_ALLOWED,
         "task_terminal": Exit.NOT_ALLOWED,
+        "illegal_transition": Exit.NOT_ALLOWED,
+        "key_busy": Exit.NOT_ALLOWED,
+        "not_external": Exit.NOT_ALLOWED,
     }
 )
 
@@ -65,7 +68,12 @@ def report(error: StreamingError) -> Exit:
         line = f"{field.field}: {field.message}"
         if line not in error.detail:
             say(f"  {line}")
-    return _BY_CODE.get(error.code, Exit.UNAVAILABLE)
+    return exit_of(error.code)
+
+
+def exit_of(code: str) -> Exit:
+    """The exit status that goes with an error code."""
+    return _BY_CODE.get(code, Exit.UNAVAILABLE)
 
 
 class Boundary(TyperGroup):

@@ -18,7 +18,7 @@ from typer.testing import Result
 from streaming.cli import main
 from streaming.config import Settings
 from streaming.errors import InvalidTaskType, StoreUnavailable, StreamingError
-from streaming.records import CancelOutcome, CancelReceipt, Progress, TaskError, TaskStatus
+from streaming.records import TaskError, TaskStatus
 from tests.scripted_server import (
     ENDED,
     LOST,
@@ -36,7 +36,7 @@ from tests.scripted_server import (
 Streaming = Callable[..., Result]
 Script = Callable[..., ScriptedServer]
 
-COMMANDS = ["serve", "demo", "run", "watch", "cancel", "show", "list", "types", "config"]
+COMMANDS = ["serve", "demo", "run", "watch", "list", "count", "show", "cancel", "delete", "types", "config"]
 DONE = block(3, "completed", {"result": 42})
 WHOLE = streamed(block(1, "pending"), block(2, "progress", {"percent": 50.0, "message": "half"}), DONE)
 
@@ -233,44 +233,6 @@ def test_a_gap_is_shown_and_passed(streaming: Streaming, script: Script) -> None
 
 
 # -- the others --------------------------------------------------------------------------------------------------------
-
-
-def test_cancel_prints_the_receipt(streaming: Streaming, script: Script) -> None:
-    receipt = CancelReceipt(TIME, "me", "wrong file", TIME, TIME, CancelOutcome.IGNORED, "x.py:5")
-    server = script(said_json(record(cancel=receipt).as_json(), 202))
-    text = streaming("cancel", TASK_ID, "--reason", "wrong file", "--wait-s", "5", url=server.url)
-    document = streaming("cancel", TASK_ID, "-o", "json")
-
-    assert text.exit_code == 0
-    assert server.asked[0].json == {"reason": "wrong file"}
-    assert "outcome       ignored\nwhere         x.py:5\n" in text.stdout
-    assert json.loads(document.stdout)["cancel"]["outcome"] == "ignored"
-
-
-def test_show_prints_what_is_known(streaming: Streaming, script: Script) -> None:
-    shown = record(TaskStatus.COMPLETED, result={"a": "é"}, progress=Progress(100.0))
-    server = script(said_json(shown.as_json()))
-    text, document = streaming("show", TASK_ID, url=server.url), streaming("show", TASK_ID, "-o", "json")
-
-    assert text.exit_code == document.exit_code == 0
-    assert 'result      {"a": "é"}\n' in text.stdout
-    assert "cancel" not in text.stdout
-    assert json.loads(document.stdout) == shown.as_json()
-
-
-def test_list_prints_columns(streaming: Streaming, script: Script) -> None:
-    records = [record(id="a", progress=Progress(40.0, "2 of\t5")).as_json(), record(id="b").as_json()]
-    server = script(said_json({"tasks": records, "next_cursor": None}))
-    words = ["list", "--status", "running", "--status", "failed", "--type", "x", "--tag", "t", "--limit", "7"]
-    text, document = streaming(*words, url=server.url), streaming("list", "-o", "json")
-
-    assert text.exit_code == document.exit_code == 0
-    assert server.asked[0].target == "/tasks?status=running%2Cfailed&type=x&tag=t&limit=7"
-    assert text.stdout.splitlines() == [
-        f"a\tcountdown\trunning\t40.0\t2 of�5\t{TIME}",
-        f"b\tcountdown\trunning\t\t\t{TIME}",
-    ]
-    assert json.loads(document.stdout) == records
 
 
 def test_types_prints_columns(streaming: Streaming, script: Script) -> None:
