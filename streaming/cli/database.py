@@ -16,7 +16,7 @@ from streaming.cli.exits import Exit
 from streaming.cli.output import Output, print_document, say
 
 if TYPE_CHECKING:
-    from streaming.store.sql import Database
+    from streaming.store.database import Database
 
 app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 

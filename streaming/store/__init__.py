@@ -14,7 +14,7 @@ from streaming.engine.journal import Journal
 from streaming.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from streaming.store.sql import Database
+    from streaming.store.database import Database
 
 __all__ = ["open_database", "open_store"]
 

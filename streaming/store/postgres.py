@@ -32,10 +32,10 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
 
 from streaming.config import Settings
 from streaming.errors import StoreUnavailable
+from streaming.store.database import Inspection
 from streaming.store.faults import faults, kind, reason
 from streaming.store.revision import Tell, make_current, stored_revision
 from streaming.store.schema import APPLICATION_ID, SCHEMA
-from streaming.store.sql import Inspection
 
 RV = TypeVar("RV")
 

@@ -2,7 +2,7 @@
 
 Owns:   which thread does what, the order of all writes, how long a question waits for a thread, and the repeat of a
         transaction that met another one.
-Uses:   a `Database` (connections; ``sqlite`` or ``postgres``), writes and reads (statements), guard.
+Uses:   database (connections; of ``sqlite`` or ``postgres``), writes and reads (statements), guard.
 Never:  blocks the event loop, or leaves a transaction half done: each one is a plain function in one thread, which ends
         in its own time whatever becomes of the task that waits for it.
 
@@ -19,8 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -33,9 +32,9 @@ from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.breaker import Circuit
 from streaming.rules.filters import Filter
 from streaming.store import reads, writes
+from streaming.store.database import Database
 from streaming.store.guard import Guard
 from streaming.store.listing import Listing
-from streaming.store.revision import Tell
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,73 +44,6 @@ ATTEMPTS_MAX = 5
 PAUSE_S = 0.02
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What there is at a ``store_url``.
-
-    Attributes:
-        revision: of its tables; None if there are none yet.
-        holder: who has its lock, in words; None if nobody has.
-    """
-
-    revision: str | None
-    holder: str | None
-
-
-class Database(Protocol):
-    """Connections to one database. Everything here blocks."""
-
-    #: Connections that read at the same time, at most.
-    readers: int
-
-    def open(self, upgrade: Tell | None = None) -> None:
-        """Take the lock, connect, and see that the schema is that of this version.
-
-        Args:
-            upgrade: upgrade an older schema, and tell each step; None refuses it. An empty database is always set up.
-
-        Raises:
-            StoreUnreachable: nobody answers there.
-            StoreUnavailable: one line that says which database, why, and what would help.
-        """
-
-    def close(self) -> None:
-        """Close every connection and give back the lock; closing twice is allowed."""
-
-    def inspect(self) -> Inspection:
-        """Look at it, and change nothing.
-
-        Raises:
-            StoreUnavailable: it cannot be looked at, or another program made it.
-        """
-
-    def writing(self) -> AbstractContextManager[Connection]:
-        """One transaction: committed at the end, rolled back by an exception.
-
-        Raises:
-            StoreConflict: it was rolled back, and may be repeated at once.
-            StoreUnavailable: it was not committed, or nobody knows.
-        """
-
-    def settled(self) -> AbstractContextManager[Connection]:
-        """A connection that sees what has become of every transaction of `writing`.
-
-        Raises:
-            StoreUnavailable: it cannot be read, or one of them may still be under way.
-        """
-
-    def reading(self, within_s: float | None = None) -> AbstractContextManager[Connection]:
-        """A connection for questions; it sees all that was committed before, and never blocks the writer.
-
-        Args:
-            within_s: seconds that each question may take.
-
-        Raises:
-            QueryTooSlow: it takes longer than ``within_s``.
-            StoreUnavailable: it cannot be read.
-        """
 
 
 class SqlStore:

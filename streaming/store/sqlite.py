@@ -19,10 +19,10 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from streaming.errors import StoreUnavailable
+from streaming.store.database import Inspection
 from streaming.store.faults import faults, reason
 from streaming.store.lock import FileLock
 from streaming.store.revision import Tell, make_current, stored_revision
-from streaming.store.sql import Inspection
 
 #: Steps of SQLite's machine between two looks at the clock: some tenths of a millisecond.
 _STEPS = 10_000

@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from streaming.config import Settings
-from streaming.engine.journal import Journal
+from streaming.engine.journal import Commit, Journal
 from streaming.errors import RecordDamaged
 from streaming.records import Change, TaskStatus
 from streaming.store import open_database, open_store
@@ -155,7 +155,11 @@ def first(tmp_path: Path) -> Path:
     told: list[str] = []
     database.open(told.append)
     database.close()
-    assert told == ["0002: Records that can be found and steered: priority, keys, policies, history, search terms."]
+    assert told == [
+        "0002: Records that can be found and steered: priority, keys, policies, history, search terms.",
+        "0003: Records and events that are not kept for ever: who waits for an acknowledgement, how much there is of "
+        "each type.",
+    ]
     return path
 
 
@@ -195,8 +199,6 @@ async def test_their_history_comes_from_their_logs(upgraded: Journal) -> None:
 async def test_the_feed_is_the_same_and_goes_on(upgraded: Journal) -> None:
     before = await whole_feed(upgraded)
     assert [position for position, _ in before] == list(range(1, 9))
-
-    from streaming.engine.journal import Commit
 
     done = await upgraded.commit(Commit([event_of(1, 4)], updated=[record(1, TaskStatus.RUNNING, type="http_fetch")]))
     assert list(done.positions) == [9]

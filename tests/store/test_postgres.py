@@ -194,7 +194,7 @@ def test_a_schema_of_that_name_that_somebody_else_made_is_refused(postgres_url: 
     [
         (
             "0001",
-            "its schema '0001' is older than '0002' of this program; make a backup, then run: streaming db upgrade",
+            "its schema '0001' is older than '0003' of this program; make a backup, then run: streaming db upgrade",
         ),
         ("9999", "its schema '9999' was made by a newer version of this program; upgrade the program"),
     ],
