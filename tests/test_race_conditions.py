@@ -381,7 +381,7 @@ async def test_a_finished_task_that_an_operator_sets_back_neither_starts_again_n
         if life == "second":
             for task_id, status in zip(task_ids, ("pending", "running"), strict=True):
                 operate(path, f"UPDATE tasks SET status = '{status}' WHERE id = ?", task_id)  # noqa: S608  # ours
-            coordinator._new_id = lambda: "f" * 32
+            coordinator._starts._new_id = lambda: "f" * 32
         async with asyncio.timeout(SOON_S), coordinator:
             if life == "first":
                 task_ids = [(await coordinator.start("instant", {}))[0].id for _ in range(2)]

@@ -305,7 +305,8 @@ async def test_a_thread_whose_turn_comes_in_the_step_of_its_cancel_runs_nothing(
     told.set()
     limiter = anyio.CapacityLimiter(1)
     coordinator, _ = build([without_context])
-    context = TaskContext("7", 1, {}, Deadline(lambda: 1.0), cast("Any", None))
+    nobody = cast("Any", None)
+    context = TaskContext("7", 1, {}, Deadline(lambda: 1.0), nobody, nobody)
     call = Call(coordinator.registry.get("without_context"), context, limiter, Processes(1))
 
     with pytest.raises(Stopped):

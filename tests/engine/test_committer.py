@@ -13,7 +13,7 @@ from streaming.engine.committer import RETRY_FIRST_S, RETRY_MAX_S, Committer
 from streaming.engine.journal import Commit, Committed
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
-from streaming.records import IdempotencyKey, Record, TaskStatus
+from streaming.records import Change, IdempotencyKey, Record, TaskStatus
 from tests.kit import TestedStore
 
 pytestmark = pytest.mark.clock("virtual")
@@ -66,7 +66,8 @@ class Writer:
     def create(self, task_id: str, key: IdempotencyKey | None = None) -> None:
         event = Event(task_id, 1, "pending", TIME, "{}")
         record = Record(task_id, "work", TaskStatus.PENDING, {}, 60.0, TIME, TIME, last_seq=1)
-        self.committer.create(event, record, key, lambda problem: self.created.__setitem__(task_id, problem))
+        change = Change(task_id, 1, TaskStatus.PENDING, TIME, "anna")
+        self.committer.create(event, record, change, key, lambda problem: self.created.__setitem__(task_id, problem))
 
     def emit(self, task_id: str, seq: int, record: Record | None = None) -> None:
         self.committer.submit(Event(task_id, seq, "tick", TIME, "{}"), record)
@@ -384,6 +385,7 @@ async def test_close_writes_also_what_comes_of_writing() -> None:
     writer.committer.create(
         Event("b", 1, "pending", TIME, "{}"),
         Record("b", "work", TaskStatus.PENDING, {}, 60.0, TIME, TIME),
+        Change("b", 1, TaskStatus.PENDING, TIME, "anna"),
         None,
         lambda _: writer.emit("b", 2),
     )

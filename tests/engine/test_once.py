@@ -57,7 +57,7 @@ class Starts:
         created_at = rfc3339(START_S + asyncio.get_running_loop().time())
         return await self.once.start(IdempotencyKey(key, principal, fingerprint, "", created_at), self.create)
 
-    async def create(self, key: IdempotencyKey) -> Record:
+    async def create(self, key: IdempotencyKey) -> tuple[Record, bool]:
         if key.key not in self.quick:
             await self.go.wait()
         task_id = f"{len(self.started):032x}"
@@ -66,7 +66,7 @@ class Starts:
         event = Event(task_id, 1, "pending", key.created_at, "{}")
         await self.store.commit(Commit([event], created=[record], keys=[stored]))
         self.started.append(task_id)
-        return record
+        return record, True
 
 
 @pytest.fixture

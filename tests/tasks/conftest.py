@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from streaming.engine.context import Deadline, TaskContext, ThreadContext
+from streaming.engine.context import Deadline, Links, TaskContext, ThreadContext
 from streaming.errors import Stopped
 from streaming.events import BUILT_IN_TYPES, encode_payload
 
@@ -36,6 +36,10 @@ class Recorder:
     def tell_progress(self, percent: float, message: str | None) -> int:
         assert 0 <= percent <= 100
         return self._append("progress", {"percent": percent, "message": message})
+
+    def tell_steps(self, completed: int, total: int, current: str | None) -> int:
+        assert 0 <= completed <= total
+        return self._append("progress", {"steps": {"completed": completed, "total": total, "current": current}})
 
     def tell_log(self, level: str, message: str, fields: dict[str, Any]) -> int:
         return self._append("log", {**fields, "level": level, "message": message})
@@ -93,7 +97,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def ctx(recorder: Recorder) -> TaskContext:
-    return TaskContext(TASK_ID, 1, {}, Deadline(lambda: 60.0), recorder)
+    return TaskContext(TASK_ID, 1, {}, Deadline(lambda: 60.0), recorder, cast(Links, None))
 
 
 class Stop:
