@@ -19,6 +19,7 @@ from tests.process.stream import Stream
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
 ROUNDS = 25
+ROUNDS_ON_POSTGRES = 10
 
 #: In every so many rounds the server is killed while it starts, and recovers what the last one has left; in the others,
 #: which are twenty, under load.
@@ -168,11 +169,15 @@ async def whole_log(server: Server, task: dict[str, Any]) -> Stream:
     return log
 
 
-async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("database", "rounds"), [("sqlite", ROUNDS), ("postgres", ROUNDS_ON_POSTGRES)])
+async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(
+    database: str, rounds: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    where = {"store_url": request.getfixturevalue("postgres_url")} if database == "postgres" else {}
     world = World(random.Random(9))
-    for round in range(ROUNDS):
+    for round in range(rounds):
         before = set(world.types)
-        async with running(tmp_path, FORKED, ready=round % EARLY != EARLY - 1) as server:
+        async with running(tmp_path, FORKED, ready=round % EARLY != EARLY - 1, **where) as server:
             if not server.port:
                 await asyncio.sleep(world.chance.uniform(0, 0.15))
                 continue
@@ -187,7 +192,7 @@ async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(
         for reader in [*world.readers, world.feed]:
             await reader.stop()
 
-    async with running(tmp_path, FORKED, grace_s=1) as server:
+    async with running(tmp_path, FORKED, grace_s=1, **where) as server:
         await world.check(server, world.types)
         await world.check_feed(server)
         await server.stop()
