@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.rules.patterns import WILDCARDS_MAX, Wildcard, fold_ascii, is_like, read_pattern
+from streaming.rules.patterns import WILDCARDS_MAX, Wildcard, fold_ascii, is_like, prefix_end, read_pattern
+
+storable = st.characters(exclude_categories=["Cs"])
 
 TEXTS = st.text("ab%_\\\n", max_size=8)
 PIECES = st.sampled_from(["a", "b", "%", "_", "\\%", "\\_", "\\\\", "\\a", "\n"])
@@ -90,3 +92,24 @@ def test_the_worst_pattern_takes_no_longer_than_its_length_times_that_of_the_tex
 @given(st.text())
 def test_only_ascii_letters_are_folded(text: str) -> None:
     assert fold_ascii(text) == "".join(each.lower() if each.isascii() else each for each in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("a", "b"),
+        ("ab", "ac"),
+        ("a\U0010ffff", "b"),
+        ("\U0010ffff", None),
+        ("a\ud7ff", "a\ue000"),
+        ("\uffff", "\U00010000"),
+    ],
+)
+def test_texts_with_the_same_start_end_where_the_next_start_begins(text: str, end: str | None) -> None:
+    assert prefix_end(text) == end
+
+
+@given(st.text(storable, min_size=1, max_size=3), st.text(storable, max_size=3))
+def test_a_text_is_between_a_start_and_its_end_if_it_starts_so(start: str, text: str) -> None:
+    end = prefix_end(start)
+    assert (start <= text and (end is None or text < end)) is text.startswith(start)
