@@ -25,10 +25,14 @@ from streaming.engine.context import TaskContext, ThreadContext
 from streaming.engine.registry import TaskType
 from streaming.events import BUILT_IN_TYPES
 from streaming.records import CancelReceipt, Record, TaskStatus
+from streaming.rules.deadlines import EXPIRED_CODES
+from streaming.rules.fields import FIELDS, Operator
 from streaming.rules.lifecycle import TERMINAL, TRANSITIONS
 from streaming.rules.outcome import STOPPED_CODES
+from streaming.rules.presets import Preset
 from streaming.tasks import built_in
 from streaming.web import routes
+from streaming.web.listing import GROUPS
 from streaming.web.problems import INTERNAL, STATUSES
 from tests import report
 from tests.serving import ROOT
@@ -135,9 +139,31 @@ def test_every_query_parameter_is_described() -> None:
     assert {name for name in known if f"`{name}`" not in page("http") and f"?{name}=" not in page("http")} == set()
 
 
-@pytest.mark.parametrize("field", Record.__dataclass_fields__)
+SHOWN = Record("", "", TaskStatus.PENDING, {}, 1.0, "", "").as_json()
+
+
+@pytest.mark.parametrize("field", SHOWN)
 def test_every_field_of_a_task_is_shown(field: str) -> None:
     assert f'"{field}":' in page("http")
+
+
+def test_the_task_that_is_shown_has_no_other_fields() -> None:
+    section = page("http").split("\n## The task\n")[1]
+    (shown,) = re.findall(r"^```json\n(.*?)^```$", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
+
+    assert list(json.loads(shown)) == list(SHOWN)
+
+
+@pytest.mark.parametrize("name", [*FIELDS, *Operator, *Preset, "q", "preset", "sort"])
+def test_everything_that_tasks_can_be_found_by_is_described(name: str) -> None:
+    section = page("http").split("\n## Finding tasks\n")[1].split("\n## ")[0]
+
+    assert f"`{name}`" in section
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_everything_that_tasks_are_counted_by_is_described(name: str) -> None:
+    assert f"`{name}`" in page("http").split("\n## Counting")[1].split("\n## ")[0]
 
 
 @pytest.mark.parametrize("field", CancelReceipt.__dataclass_fields__)
@@ -166,7 +192,7 @@ def task_error_codes() -> set[str]:
     """Codes that the engine gives to tasks."""
     made = [call.args[0] for name in ("TaskError", "_error") for call in calls(name, "rules", "engine") if call.args]
     raised = [call.args[0] for call in calls("HandlerError", "engine")]
-    return set().union(*map(texts, made + raised)) | set(STOPPED_CODES.values())
+    return set().union(*map(texts, made + raised)) | set(STOPPED_CODES.values()) | set(EXPIRED_CODES.values())
 
 
 def test_every_code_that_a_task_may_fail_with_is_described() -> None:
@@ -237,7 +263,7 @@ def test_every_exit_status_is_described(status: Exit) -> None:
 
 
 def test_every_method_of_the_client_and_its_patience_is_described() -> None:
-    methods = {name for name, value in vars(Client).items() if inspect.isfunction(value) and not name.startswith("_")}
+    methods = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
     fields = {name for name in Patience.__dataclass_fields__ if name not in ("sleep", "clock", "chance")}
 
     assert {name for name in methods - {"aclose"} if f"| `{name}(" not in page("client")} == set()
