@@ -11,6 +11,8 @@ import pytest
 from streaming import TaskContext, TaskStatus, task
 from streaming.engine.journal import RecordQuery
 from streaming.errors import TaskNotFound
+from streaming.rules.fields import Operator
+from streaming.rules.filters import Filter, Term
 from streaming.rules.log import Batch
 from streaming.tasks import countdown
 from tests.kit import build, collect, events_of, types
@@ -124,9 +126,9 @@ async def test_tasks_are_started_looked_up_and_listed() -> None:
         assert (await coordinator.get(long.id)).status is TaskStatus.RUNNING
         assert [record.id for record in coordinator.running()] == [long.id]
         assert [record.id for record in await coordinator.list(RecordQuery())] == [long.id, short.id]
-        only = RecordQuery(statuses=frozenset({TaskStatus.RUNNING}))
-        assert [record.id for record in await coordinator.list(only)] == [long.id]
-        assert [record.id for record in await coordinator.list(RecordQuery(tag="blue"))] == [short.id]
+        for name, value, found in (("status", TaskStatus.RUNNING, long), ("tag", "blue", short)):
+            only = RecordQuery(Filter((Term(name, Operator.EQ, (value,)),)))
+            assert [record.id for record in await coordinator.list(only)] == [found.id]
 
 
 @pytest.mark.scenario("base", 6)
