@@ -76,7 +76,8 @@ class Listing:
             if candidates > self._scan_max:
                 _by_any_plan(connection)
                 groups = [column_of(name, tasks) for name in group_by]
-                statement = select(*groups, func.count()).where(*matches(filter, tasks, dialect, probe=False))
+                counting = select(*groups, func.count()).select_from(tasks)
+                statement = counting.where(*matches(filter, tasks, dialect, probe=False))
             else:
                 names = {"id", *map(column_name, group_by), *names_in(filter)}
                 looked = _candidates(names, source, self._scan_max, dialect)

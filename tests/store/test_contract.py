@@ -312,6 +312,13 @@ async def ids(store: Journal, **query: Any) -> list[int]:
     return [int(found.id, 16) for found in await store.records(RecordQuery(**query))]
 
 
+async def test_all_records_are_counted_where_nothing_is_asked_for(store: Journal) -> None:
+    assert await store.count(Filter()) == [((), 0)]
+    await store.commit(start(1, 2, 3))
+    assert await store.count(Filter()) == [((), 3)]
+    assert await store.count(Filter(), ["status"]) == [(("pending",), 3)]
+
+
 async def test_records_come_newest_first_and_ties_are_broken_by_id(store: Journal) -> None:
     await store.commit(start(1, 2, 3))
     await store.commit(start(11, 10, created_at=at(2)))
