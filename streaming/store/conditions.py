@@ -62,7 +62,7 @@ def matches(filter: Filter, rows: FromClause, dialect: str, *, probe: bool = Tru
         filter: which records.
         rows: what has their columns, and always ``id``.
         dialect: ``sqlite`` or ``postgresql``.
-        probe: whether terms are looked up for one row after the other; if not, the database may turn that round.
+        probe: whether terms are looked up for one row after the other; if not, the database may begin with them.
     """
     words = [_has_term("word", [word], rows, probe) for word in sorted(filter.words)]
     return [*(_condition(term, rows, dialect, probe) for term in filter.terms), *words]
@@ -180,9 +180,11 @@ def _of_tags(term: Term, rows: FromClause, probe: bool) -> Condition:
 
 def _has_term(kind: str, wanted: Sequence[str], rows: FromClause, probe: bool) -> Condition:
     its = terms.alias()
-    found = select(its.c.task_id).where(its.c.kind == kind, its.c.task_id == rows.c.id, _is_any(its.c.term, wanted))
+    found = select(its.c.task_id).where(its.c.kind == kind, _is_any(its.c.term, wanted))
+    if not probe:
+        return rows.c.id.in_(found)
     # PostgreSQL leaves a question with an OFFSET where it is; others it turns into a join, of all there is.
-    return (found.limit(1).offset(0) if probe else found).exists()
+    return found.where(its.c.task_id == rows.c.id).limit(1).offset(0).exists()
 
 
 def _is_any(column: ColumnElement[str], values: Sequence[str]) -> Condition:

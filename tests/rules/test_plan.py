@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streaming.errors import BadFilter
+from streaming.records import TaskStatus
 from streaming.rules.fields import Operator
 from streaming.rules.filters import Filter, FilterLimits, Term, parse_filter
 from streaming.rules.plan import Gather, Piece, Walk, Word, choose, sources, walk
@@ -102,7 +103,9 @@ def test_a_field_that_is_the_same_in_all_records_is_no_part_of_the_order() -> No
 
 def test_an_equality_leads_only_where_its_index_goes_on_with_the_order() -> None:
     assert walked("-created_at", type="a,b").lead is None
-    assert walked("-created_at", type="a", status="failed").lead == Term("type", Operator.EQ, ("a",))
+    assert walked("-created_at", type="a", status="failed").lead == Term("status", Operator.EQ, (TaskStatus.FAILED,))
+    assert walked("-created_at", status="completed").lead == Term("status", Operator.EQ, (TaskStatus.COMPLETED,))
+    assert walked("-created_at", type="a", status="completed").lead == Term("type", Operator.EQ, ("a",))
     assert walked("-finished_at", type="a").lead is None
     assert walked("id", type="a").lead is None
     assert walk(asked(id="a"), parse_sort("id"), None) is None, "there is nothing to walk over"
