@@ -63,8 +63,9 @@ def _add_columns() -> None:
 
 
 def _add_indexes() -> None:
+    op.create_index("tasks_by_end", "tasks", ["finished_at", "id"])
+    op.create_index("tasks_by_status_and_type", "tasks", ["status", "type"])
     for name, columns in (
-        ("tasks_by_end", ["finished_at", "id"]),
         ("tasks_by_key", ["key", "created_at", "id"]),
         ("tasks_by_external_id", ["external_id", "created_at", "id"]),
         ("tasks_by_parent", ["parent", "created_at", "id"]),
