@@ -20,6 +20,11 @@ async def sleepers(here: Live, number: int, **fields: Any) -> list[str]:
     return [await here.start("sleeper", **fields) for _ in range(number)]
 
 
+async def all_run(here: Live, number: int) -> None:
+    """Wait until so many tasks run, and the store knows it."""
+    await here.until(lambda: [each.status for each in here.coordinator.running()] == ["running"] * number)
+
+
 async def statuses(here: Live) -> list[str]:
     """Of all tasks, oldest first."""
     return [each["status"] for each in (await here.http.get("/tasks?sort=created_at")).json()["tasks"]]
@@ -73,7 +78,7 @@ async def stubborn() -> None:
 async def test_more_than_one_call_takes_them_all_also_those_that_are_slow_to_stop() -> None:
     async with live([stubborn], bulk_max=2, cancel_grace_s=0.2) as here:
         started = [await here.start("stubborn") for _ in range(5)]
-        await here.until(lambda: len(here.coordinator.running()) == 5)
+        await all_run(here, 5)
 
         said = [await cancel(here, "type=stubborn&sort=created_at") for _ in range(4)]
 
@@ -112,7 +117,7 @@ async def test_a_dry_run_says_how_many_and_touches_nothing() -> None:
             "refused": [],
             "more": False,
         }
-        await here.until(lambda: len(here.coordinator.running()) == 3)
+        await all_run(here, 3)
         assert await statuses(here) == ["running"] * 3 + ["completed"]
         assert [each.cancel for each in here.coordinator.running()] == [None] * 3
 
@@ -200,7 +205,7 @@ async def test_nothing_is_done_to_all_tasks_by_mistake(method: str, path: str, q
         await sleepers(here, 1)
         answer = await here.http.request(method, f"{path}?{query}")
         assert "need a filter" in check_problem(answer, 400, "bad_filter")["detail"]
-        await here.until(lambda: len(here.coordinator.running()) == 1)
+        await all_run(here, 1)
         assert await statuses(here) == ["completed", "running"]
 
 
@@ -228,7 +233,7 @@ async def test_a_wrong_question_changes_nothing(method: str, path: str, query: s
         await sleepers(here, 1, tags=["a"])
         answer = await here.http.request(method, f"{path}?{query}")
         assert says in check_problem(answer, 400, "bad_filter")["detail"]
-        await here.until(lambda: len(here.coordinator.running()) == 1)
+        await all_run(here, 1)
         assert await statuses(here) == ["completed", "running"]
 
 
