@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,7 @@ class Committer:
         self._batches: deque[Batch] = deque()
         self._alarm = Alarm()
         self._writing: Batch | None = None
+        self._held_open = False
         self._closing = False
         self._closed = False
         self._too_late: StoreUnavailable | None = None
@@ -179,8 +181,25 @@ class Committer:
         """Call ``listener`` whenever `available` changes."""
         self._listeners.append(listener)
 
+    @contextmanager
+    def together(self, events: int) -> Iterator[None]:
+        """Put all that is submitted meanwhile into one transaction; nobody may wait inside.
+
+        Args:
+            events: how many there are, at most.
+        """
+        batch = self._open_batch()
+        if batch.events and len(batch.events) + events > self._events_max:
+            self._batches.append(Batch())
+        self._held_open = True
+        try:
+            yield
+        finally:
+            self._held_open = False
+
     def _open_batch(self) -> Batch:
-        if not self._batches or len(self._batches[-1].events) >= self._events_max:
+        full = not self._batches or len(self._batches[-1].events) >= self._events_max
+        if full and not (self._held_open and self._batches):
             self._batches.append(Batch())
         return self._batches[-1]
 

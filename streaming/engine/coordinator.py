@@ -19,8 +19,10 @@ from streaming.config import Settings
 from streaming.engine.audience import Audience
 from streaming.engine.draft import Draft, draft, options_of
 from streaming.engine.drain import Drain
+from streaming.engine.external import Outside
 from streaming.engine.hub import Hub, Log
 from streaming.engine.journal import Journal
+from streaming.engine.lookup import LiveTask
 from streaming.engine.options import StartOptions
 from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.processes import Processes
@@ -75,8 +77,9 @@ class TaskCoordinator(Steering):
             chance,
         )
         self._group = asyncio.TaskGroup()
+        self._outside = Outside(self._hub, settings, self._turns.line, self._forget)
         self._starts = Starts(
-            self._hub, journal, settings, self._turns, self._tasks, new_id, self._take_in, self._replace
+            self._hub, journal, settings, self._turns, self._outside, self._tasks, new_id, self._take_in, self._replace
         )
         self._drain = Drain(self._hub, settings.cancel_grace_s)
 
@@ -194,25 +197,32 @@ class TaskCoordinator(Steering):
 
     def _take_in(self, wanted: Draft, log: Log) -> None:
         """A new task is stored."""
-        runner = Runner(wanted.task_type, log, self._workshop)
-        self._adopt(runner)
-        self._turns.wait(runner, log.record.created_at)
+        if wanted.task_type.outside:
+            self._adopt(self._outside.take_in(wanted.task_type, log))
+        else:
+            runner = Runner(wanted.task_type, log, self._workshop)
+            self._adopt(runner)
+            self._turns.wait(runner, log.record.created_at)
         self._end_unless_kept()
 
     def _resume(self, log: Log) -> None:
-        """A task that an earlier process has left waits for its turn again."""
-        runner = Runner(self.registry.get(log.record.type), log, self._workshop)
+        """A task that an earlier process has left goes on elsewhere, or waits for its turn again."""
+        task_type = self.registry.get(log.record.type)
+        if task_type.outside:
+            self._adopt(self._outside.take_in(task_type, log))
+            return
+        runner = Runner(task_type, log, self._workshop)
         self._adopt(runner)
         if log.record.status is TaskStatus.RETRYING and log.record.retry_at is not None:
             self._turns.pause(runner, log.record.retry_at)
         else:
             self._turns.wait(runner, log.record.created_at)
 
-    def _adopt(self, runner: Runner) -> None:
-        self._tasks[runner.id] = runner
-        self._family.add(runner.log.record)
-        if runner.log.record.policy.cancel_unwatched_s is not None:
-            runner.log.audience = Audience(self._hub, runner.log, self._cancel_unwatched)
+    def _adopt(self, task: LiveTask) -> None:
+        self._tasks[task.id] = task
+        self._family.add(task.log.record)
+        if task.log.record.policy.cancel_unwatched_s is not None:
+            task.log.audience = Audience(self._hub, task.log, self._cancel_unwatched)
 
     def _spawn(self, runner: Runner) -> None:
         self._group.create_task(self._run(runner), name=f"streaming-runner-{runner.id}")
@@ -237,12 +247,12 @@ class TaskCoordinator(Steering):
         # One that goes back to the queue of the next process keeps its place and its readers until the end.
         self._turns.fill()
 
-    def _forget(self, runner: Runner) -> None:
-        """The task needs no runner any more; the store knows the rest."""
-        self._tasks.pop(runner.id, None)
-        self._family.remove(runner.log.record)
-        self._hub.drop(runner.log)
-        self._turns.ended(runner)
+    def _forget(self, task: LiveTask) -> None:
+        """The task is live no more; the store knows the rest."""
+        self._tasks.pop(task.id, None)
+        self._family.remove(task.log.record)
+        self._hub.drop(task.log)
+        self._turns.ended(task)
 
     def running(self) -> Sequence[Record]:
         """The tasks whose handlers run in this process."""
@@ -266,8 +276,8 @@ class TaskCoordinator(Steering):
         await self._check_over(task_id)
         if not await self._journal.delete(task_id):
             raise TaskNotFound(task_id)
-        if runner := self._tasks.get(task_id):  # it has nothing left to do, and is about to be forgotten
-            self._forget(runner)
+        if task := self._tasks.get(task_id):  # it has nothing left to do, and is about to be forgotten
+            self._forget(task)
 
     # -- beginning and end of the process -----------------------------------------------------------------------------
 
@@ -310,10 +320,11 @@ class TaskCoordinator(Steering):
         return [(runner.id, runner.where()) for runner in still]
 
     def _end_unless_kept(self) -> None:
-        """In a drain waiting tasks keep their place in a durable store; without one they end."""
+        """In a drain waiting and external tasks keep their place in a durable store; without one they end."""
         if not self.draining:
             return
         for runner in self._turns.close():
             if not self._journal.durable and self._turns.withdraw(runner):
                 error = TaskError("shutdown", "The server stopped before the task had its turn.")
                 self._end_waiting(runner, Outcome(Transition.SHUTDOWN, error))
+        self._outside.close(keep=self._journal.durable)

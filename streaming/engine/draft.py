@@ -76,6 +76,9 @@ def draft(
     """
     complete = task_type.validate(params)
     policy = _policy(task_type.policy, options, settings)
+    if task_type.outside and policy.retry.retries:
+        message = "The work of an external task is not repeated by the server: leave it out."
+        raise InvalidParams("retry is wrong.", errors=[FieldError("retry.retries", message)])
     named = {"key": options.get("key"), "external_id": options.get("external_id")}
     _check_names(named)
     tags, created_by = tuple(dict.fromkeys(options.get("tags", ()))), options.get("created_by", "anonymous")

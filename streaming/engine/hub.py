@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -241,6 +242,10 @@ class Hub:
             self._committer.submit_change(Change(record.id, event.seq, record.status, time, *why))
         return event
 
+    def together(self, events: int) -> AbstractContextManager[None]:
+        """Put all that is written meanwhile, so many events at most, into one transaction; nobody may wait inside."""
+        return self._committer.together(events)
+
     def amend(self, log: Log, **changes: Any) -> None:
         """Change the record without an event; readers of the record see it with the next commit."""
         log.record = dataclasses.replace(log.record, **changes)
@@ -306,8 +311,7 @@ class Hub:
             events = [event for event in events if event.task_id not in done.lost]
             records = [record for record in records if record.id not in done.lost]
         for record in records:
-            log = self._logs.get(record.id)
-            if log is not None:
+            if (log := self._logs.get(record.id)) is not None:
                 log.visible = record
         if self.feed_readers:
             self._append_to_feed(events, done.positions)
@@ -356,8 +360,7 @@ class Hub:
             log.window.trim(events_max=0, bytes_max=0)
 
     def _lose(self, task_id: str) -> None:
-        log = self._logs.get(task_id)
-        if log is None:
+        if (log := self._logs.get(task_id)) is None:
             return
         _log.error("somebody else has changed this task in the store: it is ours no longer", task_id=task_id)
         log.lost = True

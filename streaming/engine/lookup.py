@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from streaming.engine.hub import Hub, Log
 from streaming.engine.journal import Journal, RecordPage, RecordQuery
-from streaming.engine.runner import Runner
+from streaming.engine.mailbox import Mailbox
 from streaming.engine.subscription import Subscription
 from streaming.errors import (
     Draining,
@@ -30,6 +30,7 @@ from streaming.errors import (
 )
 from streaming.events import Event
 from streaming.records import CancelReceipt, Change, Record, TaskError, TaskStatus
+from streaming.rules.deadlines import Limit
 from streaming.rules.feed import FeedFilter
 from streaming.rules.filters import Filter
 from streaming.rules.lifecycle import TERMINAL
@@ -46,6 +47,33 @@ _UNSUCCESSFUL: dict[TaskStatus, type[TaskUnsuccessful]] = {
 }
 
 
+class LiveTask(Protocol):
+    """A task that has not ended: one attempt of a handler here, or the work of somebody elsewhere.
+
+    Attributes:
+        log: where it is told what happens.
+        mailbox: what others send into it.
+        settled: set once a cancel was delivered, or cannot be delivered yet.
+    """
+
+    log: Log
+    mailbox: Mailbox
+    settled: asyncio.Event
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+
+    def cancel(self, by: str, reason: str) -> None:
+        """Write down that somebody cancels it."""
+
+    def cancel_unwatched(self, reason: str | None) -> None:
+        """Cancel it because nobody watches it; None takes that back."""
+
+    def move(self, limit: Limit, seconds: float | None) -> None:
+        """Make a limit longer or shorter."""
+
+
 class Lookup:
     """The reading half of the coordinator.
 
@@ -59,7 +87,7 @@ class Lookup:
         self._journal = journal
         self._wait_s = wait_s
         self._hub = hub
-        self._tasks: dict[str, Runner] = {}
+        self._tasks: dict[str, LiveTask] = {}
 
     async def get(self, task_id: str) -> Record:
         """The record of a task, as it was committed.
@@ -265,29 +293,29 @@ class Lookup:
         if record.status not in TERMINAL:
             raise TaskActive(task_id, record.status)
 
-    async def _going_on(self, task_id: str) -> Runner | None:
-        """The runner of a task that may still be stopped; None if it has ended.
+    async def _going_on(self, task_id: str) -> LiveTask | None:
+        """A task of which something may still be asked; None if it has ended.
 
         Raises:
             TaskNotFound: there is none.
             Draining: it waits for the next server.
             StoreUnavailable: the store cannot be read, or has a task that runs nowhere here.
         """
-        runner = self._runner(task_id)
-        if runner is None and (await self.get(task_id)).status not in TERMINAL:
+        task = self._owned(task_id)
+        if task is None and (await self.get(task_id)).status not in TERMINAL:
             await self._hub.committed(self._wait_s)  # its creation may be stored, but not acknowledged yet
-            runner = self._runner(task_id)
+            task = self._owned(task_id)
             status = (await self.get(task_id)).status
-            if runner is None and status not in TERMINAL:
+            if task is None and status not in TERMINAL:
                 raise (
                     Draining if self._hub.closed else StoreUnavailable(f"The task is {status}, but runs nowhere here.")
                 )
-        if runner is None:
+        if task is None:
             return None
-        if runner.log.window.ended:
+        if task.log.window.ended:
             await self._hub.committed(self._wait_s)  # nobody is told of an end that is not stored
             return None
-        return runner
+        return task
 
     async def _receipt_of_ended(self, task_id: str) -> CancelReceipt:
         """What became of the cancel of a task that has ended.
@@ -303,10 +331,10 @@ class Lookup:
         raise TaskTerminal(task_id, record.status)
 
     def _live(self, task_id: str) -> Log | None:
-        runner = self._runner(task_id)
-        return None if runner is None else runner.log
+        task = self._owned(task_id)
+        return None if task is None else task.log
 
-    def _runner(self, task_id: str) -> Runner | None:
-        """The runner of a task that is ours."""
-        runner = self._tasks.get(task_id)
-        return None if runner is None or runner.log.lost else runner
+    def _owned(self, task_id: str) -> LiveTask | None:
+        """A live task that is ours."""
+        task = self._tasks.get(task_id)
+        return None if task is None or task.log.lost else task

@@ -33,6 +33,7 @@ MESSAGE_MAX = 1000
 FIELD_MAX = 200
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
+_OPEN: ConfigDict = {**_CONFIG, "extra": "allow"}
 
 #: What the author's code may raise, and not be meant for the process.
 _FAILURES = (Exception, SystemExit)
@@ -65,15 +66,17 @@ class Parameters:
     Args:
         owner: name of the task type.
         fields: annotation of each parameter, or annotation and default.
+        open_end: whether there may be others, with any value.
 
     Raises:
         InvalidTaskType: a record could not keep one of them, or pydantic cannot validate it.
     """
 
-    def __init__(self, owner: str, fields: Mapping[str, Any]) -> None:
+    def __init__(self, owner: str, fields: Mapping[str, Any], *, open_end: bool = False) -> None:
         self._owner = owner
+        config = _OPEN if open_end else _CONFIG
         try:
-            self._model: type[BaseModel] = create_model(f"{owner}_params", __config__=_CONFIG, **fields)
+            self._model: type[BaseModel] = create_model(f"{owner}_params", __config__=config, **fields)
             schema = self._model.model_json_schema(schema_generator=_Schema)
             self._each = [_Parameter(owner, name, spec) for name, spec in fields.items()]
         except InvalidTaskType:

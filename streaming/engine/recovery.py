@@ -30,7 +30,7 @@ async def recover(hub: Hub, registry: Registry) -> list[Log]:
         registry: the task types that exist now.
 
     Returns:
-        The logs of the tasks that wait for their turn, oldest first.
+        The logs of the tasks that wait for their turn, or go on elsewhere, oldest first.
 
     Raises:
         StoreUnavailable: the store cannot be read, or the hub was closed meanwhile.
@@ -43,11 +43,12 @@ async def recover(hub: Hub, registry: Registry) -> list[Log]:
 
 
 def _take_up(hub: Hub, registry: Registry, log: Log, record: Record) -> bool:
-    """Write down what becomes of one task, and say whether it waits for its turn."""
+    """Write down what becomes of one task, and say whether it is live."""
     known = record.type in registry
     cancelled = record.cancel is not None and not record.cancel.declined
     restartable = known and may_restart(registry.get(record.type), record)
-    transition = recovery(record.status, cancelled=cancelled, restartable=restartable, known=known)
+    outside = known and registry.get(record.type).outside
+    transition = recovery(record.status, cancelled=cancelled, restartable=restartable, known=known, outside=outside)
     _log.info("recovering a task", task_id=record.id, status=record.status.value, transition=transition)
     if transition is None:
         return True

@@ -24,10 +24,16 @@ from streaming.engine.parameters import Parameters
 from streaming.errors import FieldError, InvalidParams, InvalidTaskType, UnknownType
 from streaming.records import Policy, RetryPolicy
 
-RunIn = Literal["loop", "thread", "process"]
+RunIn = Literal["loop", "thread", "process", "outside"]
 OnInterrupt = Literal["report", "restart"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
+_PLACES: dict[str, str] = {
+    "loop": "in a loop",
+    "thread": "in a thread",
+    "process": "in a process",
+    "outside": "outside",
+}
 _MARK = "__streaming_task_type__"
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z")
 
@@ -39,7 +45,8 @@ class TaskType:
     Attributes:
         name: what clients say to start it.
         handler: the decorated function.
-        run_in: the event loop (a coroutine function), a thread, or a process (plain functions).
+        run_in: the event loop (a coroutine function), a thread, or a process (plain functions); or outside of the
+            server, where the function only names the parameters.
         context_name: the handler's parameter that takes the context; None if it takes none.
         parameters: all the other parameters.
         timeout_s: seconds it may run when its start names no timeout; None means the server's default.
@@ -61,6 +68,11 @@ class TaskType:
     policy: Policy
     max_running: int | None
     description: str
+
+    @property
+    def outside(self) -> bool:
+        """Whether its tasks are external: their work is done elsewhere, and reported."""
+        return self.run_in == "outside"
 
     def validate(self, params: dict[str, Any]) -> dict[str, Any]:
         """Check what a client sent, and add the defaults.
@@ -165,8 +177,8 @@ def task(
 
     Args:
         name: name of the task type; without one, the function's.
-        run_in: ``loop`` for a coroutine function; ``thread`` for a plain function that blocks; ``process`` for a
-            plain function that computes (it takes no context, and is killed by a cancel).
+        run_in: ``loop`` for a coroutine function; ``thread`` for a plain one that blocks; ``process`` for one that
+            computes (no context, killed by a cancel); ``outside`` for one that only names an external task's parameters.
         timeout_s: seconds a run may take when its start names no timeout.
         on_interrupt: ``report`` ends a task as interrupted when the server stops under it; ``restart`` runs it again.
         attempts_max: runs in all, restarts included, retries not.
@@ -217,13 +229,10 @@ def _task_type(
     for argument, chosen, possible in (("run_in", run_in, RunIn), ("on_interrupt", on_interrupt, OnInterrupt)):
         if chosen not in get_args(possible):
             raise InvalidTaskType(f"{argument} of {name} is one of {', '.join(get_args(possible))}, not {chosen!r}.")
-    if not inspect.isroutine(handler) and not inspect.isclass(handler):
-        raise InvalidTaskType(f"{name} is no function.")
-    if run_in == "loop" and not inspect.iscoroutinefunction(handler):
-        raise InvalidTaskType(f"{name} is a plain function: make it 'async def', or say run_in='thread' or 'process'.")
-    if run_in != "loop" and inspect.iscoroutinefunction(handler):
-        raise InvalidTaskType(f"{name} is a coroutine function: it runs in the loop, not in a {run_in}.")
+    _check_function(handler, name, run_in)
     _check_numbers(name, timeout_s, attempts_max, policy, max_running)
+    if run_in == "outside" and (policy.retry.retries or on_interrupt == "restart" or max_running is not None):
+        raise InvalidTaskType(f"{name} runs outside: nothing is retried, restarted or held back here.")
     context_name, parameters = _parameters(handler, name, run_in)
     description = (inspect.getdoc(handler) or "").split("\n\n")[0].replace("\n", " ")
     return TaskType(
@@ -239,6 +248,15 @@ def _task_type(
         max_running,
         description,
     )
+
+
+def _check_function(handler: Callable[..., Any], name: str, run_in: RunIn) -> None:
+    if not inspect.isroutine(handler) and not inspect.isclass(handler):
+        raise InvalidTaskType(f"{name} is no function.")
+    if run_in == "loop" and not inspect.iscoroutinefunction(handler):
+        raise InvalidTaskType(f"{name} is a plain function: make it 'async def', or say run_in='thread' or 'process'.")
+    if run_in != "loop" and inspect.iscoroutinefunction(handler):
+        raise InvalidTaskType(f"{name} is a coroutine function: it runs in the loop, not {_PLACES[run_in]}.")
 
 
 def _check_numbers(
@@ -267,23 +285,26 @@ def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[
         hints = get_type_hints(handler, include_extras=True)
     except Exception as error:  # an annotation is an expression, which may raise anything
         raise InvalidTaskType(f"An annotation of {name} cannot be resolved: {error}.") from None
-    wanted = {"loop": TaskContext, "thread": ThreadContext, "process": None}[run_in]
+    wanted = {"loop": TaskContext, "thread": ThreadContext}.get(run_in)
     context_name: str | None = None
+    open_end = False
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(handler).parameters.values():
         hint = hints.get(parameter.name, Any)
         if hint in (TaskContext, ThreadContext):
             if hint is not wanted or context_name is not None:
                 expected = f"one {wanted.__name__}" if wanted else "no context"
-                raise InvalidTaskType(f"{name} runs in a {run_in} and takes {expected}.")
+                raise InvalidTaskType(f"{name} runs {_PLACES[run_in]} and takes {expected}.")
             context_name = parameter.name
+        elif parameter.kind is parameter.VAR_KEYWORD and run_in == "outside":
+            open_end = True
         elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise InvalidTaskType(f"Parameter {parameter.name!r} of {name} has no name to be given by.")
         elif parameter.name.startswith("_") or hasattr(BaseModel, parameter.name):
             raise InvalidTaskType(f"Parameter {parameter.name!r} of {name} has a name that pydantic keeps for itself.")
         else:
             fields[parameter.name] = hint if parameter.default is parameter.empty else (hint, parameter.default)
-    return context_name, Parameters(name, fields)
+    return context_name, Parameters(name, fields, open_end=open_end)
 
 
 class Registry:

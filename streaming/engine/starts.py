@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 
 from streaming.config import Settings
 from streaming.engine.draft import Draft
+from streaming.engine.external import Outside
 from streaming.engine.hub import Hub, Log
 from streaming.engine.journal import Journal
+from streaming.engine.lookup import LiveTask
 from streaming.engine.once import Once
-from streaming.engine.runner import Runner
 from streaming.engine.turns import Turns
 from streaming.errors import Draining, KeyBusy, StoreUnavailable, TooManyTasks
 from streaming.records import IdempotencyKey, Record
@@ -31,6 +32,7 @@ class Starts:
         journal: where idempotency keys are remembered.
         settings: the limits.
         turns: who waits and runs.
+        outside: the external tasks.
         tasks: the live tasks by id.
         new_id: makes the id of a new task.
         take_in: called with a new task once it is stored, whoever waits for that or not.
@@ -43,7 +45,8 @@ class Starts:
         journal: Journal,
         settings: Settings,
         turns: Turns,
-        tasks: Mapping[str, Runner],
+        outside: Outside,
+        tasks: Mapping[str, LiveTask],
         new_id: Callable[[], str],
         take_in: Callable[[Draft, Log], None],
         replace: Callable[[tuple[str, ...], str], None],
@@ -51,12 +54,14 @@ class Starts:
         self._hub = hub
         self._settings = settings
         self._turns = turns
+        self._outside = outside
         self._tasks = tasks
         self._new_id = new_id
         self._take_in = take_in
         self._replace = replace
         self._once = Once(journal)
         self._starting = 0
+        self._starting_outside = 0
         self._closed = False
 
     def close(self) -> None:
@@ -85,7 +90,7 @@ class Starts:
             StoreUnavailable: it could not be stored, and nothing was started.
         """
         while True:
-            self._admit()
+            self._admit(wanted)
             decision = self._decide(wanted)
             if isinstance(decision, Refuse):
                 raise KeyBusy(wanted.record.key or "", decision.id)
@@ -95,13 +100,15 @@ class Starts:
             if joined is not None:
                 return joined, False
 
-    def _admit(self) -> None:
+    def _admit(self, wanted: Draft) -> None:
         """Refuse a start that cannot be taken now."""
         if self._closed:
             raise Draining
         if not self._hub.available:
             raise StoreUnavailable("The store is away; nothing was started.")
-        if len(self._turns) + self._starting >= self._settings.max_pending + max(0, self._turns.places):
+        if wanted.task_type.outside:
+            self._outside.admit(self._starting_outside)
+        elif len(self._turns) + self._starting >= self._settings.max_pending + max(0, self._turns.places):
             raise TooManyTasks(f"Too many tasks wait already: at most {self._settings.max_pending} may.")
 
     def _decide(self, wanted: Draft) -> Decision:
@@ -127,6 +134,13 @@ class Starts:
             await self._hub.committed(self._settings.store_wait_s)
         return runner.log.snapshot()
 
+    def _count(self, wanted: Draft, change: int) -> None:
+        """How many are about to be stored."""
+        if wanted.task_type.outside:
+            self._starting_outside += change
+        else:
+            self._starting += change
+
     async def _create(self, wanted: Draft, decision: Decision, remember: IdempotencyKey | None) -> Record:
         now = self._hub.now()
         record = dataclasses.replace(wanted.record, id=self._new_id(), created_at=now, updated_at=now)
@@ -134,7 +148,7 @@ class Starts:
 
         def on_created(problem: StoreUnavailable | None) -> None:
             # Also when nobody waits any more: what is stored is going to run.
-            self._starting -= 1
+            self._count(wanted, -1)
             if problem is None:
                 self._take_in(wanted, log)
                 if isinstance(decision, Replace):
@@ -144,7 +158,7 @@ class Starts:
             if not stored.done():
                 stored.set_result(problem)
 
-        self._starting += 1
+        self._count(wanted, 1)
         self._turns.line.announce(record.id, wanted.key)
         remembered = None if remember is None else dataclasses.replace(remember, task_id=record.id)
         log = self._hub.create(record, {}, remembered, on_created)

@@ -1,6 +1,6 @@
 """What can be asked of a task that goes on: to stop, to take its time, to listen.
 
-Owns:   the cancel of a task that waits or runs, and of those under it; deadlines that are moved; inputs.
+Owns:   the cancel of a task that waits or runs, and of those under it; deadlines that are moved; inputs; reports.
 Uses:   engine.turns (who waits), engine.runner (who runs), engine.family (who is under whom).
 Never:  starts a task.
 """
@@ -14,21 +14,23 @@ from typing import Any
 
 from streaming.config import Settings
 from streaming.engine.draft import check_seconds
+from streaming.engine.external import External
 from streaming.engine.family import Family
 from streaming.engine.hub import Hub, Log
 from streaming.engine.journal import Journal
-from streaming.engine.lookup import Lookup
+from streaming.engine.lookup import LiveTask, Lookup
 from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.transitions import SERVER, end
 from streaming.engine.turns import Turns
-from streaming.errors import FieldError, InvalidParams, TaskTerminal
+from streaming.errors import FieldError, InvalidParams, NotExternal, TaskTerminal
 from streaming.events import Event
 from streaming.records import CancelReceipt, Record, TaskError
 from streaming.rules.deadlines import Due, Limit, expired
-from streaming.rules.lifecycle import Cause, Transition
-from streaming.rules.outcome import Outcome
+from streaming.rules.lifecycle import Transition
+from streaming.rules.outcome import Outcome, cancelled_words
+from streaming.rules.reporting import Report
 
 REASON_MAX = 1000
 
@@ -55,8 +57,8 @@ class Steering(Lookup):
         self._hub.on_availability(self._release_cancels)
 
     @abstractmethod
-    def _forget(self, runner: Runner) -> None:
-        """The task needs no runner any more."""
+    def _forget(self, task: LiveTask) -> None:
+        """The task is live no more."""
 
     async def cancel_task(
         self, task_id: str, *, reason: str = "", by: str = "anonymous", wait_s: float = 0.0
@@ -87,56 +89,58 @@ class Steering(Lookup):
             message = f"At most {REASON_MAX} characters."
             raise InvalidParams("The reason is too long.", errors=[FieldError("reason", message)])
         refuse_unstorable({"reason": reason, "by": by})
-        runner = await self._going_on(task_id)
-        if runner is None:
+        task = await self._going_on(task_id)
+        if task is None:
             return await self._receipt_of_ended(task_id)
-        self._cancel(runner, by, reason)
+        self._cancel(task, by, reason)
         await self._hub.committed(self.settings.store_wait_s)
-        await self._settle(runner, wait_s)
+        await self._settle(task, wait_s)
         record = await self.get(task_id)
         if record.cancel is None:  # somebody else has ended it in the store, and the wish came too late
             raise TaskTerminal(task_id, record.status)
         return record.cancel
 
-    def _cancel(self, runner: Runner, by: str, reason: str) -> None:
+    def _cancel(self, task: LiveTask, by: str, reason: str) -> None:
         """Cancel a live task and those under it, whether they wait or run."""
-        waited = self._turns.withdraw(runner)
-        runner.cancel(by, reason)
+        waited = self._turns.withdraw(task)
+        task.cancel(by, reason)
         if waited:
-            self._end_waiting(runner, Outcome(Transition.CANCEL, TaskError("cancelled", runner.reason(Cause.CANCEL))))
-        self._cancel_children(runner)
+            receipt = task.log.record.cancel
+            assert receipt is not None  # noqa: S101  # it was written just now
+            self._end_waiting(task, Outcome(Transition.CANCEL, TaskError("cancelled", cancelled_words(receipt))))
+        self._cancel_children(task)
 
-    def _cancel_children(self, runner: Runner) -> None:
+    def _cancel_children(self, task: LiveTask) -> None:
         """A handler's tasks live no longer than it."""
-        for child_id in self._family.of(runner.id):
+        for child_id in self._family.of(task.id):
             child = self._tasks.get(child_id)
             if child is not None and not child.log.window.ended and not child.log.lost:
-                self._cancel(child, SERVER, f"Its parent {runner.id} was stopped or has ended.")
+                self._cancel(child, SERVER, f"Its parent {task.id} was stopped or has ended.")
 
     def _cancel_unwatched(self, log: Log, reason: str | None) -> None:
         """The last viewer of a task has been away for too long, or has come back in time."""
-        runner = self._tasks.get(log.record.id)
-        if runner is None or log.window.ended or log.lost:
+        task = self._tasks.get(log.record.id)
+        if task is None or log.window.ended or log.lost:
             return
-        if reason is not None and self._turns.is_waiting(runner):
-            self._cancel(runner, SERVER, reason)
+        if reason is not None and self._turns.is_waiting(task):
+            self._cancel(task, SERVER, reason)
         else:
-            runner.cancel_unwatched(reason)
+            task.cancel_unwatched(reason)
 
-    def _expire(self, runner: Runner, due: Due) -> None:
+    def _expire(self, task: LiveTask, due: Due) -> None:
         """A task has waited too long."""
-        self._end_waiting(runner, Outcome(Transition.TIMEOUT, expired(due.limit, due.seconds)))
+        self._end_waiting(task, Outcome(Transition.TIMEOUT, expired(due.limit, due.seconds)))
 
-    def _end_waiting(self, runner: Runner, outcome: Outcome) -> None:
-        end(self._hub, runner.log, outcome)
-        runner.settled.set()
-        self._hub.when_committed(lambda: self._forget(runner))
+    def _end_waiting(self, task: LiveTask, outcome: Outcome) -> None:
+        end(self._hub, task.log, outcome)
+        task.settled.set()
+        self._hub.when_committed(lambda: self._forget(task))
 
-    async def _settle(self, runner: Runner, wait_s: float) -> None:
+    async def _settle(self, task: LiveTask, wait_s: float) -> None:
         """Wait until a cancel is delivered or held back, and then up to ``wait_s`` for the stop."""
-        await runner.settled.wait()
+        await task.settled.wait()
         if wait_s > 0:
-            await self.wait(runner.id, wait_s)
+            await self.wait(task.id, wait_s)
 
     def _release_cancels(self) -> None:
         """The store has gone away or come back: cancels no longer wait for it."""
@@ -146,9 +150,9 @@ class Steering(Lookup):
     def _replace(self, task_ids: tuple[str, ...], by: str) -> None:
         """A new task takes the place of others, and waits until they have stopped."""
         for task_id in task_ids:
-            runner = self._tasks.get(task_id)
-            if runner is not None and not runner.log.window.ended and not runner.log.lost:
-                self._cancel(runner, SERVER, f"Task {by} takes its place.")
+            task = self._tasks.get(task_id)
+            if task is not None and not task.log.window.ended and not task.log.lost:
+                self._cancel(task, SERVER, f"Task {by} takes its place.")
 
     async def extend(self, task_id: str, limits: Mapping[Limit, float | None]) -> Record:
         """Give a live task more time, or less.
@@ -168,18 +172,18 @@ class Steering(Lookup):
         changes = {limit: check_seconds(limit.value, seconds, self.settings) for limit, seconds in limits.items()}
         if changes.get(Limit.RUN, 0.0) is None:
             raise InvalidParams("timeout_s is wrong.", errors=[FieldError("timeout_s", "Every run has a timeout.")])
-        runner = await self._going_on(task_id)
-        if runner is None:
+        task = await self._going_on(task_id)
+        if task is None:
             raise TaskTerminal(task_id, (await self.get(task_id)).status)
         policy: dict[str, Any] = {limit.value: seconds for limit, seconds in changes.items() if limit is not Limit.RUN}
         self._hub.amend(
-            runner.log,
-            timeout_s=changes.get(Limit.RUN) or runner.log.record.timeout_s,
-            policy=dataclasses.replace(runner.log.record.policy, **policy),
+            task.log,
+            timeout_s=changes.get(Limit.RUN) or task.log.record.timeout_s,
+            policy=dataclasses.replace(task.log.record.policy, **policy),
         )
         for limit, seconds in changes.items():
-            self._turns.move(runner, limit, seconds)
-            runner.move(limit, seconds)
+            self._turns.move(task, limit, seconds)
+            task.move(limit, seconds)
         await self._hub.committed(self.settings.store_wait_s)
         return await self.get(task_id)
 
@@ -202,9 +206,42 @@ class Steering(Lookup):
             Draining: it waits for the next server.
             StoreUnavailable: it could not be stored in time; it may be later.
         """
-        runner = await self._going_on(task_id)
-        if runner is None:
+        task = await self._going_on(task_id)
+        if task is None:
             raise TaskTerminal(task_id, (await self.get(task_id)).status)
-        event = runner.mailbox.put(data, by)
+        event = task.mailbox.put(data, by)
         await self._hub.committed(self.settings.store_wait_s)
         return event
+
+    async def report(self, task_id: str, report: Report, *, by: str = "anonymous") -> Record:
+        """Take what the worker of an external task says of it.
+
+        Args:
+            task_id: the task.
+            report: events, progress, a status; all of it is taken, or nothing.
+            by: the principal.
+
+        Returns:
+            The record, as stored; its ``cancel`` says whether the worker is to stop.
+
+        Raises:
+            TaskNotFound: there is none.
+            TaskTerminal: it has ended.
+            NotExternal: its handler runs here.
+            KeyBusy: another task with its key has not ended.
+            InvalidParams: something in the report is wrong.
+            StatusConflict: the status cannot follow the one that the task has.
+            Draining: it waits for the next server.
+            StoreUnavailable: the store is away; what was not refused may be stored later.
+        """
+        task = await self._going_on(task_id)
+        if task is None:
+            raise TaskTerminal(task_id, (await self.get(task_id)).status)
+        if not isinstance(task, External):
+            raise NotExternal(task_id, task.log.record.type)
+        await task.report(report, by)
+        await self._hub.committed(self.settings.store_wait_s)
+        record = await self.get(task_id)
+        if task.log.lost:  # somebody else has ended it in the store, and the report came too late
+            raise TaskTerminal(task_id, record.status)
+        return record

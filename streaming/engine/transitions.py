@@ -51,7 +51,7 @@ def move(
     hub.append_with(log, status.value, data, now, why=(by, reason), status=status, **changes)
 
 
-def end(hub: Hub, log: Log, outcome: Outcome, *, where: str | None = None) -> None:
+def end(hub: Hub, log: Log, outcome: Outcome, *, where: str | None = None, by: str | None = None) -> None:
     """Write the terminal event.
 
     Args:
@@ -59,6 +59,7 @@ def end(hub: Hub, log: Log, outcome: Outcome, *, where: str | None = None) -> No
         log: of the task.
         outcome: how it ended.
         where: the line on which the handler still runs, if the task ends without it.
+        by: who has brought the end about; None is told by the outcome.
     """
     now = hub.now()
     data: dict[str, Any] = {}
@@ -72,7 +73,7 @@ def end(hub: Hub, log: Log, outcome: Outcome, *, where: str | None = None) -> No
         outcome.transition,
         data,
         now,
-        by=_who(log.record.cancel, outcome.transition),
+        by=by or _who(log.record.cancel, outcome.transition),
         reason="" if outcome.error is None else outcome.error.message,
         result=outcome.result,
         error=outcome.error,
@@ -115,12 +116,12 @@ def retry(hub: Hub, log: Log, error: TaskError, pause_s: float) -> None:
     move(hub, log, Transition.RETRY, data, now, by=WORK, reason=error.message, **changes)
 
 
-def begin(hub: Hub, log: Log) -> None:
+def begin(hub: Hub, log: Log, *, by: str = SERVER) -> None:
     """Let an attempt begin."""
     now = hub.now()
     log.heartbeat_at = now
     data = {"attempt": log.record.attempt}
-    move(hub, log, Transition.START, data, now, started_at=now, retry_at=None, error=None)
+    move(hub, log, Transition.START, data, now, by=by, started_at=now, retry_at=None, error=None)
 
 
 def _who(receipt: CancelReceipt | None, transition: Transition) -> str:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from streaming.config import Settings
 from streaming.engine.draft import scoped_key
 from streaming.engine.hub import Hub
+from streaming.engine.lookup import LiveTask
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.timing import Wait, deadlines_now, loop_time
@@ -90,22 +91,22 @@ class Turns:
         if not self._closed:
             self._pauses[runner.id] = asyncio.get_running_loop().call_at(at, self._join, runner, at)
 
-    def is_waiting(self, runner: Runner) -> bool:
+    def is_waiting(self, task: LiveTask) -> bool:
         """Whether a task waits, for a turn or for the end of a pause."""
-        return self._waiting.get(runner.id) is runner
+        return self._waiting.get(task.id) is task
 
-    def withdraw(self, runner: Runner) -> bool:
+    def withdraw(self, task: LiveTask) -> bool:
         """Take out a task that waits, and say whether it did; its key passes on."""
-        if not self.is_waiting(runner):
+        if not self.is_waiting(task):
             return False
-        self._stop_waiting(runner.id)
-        self.line.ended(runner.id)
+        self._stop_waiting(task.id)
+        self.line.ended(task.id)
         self.fill()
         return True
 
-    def move(self, runner: Runner, limit: Limit, seconds: float | None) -> None:
+    def move(self, task: LiveTask, limit: Limit, seconds: float | None) -> None:
         """Make a limit of a waiting task longer or shorter."""
-        wait = self._waits.get(runner.id)
+        wait = self._waits.get(task.id)
         if wait is not None:
             wait.deadlines.move(limit, seconds)
             wait.arm()
@@ -124,9 +125,9 @@ class Turns:
         if self.running.pop(runner.id, None) is not None and self._lent.pop(runner.id, None) is None:
             self._busy[runner.task_type.name] -= 1
 
-    def ended(self, runner: Runner) -> None:
+    def ended(self, task: LiveTask) -> None:
         """The task has ended: its key passes on."""
-        self.line.ended(runner.id)
+        self.line.ended(task.id)
         self.fill()
 
     @contextmanager

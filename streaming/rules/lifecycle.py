@@ -97,7 +97,9 @@ def ending(cause: Cause | None, *, raised: bool) -> Transition:
     return Transition.RAISE if raised else Transition.RETURN
 
 
-def recovery(status: TaskStatus, *, cancelled: bool, restartable: bool, known: bool) -> Transition | None:
+def recovery(
+    status: TaskStatus, *, cancelled: bool, restartable: bool, known: bool, outside: bool = False
+) -> Transition | None:
     """What becomes of a task that a crash left behind.
 
     Args:
@@ -105,10 +107,13 @@ def recovery(status: TaskStatus, *, cancelled: bool, restartable: bool, known: b
         cancelled: a cancel was written down before the crash; it is honoured.
         restartable: its type says so, and it has attempts left.
         known: its type is still registered.
+        outside: its work is done elsewhere, and was not touched by the crash.
 
     Returns:
-        The transition, or None for a task that simply waits for its turn.
+        The transition, or None for a task that simply goes on, or waits for its turn.
     """
+    if outside and known:
+        return None
     if cancelled:
         return Transition.CANCEL
     if not known:

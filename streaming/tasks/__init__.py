@@ -12,9 +12,10 @@ from streaming.config import Settings
 from streaming.tasks.checksum import checksum
 from streaming.tasks.command import command
 from streaming.tasks.countdown import countdown
+from streaming.tasks.external import external
 from streaming.tasks.fetch import http_fetch
 
-__all__ = ["built_in", "checksum", "command", "countdown", "http_fetch"]
+__all__ = ["built_in", "checksum", "command", "countdown", "external", "http_fetch"]
 
 
 def built_in(settings: Settings) -> list[Callable[..., Any]]:
@@ -31,4 +32,4 @@ def built_in(settings: Settings) -> list[Callable[..., Any]]:
     Raises:
         InvalidSettings: a setting cannot be used.
     """
-    return [countdown, http_fetch(settings), checksum(settings), command(settings)]
+    return [countdown, http_fetch(settings), checksum(settings), command(settings), external]

@@ -517,3 +517,29 @@ async def test_a_change_after_the_end_is_refused_like_an_event() -> None:
 
     with pytest.raises(StoreUnavailable):
         await writer.committer.committed()
+
+
+@pytest.mark.parametrize(
+    ("before", "together", "sizes"),
+    [(0, 3, [3]), (1, 2, [3]), (1, 3, [1, 3]), (3, 1, [3, 1]), (2, 5, [2, 5]), (0, 5, [5])],
+)
+async def test_what_is_written_together_is_one_transaction(before: int, together: int, sizes: list[int]) -> None:
+    writer = Writer(events_max=3)
+    writer.create("a")
+    await writer.committer.committed()
+    stored = len(writer.journal.commits)
+    record = Record("a", "work", TaskStatus.PENDING, {}, 60.0, TIME, TIME, last_seq=1 + before + together)
+    for seq in range(before):
+        writer.emit("a", 2 + seq)
+    with writer.committer.together(together):
+        for seq in range(together):
+            writer.emit("a", 2 + before + seq)
+        writer.committer.submit(None, record)
+    await writer.committer.committed()
+
+    written = writer.journal.commits[stored:]
+    assert [len(commit.events) for commit in written if commit.events] == sizes
+    (commit,) = [commit for commit in written if commit.updated]
+    assert list(commit.updated) == [record]
+    assert [event.seq for event in commit.events][-together:] == [2 + before + n for n in range(together)]
+    await writer.committer.close(now() + 60)

@@ -199,19 +199,19 @@ def test_a_plain_function_in_the_loop_would_block_it() -> None:
         task(work)
 
 
-@pytest.mark.parametrize("run_in", ["thread", "process"])
-def test_a_coroutine_function_runs_in_the_loop(run_in: Any) -> None:
+@pytest.mark.parametrize("run_in", ["in a thread", "in a process", "outside"])
+def test_a_coroutine_function_runs_in_the_loop(run_in: str) -> None:
     async def work() -> None: ...
 
-    with pytest.raises(InvalidTaskType, match=f"not in a {run_in}"):
-        task(run_in=run_in)(work)
+    with pytest.raises(InvalidTaskType, match=f"not {run_in}"):
+        task(run_in=run_in.removeprefix("in a "))(work)  # type: ignore[call-overload]  # one of them
 
 
 @pytest.mark.parametrize("run_in", ["fibre", "", None])
-def test_there_are_three_places_to_run(run_in: Any) -> None:
+def test_there_are_four_places_to_run(run_in: Any) -> None:
     def work() -> None: ...
 
-    with pytest.raises(InvalidTaskType, match="run_in of work is one of loop, thread, process, not"):
+    with pytest.raises(InvalidTaskType, match="run_in of work is one of loop, thread, process, outside, not"):
         task(run_in=run_in)(work)
 
 
@@ -242,6 +242,33 @@ def test_a_thread_takes_the_context_of_a_thread() -> None:
 
     with pytest.raises(InvalidTaskType, match="work runs in a thread and takes one ThreadContext"):
         task(run_in="thread")(work)
+
+
+@pytest.mark.parametrize("context", [TaskContext, ThreadContext])
+def test_what_is_done_elsewhere_takes_no_context(context: Any) -> None:
+    def work(ctx: Any) -> None: ...
+
+    work.__annotations__["ctx"] = context
+
+    with pytest.raises(InvalidTaskType, match="work runs outside and takes no context"):
+        task(run_in="outside")(work)
+
+
+def test_what_is_done_elsewhere_may_take_any_parameters() -> None:
+    @task(run_in="outside")
+    def work(path: str, **others: Any) -> None: ...
+
+    task_type = Registry([work]).get("work")
+
+    assert task_type.outside
+    assert task_type.validate({"path": "x", "model_dump": 1, "a b": [{}]}) == {
+        "path": "x",
+        "model_dump": 1,
+        "a b": [{}],
+    }
+    assert task_type.schema()["additionalProperties"] is True
+    with pytest.raises(InvalidParams, match="work are wrong"):
+        task_type.validate({"other": 1})
 
 
 def test_the_loop_takes_the_context_of_the_loop() -> None:

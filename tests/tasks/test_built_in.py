@@ -18,7 +18,7 @@ from tests.tasks.conftest import Recorder
 
 def test_every_type_is_there_although_nothing_is_configured() -> None:
     types = {task_type.name: task_type for task_type in Registry(built_in(Settings()))}
-    assert sorted(types) == ["checksum", "command", "countdown", "http_fetch"]
+    assert sorted(types) == ["checksum", "command", "countdown", "external", "http_fetch"]
     assert types["checksum"].run_in == "thread"
     assert all(task_type.description.endswith(".") for task_type in types.values())
     assert all(task_type.schema()["type"] == "object" for task_type in types.values())
