@@ -40,6 +40,8 @@ async def test_live_tasks_are_found_newest_first_up_to_the_limit(monkeypatch: py
 
         assert (await find_live(coordinator, Filter(), 3)).ids == tuple(ids[:1:-1])
         assert (await find_live(coordinator, Filter(), 3)).more
+        full_pages = await find_live(coordinator, Filter(), 4)
+        assert (len(full_pages.ids), full_pages.more) == (4, True)
         everyone = await find_live(coordinator, Filter(), 5, parse_sort("created_at"))
         assert (everyone.ids, everyone.more) == (tuple(ids), False)
 
