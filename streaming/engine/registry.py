@@ -178,7 +178,7 @@ def task(
     Args:
         name: name of the task type; without one, the function's.
         run_in: ``loop`` for a coroutine function; ``thread`` for a plain one that blocks; ``process`` for one that
-            computes (no context, killed by a cancel); ``outside`` for one that only names an external task's parameters.
+            computes (no context, killed by a cancel); ``outside`` for one that names what an external task takes.
         timeout_s: seconds a run may take when its start names no timeout.
         on_interrupt: ``report`` ends a task as interrupted when the server stops under it; ``restart`` runs it again.
         attempts_max: runs in all, restarts included, retries not.
@@ -186,8 +186,7 @@ def task(
         retries: attempts after a failed one, at most; a start may ask for others.
         backoff_s: the longest pause before the first retry, in seconds; it doubles with each (full jitter).
         backoff_max_s: the longest pause of all.
-        retry_on: error codes, exception classes or their names that are worth another attempt; none of them means
-            whatever the handler raises.
+        retry_on: error codes, exception classes or their names worth another attempt; none means whatever is raised.
         queue_timeout_s: seconds that a task may wait for its turn when its start names no others.
         heartbeat_timeout_s: seconds that a run may go without an event, likewise.
         total_timeout_s: seconds from the start to the end, with all waiting and all attempts, likewise.
@@ -198,22 +197,24 @@ def task(
     Raises:
         InvalidTaskType: the function, its annotations or an argument do not fit.
     """
-    names = tuple(each if isinstance(each, str) else each.__name__ for each in retry_on)
-    retry = RetryPolicy(retries, backoff_s, backoff_max_s, names)
+    retry = RetryPolicy(retries, backoff_s, backoff_max_s, _names_of(retry_on))
     policy = Policy(retry, queue_timeout_s, heartbeat_timeout_s, total_timeout_s)
 
     def mark(handler: Handler) -> Handler:
-        chosen = name if isinstance(name, str) else getattr(handler, "__name__", "")
-        built = _task_type(handler, chosen, run_in, timeout_s, on_interrupt, attempts_max, policy, max_running)
+        built = _task_type(handler, name, run_in, timeout_s, on_interrupt, attempts_max, policy, max_running)
         setattr(handler, _MARK, built)
         return handler
 
     return mark(name) if callable(name) else mark
 
 
+def _names_of(failures: Sequence[str | type[BaseException]]) -> tuple[str, ...]:
+    return tuple(each if isinstance(each, str) else each.__name__ for each in failures)
+
+
 def _task_type(
     handler: Callable[..., Any],
-    name: str,
+    wanted_name: object,
     run_in: RunIn,
     timeout_s: float | None,
     on_interrupt: OnInterrupt,
@@ -221,6 +222,7 @@ def _task_type(
     policy: Policy,
     max_running: int | None,
 ) -> TaskType:
+    name = wanted_name if isinstance(wanted_name, str) else getattr(handler, "__name__", "")
     if not _NAME.match(name):
         raise InvalidTaskType(
             f"{name!r} is no name for a task type: lower-case letters, digits, '_', '-' and '.', at most 64, "
