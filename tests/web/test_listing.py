@@ -451,7 +451,7 @@ async def test_every_preset_can_be_listed_and_counted(preset: str) -> None:
 async def test_a_history_tells_every_status() -> None:
     async with live() as here:
         task_id = await here.start("sleeper")
-        await here.until(lambda: bool(here.coordinator.running()))
+        await here.until(lambda: [each.status for each in here.coordinator.running()] == ["running"])
         so_far = (await here.http.get(f"/tasks/{task_id}/history")).json()["changes"]
         assert [(each["from"], each["to"]) for each in so_far] == [(None, "pending"), ("pending", "running")]
         assert so_far[0]["lasted_s"] >= 0
