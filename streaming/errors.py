@@ -253,10 +253,6 @@ class StoreUnreachable(StoreUnavailable):
     """Nobody answers where the store should be: the same may succeed once it is back."""
 
 
-class StoreConflict(StoreUnavailable):
-    """The store has taken back a transaction that met another one: nothing is stored, and it may be repeated at once."""
-
-
 class QueryTooSlow(StreamingError):
     """A question would take the store longer than it may."""
 

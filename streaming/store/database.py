@@ -59,8 +59,7 @@ class Database(Protocol):
         """One transaction: committed at the end, rolled back by an exception.
 
         Raises:
-            StoreConflict: it was rolled back, and may be repeated at once.
-            StoreUnavailable: it was not committed, or nobody knows.
+            StoreUnavailable: it was not committed, or nobody knows; `faults.may_be_repeated` tells what was taken back.
         """
 
     def settled(self) -> AbstractContextManager[Connection]:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from streaming.errors import QueryTooSlow, StoreConflict, StoreUnavailable, StoreUnreachable
+from streaming.errors import QueryTooSlow, StoreUnavailable, StoreUnreachable
 
 #: Primary result codes of SQLite (https://sqlite.org/rescode.html).
 _SQLITE: Mapping[int, str] = MappingProxyType(
@@ -106,10 +106,13 @@ def kind(error: SQLAlchemyError | sqlite3.Error) -> type[StoreUnavailable]:
     if not _is_a("Error", cause):
         return StoreUnavailable
     state = _sqlstate(cause)
-    if state in _CONFLICT:
-        return StoreConflict
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     return StoreUnreachable if lost or state[:2] == _LOST or state in _AWAY else StoreUnavailable
+
+
+def may_be_repeated(problem: StoreUnavailable) -> bool:
+    """Whether a transaction met another one: it was taken back, and the same may succeed at once."""
+    return _sqlstate(_cause(problem.__cause__)) in _CONFLICT
 
 
 def reason(error: SQLAlchemyError | sqlite3.Error) -> str:
@@ -132,7 +135,7 @@ def _is_too_slow(error: SQLAlchemyError | sqlite3.Error) -> bool:
     return code == sqlite3.SQLITE_INTERRUPT or getattr(cause, "sqlstate", None) == "57014"
 
 
-def _cause(error: SQLAlchemyError | sqlite3.Error) -> BaseException | None:
+def _cause(error: BaseException | None) -> BaseException | None:
     return error.orig if isinstance(error, DBAPIError) else error
 
 

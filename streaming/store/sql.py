@@ -26,13 +26,14 @@ from sqlalchemy import Connection
 
 from streaming.config import Settings
 from streaming.engine.journal import Commit, Committed, FeedItem, RecordPage, RecordQuery
-from streaming.errors import StoreConflict, StoreUnavailable
+from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.breaker import Circuit
 from streaming.rules.filters import Filter
 from streaming.store import reads, writes
 from streaming.store.database import Database
+from streaming.store.faults import may_be_repeated
 from streaming.store.guard import Guard
 from streaming.store.listing import Listing
 
@@ -240,10 +241,12 @@ def _repeated(attempt: Callable[[], T]) -> T:
     for number, pause_s in enumerate(_pauses_s(), start=1):
         try:
             return attempt()
-        except StoreConflict as conflict:
+        except StoreUnavailable as problem:
+            if not may_be_repeated(problem):
+                raise
             _log.warning(
                 "a transaction was taken back, and is tried again",
-                reason=str(conflict),
+                reason=str(problem),
                 attempt=number,
                 pause_s=round(pause_s, 3),
             )

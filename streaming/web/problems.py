@@ -77,7 +77,6 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.Draining: 503,
         errors.StoreUnavailable: 503,
         errors.StoreUnreachable: 503,
-        errors.StoreConflict: 503,
         errors.QueryTooSlow: 503,
         # Not ever.
         errors.RecordDamaged: 500,

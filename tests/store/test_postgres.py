@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -147,6 +148,24 @@ def test_without_its_lock_nothing_is_written(our_database: str) -> None:
             assert connection.exec_driver_sql("select 1").scalar() == 1
 
 
+def test_a_session_of_ours_that_hangs_is_ended_before_anything_is_written(our_database: str) -> None:
+    """The network has swallowed the end of the connection: the database waits, in the middle of a transaction."""
+    with opened(our_database, store_timeout_s=60) as made:
+        connection = made._writer.connect()
+        connection.exec_driver_sql("update feed set position = 7")
+        hanging = connection.connection.driver_connection
+        connection.detach()
+        assert hanging is not None
+        begin = time.monotonic()
+        with made.writing() as again:
+            assert again.exec_driver_sql("select position from feed").scalar() == 0
+        assert time.monotonic() - begin < 5
+        with pytest.raises(psycopg.OperationalError, match="terminating connection"):
+            hanging.execute("commit")
+        connection.invalidate()
+        connection.close()
+
+
 def test_a_session_that_ended_while_nobody_used_it_is_replaced_unseen(our_database: str) -> None:
     with opened(our_database) as made:
         with made.reading() as connection:
@@ -176,7 +195,7 @@ def test_what_others_have_in_the_database_is_left_alone(postgres_url: str, postg
         assert other.execute("select * from public.alembic_version").fetchall() == [("theirs",)]
         assert other.execute("select count(*) from public.tasks").fetchone() == (0,)
         found = other.execute("select count(*) from pg_tables where schemaname = 'streaming'").fetchone()
-        assert found == (7,)
+        assert found == (8,)
 
 
 def test_a_schema_of_that_name_that_somebody_else_made_is_refused(postgres_url: str) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from streaming.config import Settings
 from streaming.engine.journal import Commit, Committed
-from streaming.errors import StoreConflict, StoreUnavailable, StoreUnreachable
+from streaming.errors import StoreUnavailable, StoreUnreachable
 from streaming.store import guard, open_store, reads, sql, writes
 from streaming.store.postgres import PostgresDatabase
 from streaming.store.sql import SqlStore
@@ -293,12 +294,12 @@ async def test_one_that_meets_others_again_and_again_is_given_up(
     our_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def meet(_connection: Any, _commit: Commit) -> Committed:
-        raise StoreConflict("met")
+        raise OperationalError("secret", None, psycopg.errors.DeadlockDetected("secret"))
 
     async with opened(our_database) as store:
         with capture_logs() as logs, monkeypatch.context() as patched:
             patched.setattr(writes, "write", meet)
-            with pytest.raises(StoreConflict):
+            with pytest.raises(StoreUnavailable, match="40P01 deadlock"):
                 await store.commit(start(1))
         assert [entry["attempt"] for entry in logs] == list(range(1, sql.ATTEMPTS_MAX))
         pauses = [entry["pause_s"] for entry in logs]
