@@ -1,6 +1,7 @@
 """Plain requests over kept-alive connections, with as little work as possible between them.
 
-Owns:   request bytes, a `Connection` that carries one request at a time, and `call_all` over several of them.
+Owns:   request bytes, a `Connection` that carries one request at a time; `call_all` over several of them, and clients
+        that have one each.
 Never:  reads an event stream (``benchmarks.reader``).
 """
 
@@ -11,7 +12,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from benchmarks.figure import Flaw
@@ -49,9 +50,14 @@ def get(path: str, *, accept: str = "application/json") -> bytes:
 
 def post_task(type: str, *, accept: str = "application/json", **params: object) -> bytes:
     """The request that starts a task; with ``accept=SSE`` the answer is its stream."""
-    body = json.dumps({"type": type, "params": params})
-    head = f"POST /tasks HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    return with_body("POST", "/tasks", {"type": type, "params": params}, accept=accept)
+
+
+def with_body(method: str, path: str, body: object, *, accept: str = "application/json") -> bytes:
+    """A request that carries JSON."""
+    text = json.dumps(body)
+    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode()
 
 
 class Connection(asyncio.Protocol):
@@ -128,6 +134,48 @@ async def call_all(address: Address, requests: Sequence[bytes], *, status: int, 
     return [_checked(answer, status) for answer in answers]
 
 
+async def clients(
+    address: Address, scripts: Sequence[Sequence[bytes]], *, status: int, rate: float = 0.0
+) -> list[list[Answer]]:
+    """Clients with a connection each, which send their requests one after the other.
+
+    Args:
+        address: of the server.
+        scripts: the requests of each client.
+        status: the status that every answer must have.
+        rate: requests of each client per second, the clients evenly spread; without one nobody pauses.
+
+    Returns:
+        The answers of each client. With a rate their seconds count from when the request was due.
+
+    Raises:
+        Flaw: an answer has another status, or none came.
+    """
+    opened = await asyncio.gather(*(connect(address) for _ in scripts))
+    begin_s = time.perf_counter() + 0.05
+    steps = [begin_s + number / len(scripts) / rate if rate else 0.0 for number in range(len(scripts))]
+    try:
+        working = [_follow(*each, rate) for each in zip(opened, scripts, steps, strict=True)]
+        answers = await asyncio.gather(*working)
+    finally:
+        for connection in opened:
+            connection.close()
+    return [[_checked(answer, status) for answer in each] for each in answers]
+
+
+async def _follow(connection: Connection, requests: Sequence[bytes], begin_s: float, rate: float) -> list[Answer]:
+    answers: list[Answer] = []
+    for number, request in enumerate(requests):
+        if not rate:
+            answers.append(await _answer(connection, request))
+            continue
+        due_s = begin_s + number / rate
+        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+        answer = await _answer(connection, request)
+        answers.append(replace(answer, seconds=time.perf_counter() - due_s))
+    return answers
+
+
 async def start_tasks(address: Address, requests: Sequence[bytes]) -> list[str]:
     """Start tasks, and return their ids in the order of the requests."""
     return [str(answer.json()["id"]) for answer in await call_all(address, requests, status=201)]
@@ -135,11 +183,15 @@ async def start_tasks(address: Address, requests: Sequence[bytes]) -> list[str]:
 
 async def _work(connection: Connection, numbered: Iterator[tuple[int, bytes]], answers: list[Answer | None]) -> None:
     for number, request in numbered:
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                answers[number] = await connection.call(request)
-        except TimeoutError:
-            raise Flaw(f"no answer within {ANSWER_S:g} s to {request[:80]!r}") from None
+        answers[number] = await _answer(connection, request)
+
+
+async def _answer(connection: Connection, request: bytes) -> Answer:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return await connection.call(request)
+    except TimeoutError:
+        raise Flaw(f"no answer within {ANSWER_S:g} s to {request[:80]!r}") from None
 
 
 def _checked(answer: Answer | None, status: int) -> Answer:

@@ -45,7 +45,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large a run is; a quick one is shorter, with the same number of tasks, readers and connections."""
+    """How large a run is; a quick one is shorter, with the same number of tasks, readers, clients and connections."""
 
     duration_s: float = 10.0
     burst_events: int = 60_000
@@ -54,10 +54,31 @@ class Scale:
     tasks: int = 1_000
     streams: int = 200
     connections: int = 32
+    clients: int = 100
+    calls: int = 10_000
+    records: int = 1_000_000
+    records_few: int = 10_000
+    questions: int = 60
+    pairs: int = 20
+    pair_starts: int = 200
+    progress_events: int = 50_000
+    reported_events: int = 200_000
+    memory_tasks: int = 1_000_000
 
 
 FULL = Scale()
-QUICK = Scale(duration_s=3.0, burst_events=20_000, starts=1_500)
+QUICK = Scale(
+    duration_s=3.0,
+    burst_events=20_000,
+    starts=1_500,
+    calls=3_000,
+    records=50_000,
+    questions=20,
+    pairs=10,
+    progress_events=10_000,
+    reported_events=50_000,
+    memory_tasks=20_000,
+)
 
 
 @dataclass(frozen=True, slots=True)

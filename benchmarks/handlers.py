@@ -1,6 +1,6 @@
 """Task types that put load on a server: ``streaming serve benchmarks.handlers``.
 
-Owns:   the four ways a benchmark task spends its time.
+Owns:   the five ways a benchmark task spends its time.
 Never:  measures. A reader compares with its own clock: ``at`` is the wall time just before the emit, ``due`` the time
         at which it should have been, so that a server that falls behind cannot look punctual.
 """
@@ -44,4 +44,13 @@ async def bench_ticker(ctx: TaskContext, rate: float, events: int, start_at: flo
     for n in range(events):
         await asyncio.sleep(max(0.0, begin + n / rate - loop.time()))
         await ctx.emit("tick", {"n": n, "due": begin_at + n / rate, "at": time.time()})
+    return events
+
+
+@task
+async def bench_progress(ctx: TaskContext, events: int, start_at: float = 0.0) -> int:
+    """Report progress as fast as the log takes it, from ``start_at`` (seconds since 1970) on."""
+    await asyncio.sleep(max(0.0, start_at - time.time()))
+    for n in range(events):
+        await ctx.progress(100 * n / events, f"{n} of {events}")
     return events

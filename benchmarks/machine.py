@@ -10,7 +10,7 @@ import os
 import platform
 import resource
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +36,20 @@ def pin_client() -> None:
 @contextmanager
 def pinned_to_server() -> Iterator[None]:
     """A process started inside is born on the server's core, and so are its threads."""
-    os.sched_setaffinity(0, {server_core()})
+    with _moved_to({server_core()}):
+        yield
+
+
+@contextmanager
+def on_all_cores() -> Iterator[None]:
+    """A process started inside may use whatever we may use."""
+    with _moved_to(_ALLOWED):
+        yield
+
+
+@contextmanager
+def _moved_to(cores: Collection[int]) -> Iterator[None]:
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -54,6 +54,7 @@ class Report:
         foreign_cores: CPU that others used meanwhile; much of it spoils the figures.
         machine: CPU, cores, memory.
         versions: of what the server stands on.
+        notes: what has to be known about the figures.
         results: one a figure.
     """
 
@@ -64,12 +65,17 @@ class Report:
     foreign_cores: float
     machine: Mapping[str, str | int]
     versions: Mapping[str, str]
+    notes: Sequence[str]
     results: Sequence[Result]
 
     @property
     def reached(self) -> bool:
         """Whether every figure has reached its goals."""
         return all(result.reached for result in self.results)
+
+    def only(self, figures: Sequence[Figure]) -> Report:
+        """The same run, with some of its figures."""
+        return replace(self, results=[result for result in self.results if result.figure in figures])
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -80,6 +86,7 @@ class Report:
             "foreign_cores": round(self.foreign_cores, 3),
             "machine": dict(self.machine),
             "versions": dict(self.versions),
+            "notes": list(self.notes),
             "reached": self.reached,
             "figures": [_figure_json(result) for result in self.results],
         }
@@ -99,7 +106,7 @@ class Report:
                 f"- others on this machine used {self.foreign_cores:.2f} cores meanwhile",
                 f"- {versions}; the server runs on {self.loop}, the load client on uvloop",
                 "- uvloop is an extra (`streaming[speedups]`): a plain install runs on the loop of asyncio",
-                "- every stream of every round was checked: seq 1, 2, 3 ... without holes, the terminal event last",
+                *(f"- {note}" for note in self.notes),
                 "",
                 *_HEADER,
                 *(line for result in self.results for line in _figure_lines(result)),
@@ -108,13 +115,11 @@ class Report:
         )
 
 
-def write(report: Report, directory: Path) -> list[Path]:
-    """Write ``spine.md`` and ``spine.json``."""
+def write(report: Report, directory: Path, name: str) -> None:
+    """Write ``name.md`` and ``name.json``."""
     directory.mkdir(parents=True, exist_ok=True)
-    markdown, data = directory / "spine.md", directory / "spine.json"
-    markdown.write_text(report.as_markdown())
-    data.write_text(json.dumps(report.as_json(), indent=2) + "\n")
-    return [markdown, data]
+    (directory / f"{name}.md").write_text(report.as_markdown())
+    (directory / f"{name}.json").write_text(json.dumps(report.as_json(), indent=2) + "\n")
 
 
 def number(value: float) -> str:

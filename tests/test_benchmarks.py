@@ -1,0 +1,149 @@
+"""The benchmark commands measure: every figure runs against real servers, on a scale where its numbers mean nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from benchmarks import spine, status, stores
+from benchmarks.command import Command, run
+from benchmarks.figure import FULL, QUICK, Figure, Flaw, Goal, Metric, Scale
+from benchmarks.records import LIVE_EVERY
+from streaming.config import Settings
+from streaming.records import TaskStatus
+from streaming.rules.filters import EVERYTHING
+from streaming.store import open_store
+
+TINY = Scale(
+    clients=10,
+    calls=40,
+    records=3_000,
+    records_few=500,
+    questions=3,
+    pairs=1,
+    pair_starts=10,
+    progress_events=200,
+    reported_events=4_000,
+    memory_tasks=400,
+)
+COMMANDS = (spine.COMMAND, status.COMMAND)
+
+
+@pytest.fixture(autouse=True)
+def _own_cores() -> Iterator[None]:
+    """A command keeps this process off the server's core."""
+    before = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def figure(name: str, measure: Callable[[Scale], Awaitable[Mapping[str, float]]], goal: Goal | None = None) -> Figure:
+    return Figure(name, f"What {name} is", (Metric("value", "its value", "ms", goal),), measure)
+
+
+async def of_one(scale: Scale) -> Mapping[str, float]:
+    return {"value": 1.0}
+
+
+async def broken(scale: Scale) -> Mapping[str, float]:
+    raise Flaw("an event was lost")
+
+
+def command(*figures: Figure, others: tuple[Figure, ...] = ()) -> Command:
+    return Command("some", "Measure something.", {"some": figures, "others": others})
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kind", stores.KINDS)
+def test_every_figure_of_status_tracking_is_measured(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    """A flaw is a broken promise; whether a goal is reached cannot be said of so little."""
+    if kind == "postgres":
+        request.getfixturevalue("postgres_server")  # skips where there is none
+    small = dataclasses.replace(status.COMMAND, quick=TINY)
+
+    run(small, ["--quick", kind, f"memory-{kind}"], results=tmp_path)
+
+    out, told = capsys.readouterr()
+    assert "broken" not in told, told
+    assert [line for line in out.splitlines() if "| - |" in line] == []
+    assert f"**{stores.KINDS[kind]}:" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.process
+def test_a_full_run_writes_the_files_of_which_it_has_all_figures(tmp_path: Path) -> None:
+    some = command(figure("first", of_one), figure("second", of_one), others=(figure("apart", of_one),))
+
+    assert run(some, ["first", "apart", "--rounds", "2"], results=tmp_path) == 0
+    assert {"others.md", "others.json"} == {path.name for path in tmp_path.iterdir()}
+    assert run(some, ["--rounds", "1"], results=tmp_path) == 0
+
+    written = json.loads((tmp_path / "some.json").read_text())
+    assert [each["name"] for each in written["figures"]] == ["first", "second"]
+    assert json.loads((tmp_path / "others.json").read_text())["figures"][0]["metrics"][0]["rounds"] == [1.0, 1.0]
+
+
+@pytest.mark.process
+def test_a_missed_goal_and_a_broken_promise_show_in_the_exit_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missed, flawed = figure("missed", of_one, Goal("<", 1)), figure("flawed", broken)
+
+    assert run(command(missed), ["--quick"], results=tmp_path) == 1
+    assert "| its value | < 1 ms | 1 ms | 1 | 1 | **no** |" in capsys.readouterr().out
+    assert run(command(flawed), ["--quick"], results=tmp_path) == 1
+    assert "| **broken:** an event was lost |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["nothing"], ["--rounds", "0"], ["--rounds", "x"], ["--slow"]])
+@pytest.mark.parametrize("which", COMMANDS, ids=lambda which: which.name)
+def test_what_is_not_understood_measures_nothing(
+    which: Command, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(which, words)
+
+    assert stopped.value.code == 2
+    assert f"python -m benchmarks.{which.name}: error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("which", COMMANDS, ids=lambda which: which.name)
+def test_names_of_figures_and_metrics_are_used_once(which: Command) -> None:
+    figures = [figure for figures in which.files.values() for figure in figures]
+
+    assert len(figures) == len(which.figures)
+    assert all(len(each.metrics) == len({metric.key for metric in each.metrics}) for each in figures)
+
+
+def test_a_quick_run_says_how_much_less_it_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert FULL != QUICK
+    run(command(figure("first", of_one)), ["--quick"], results=tmp_path)
+
+    assert "- quick: duration_s 3, burst_events 20,000, " in capsys.readouterr().out
+
+
+async def test_a_filled_store_is_one_of_ours() -> None:
+    """The server finds in it what was written: so many records, with their logs, and some that have not ended."""
+    with closing(stores.Stores()) as made:
+        store = open_store(Settings(store_url=made.filled("sqlite", 1_000)))
+        await store.open()
+        try:
+            counted = await store.count(EVERYTHING, ["status"])
+            unfinished = await store.unfinished()
+            record = unfinished[-1]
+            events = await store.events_after(record.id, 0, last_seq=record.last_seq, limit=10)
+        finally:
+            await store.close()
+
+    assert sum(count for _, count in counted) == 1_000
+    assert len(unfinished) == 1_000 // LIVE_EVERY
+    assert {TaskStatus.RUNNING, TaskStatus.PENDING} == {each.status for each in unfinished}
+    assert record.last_seq == len(events)
