@@ -27,9 +27,21 @@ from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.breaker import Circuit
 from streaming.rules.feed import FeedItem
 from streaming.rules.filters import EVERYTHING, Filter
+from streaming.rules.retention import Bounds, Retention
 from streaming.rules.sorting import DEFAULT_ORDER, Key, Order
+from streaming.rules.statistics import Statistics, StatisticsQuery
 
-__all__ = ["PAGE_BYTES_MAX", "Commit", "Committed", "FeedItem", "Journal", "RecordPage", "RecordQuery"]
+__all__ = [
+    "PAGE_BYTES_MAX",
+    "Commit",
+    "Committed",
+    "FeedItem",
+    "Journal",
+    "Pruned",
+    "RecordPage",
+    "RecordQuery",
+    "Walk",
+]
 
 #: A page of events or records may end once it has so many bytes, so that large ones do not fill the memory.
 PAGE_BYTES_MAX = 1_048_576
@@ -108,6 +120,38 @@ class RecordPage:
 
     def __len__(self) -> int:
         return len(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What retention has removed in one transaction.
+
+    Attributes:
+        records: with all that belongs to them.
+        events: the oldest of logs that go on, or that are too long to go at once.
+    """
+
+    records: int = 0
+    events: int = 0
+
+    def __bool__(self) -> bool:
+        return self != Pruned()
+
+    def __add__(self, other: Pruned) -> Pruned:
+        return Pruned(self.records + other.records, self.events + other.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A way through the logs, oldest task first.
+
+    Attributes:
+        type: of the tasks; None goes through the live tasks of all types.
+        after: (created_at, id) of the last task that was looked at.
+    """
+
+    type: str | None = None
+    after: tuple[str, str] = ("", "")
 
 
 class Journal(Protocol):
@@ -203,3 +247,60 @@ class Journal(Protocol):
 
     async def delete(self, task_id: str) -> bool:
         """Remove a terminal or damaged record with its log and its key; False if there is none or it goes on."""
+
+    async def task_types(self) -> list[str]:
+        """The types of all stored tasks, ascending."""
+
+    async def prune(self, type: str, bounds: Bounds, *, now: str, limit: int) -> Pruned:
+        """Remove, in one short transaction, the oldest terminal records of a type that are not to be kept.
+
+        A live record stays, and so does one with ``keep_until_ack`` that was not acknowledged; neither counts. A record
+        goes with its log, its history and its key. Of one with a very long log only events go at first.
+
+        Args:
+            type: of the tasks.
+            bounds: what is kept of their records.
+            now: the time, RFC 3339.
+            limit: records at most.
+
+        Returns:
+            What was removed; nothing, once all that is left is kept.
+        """
+
+    async def outgrown(self, policy: Retention, walk: Walk, *, now: str, limit: int) -> tuple[list[str], Walk | None]:
+        """Look at the logs of the next tasks of a walk.
+
+        Args:
+            policy: what is kept of their events.
+            walk: which tasks.
+            now: the time, RFC 3339.
+            limit: tasks to look at, at most.
+
+        Returns:
+            The ids of those that have events which are not to be kept, and where the walk goes on; None at its end.
+        """
+
+    async def trim(self, task_ids: Sequence[str], policy: Retention, *, now: str, limit: int) -> int:
+        """Remove, in one short transaction, the oldest events of these tasks that are not to be kept.
+
+        The newest event of a task stays, and so does the terminal one. What is left has no holes.
+
+        Args:
+            task_ids: whose events.
+            policy: what is kept of them.
+            now: the time, RFC 3339.
+            limit: events at most.
+
+        Returns:
+            How many were removed; fewer than ``limit``, once all that is left is kept.
+        """
+
+    async def durations(self, type: str, *, limit: int) -> list[float]:
+        """The seconds that the newest completed runs of a type took, newest first; maybe fewer than there are."""
+
+    async def statistics(self, query: StatisticsQuery) -> Statistics:
+        """The figures of tasks that have ended; see `rules.statistics`.
+
+        Raises:
+            QueryTooSlow: it takes longer than ``query_timeout_s``.
+        """

@@ -1,7 +1,8 @@
 """The memory store: a journal that lasts as long as its process, and never grows without bound.
 
 Owns:   records, logs, keys, and what is forgotten: the oldest events of a long log, the oldest terminal tasks.
-Uses:   memory_task (one log), memory_feed (the order of all events), memory_list (which records a query finds).
+Uses:   memory_task (one log), memory_feed (the order of all events), memory_list (which records a query finds),
+        memory_past (what is not to be kept, durations and statistics).
 Never:  waits: every method is one step of the event loop, and so atomic.
 """
 
@@ -14,13 +15,15 @@ from dataclasses import replace
 from itertools import islice
 
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed, FeedItem, RecordPage, RecordQuery
+from streaming.engine.journal import Commit, Committed, FeedItem, Pruned, RecordPage, RecordQuery, Walk
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.filters import Filter
 from streaming.rules.lifecycle import LIVE, TERMINAL
-from streaming.store import memory_list
+from streaming.rules.retention import Bounds, Retention
+from streaming.rules.statistics import Statistics, StatisticsQuery
+from streaming.store import memory_list, memory_past
 from streaming.store.memory_feed import MemoryFeed
 from streaming.store.memory_task import MemoryTask
 
@@ -30,7 +33,8 @@ class MemoryStore:
 
     Args:
         settings: ``memory_events_max`` (newest events kept of one task; a reader of older ones finds a hole) and
-            ``memory_tasks_max`` (terminal tasks kept; the one that ended first is forgotten first, with its log).
+            ``memory_tasks_max`` (terminal tasks kept; the one that ended first is forgotten first, with its log; one
+            that waits for its acknowledgement only if all of them do).
     """
 
     durable = False
@@ -109,11 +113,14 @@ class MemoryStore:
     async def acknowledge(self, task_id: str, time: str) -> Record | None:
         """See `Journal.acknowledge`."""
         self._check_open()
-        if task_id not in self._terminal:
+        if not self._has_ended(task_id):
             return None
         task = self._tasks[task_id]
         if task.record.acked_at is None:
             task.record = replace(task.record, acked_at=time)
+        if task_id in self._held:
+            del self._held[task_id]
+            self._terminal[task_id] = None
         return task.snapshot()
 
     async def unfinished(self) -> list[Record]:
@@ -154,10 +161,52 @@ class MemoryStore:
     async def delete(self, task_id: str) -> bool:
         """See `Journal.delete`."""
         self._check_open()
-        if task_id not in self._terminal:
+        if not self._has_ended(task_id):
             return False
         self._forget(task_id)
         return True
+
+    # -- what was, and for how long it is kept -------------------------------------------------------------------------
+
+    async def task_types(self) -> list[str]:
+        """See `Journal.task_types`."""
+        self._check_open()
+        return sorted({task.record.type for task in self._tasks.values()})
+
+    async def prune(self, type: str, bounds: Bounds, *, now: str, limit: int) -> Pruned:
+        """See `Journal.prune`."""
+        self._check_open()
+        ended = (self._tasks[task_id] for task_id in self._terminal)
+        of_type = (task for task in ended if task.record.type == type and task.record.finished_at is not None)
+        gone = memory_past.surplus(of_type, bounds, now, limit)
+        for task_id in gone:
+            self._forget(task_id)
+        return Pruned(records=len(gone))
+
+    async def outgrown(self, policy: Retention, walk: Walk, *, now: str, limit: int) -> tuple[list[str], Walk | None]:
+        """See `Journal.outgrown`."""
+        self._check_open()
+        return memory_past.outgrown(self._tasks, self._ages, policy, walk, now, limit)
+
+    async def trim(self, task_ids: Sequence[str], policy: Retention, *, now: str, limit: int) -> int:
+        """See `Journal.trim`."""
+        self._check_open()
+        left = limit
+        for task_id in task_ids:
+            task = self._tasks.get(task_id)
+            if task is not None:
+                left -= self._cut(task, len(task.events) - min(left, memory_past.excess(task, policy, now)))
+        return limit - left
+
+    async def durations(self, type: str, *, limit: int) -> list[float]:
+        """See `Journal.durations`."""
+        self._check_open()
+        return memory_past.durations(self._tasks.values(), type, limit)
+
+    async def statistics(self, query: StatisticsQuery) -> Statistics:
+        """See `Journal.statistics`."""
+        self._check_open()
+        return memory_past.figures(self._tasks.values(), query)
 
     # -- before a commit -----------------------------------------------------------------------------------------------
 
@@ -236,7 +285,7 @@ class MemoryStore:
     def _update(self, record: Record) -> None:
         self._tasks[record.id].record = record
         if record.status in TERMINAL:
-            self._terminal[record.id] = None
+            (self._held if memory_past.is_held(record) else self._terminal)[record.id] = None
 
     def _add_key(self, key: IdempotencyKey) -> None:
         name = (key.principal, key.key)
@@ -245,14 +294,23 @@ class MemoryStore:
 
     def _keep_bounds(self, grown: Iterable[str]) -> None:
         for task_id in grown:
-            for position in self._tasks[task_id].cut(self._events_max):
-                self._feed.remove(position)
-        while len(self._terminal) > self._tasks_max:
-            self._forget(next(iter(self._terminal)))
+            self._cut(self._tasks[task_id], self._events_max)
+        while len(self._terminal) + len(self._held) > self._tasks_max:
+            self._forget(next(iter(self._terminal or self._held)))
+
+    def _cut(self, task: MemoryTask, events_max: int) -> int:
+        positions = task.cut(events_max)
+        for position in positions:
+            self._feed.remove(position)
+        return len(positions)
+
+    def _has_ended(self, task_id: str) -> bool:
+        return task_id in self._terminal or task_id in self._held
 
     def _forget(self, task_id: str) -> None:
         task = self._tasks.pop(task_id)
-        del self._terminal[task_id]
+        self._terminal.pop(task_id, None)
+        self._held.pop(task_id, None)
         del self._ages[bisect_left(self._ages, (task.record.created_at, task_id))]
         for position in task.positions:
             self._feed.remove(position)
@@ -263,6 +321,8 @@ class MemoryStore:
     def _forget_all(self) -> None:
         self._tasks: dict[str, MemoryTask] = {}
         self._ages: list[tuple[str, str]] = []  # (created_at, id), ascending
-        self._terminal: OrderedDict[str, None] = OrderedDict()  # in the order in which they ended
+        # In the order in which they ended, or were acknowledged; and those that wait for that.
+        self._terminal: OrderedDict[str, None] = OrderedDict()
+        self._held: OrderedDict[str, None] = OrderedDict()
         self._keys: dict[tuple[str, str], IdempotencyKey] = {}
         self._feed = MemoryFeed()

@@ -27,6 +27,7 @@ class MemoryTask:
         last_seq: seq of the last stored event, kept or not.
         ended: whether a terminal event was stored.
         events: the kept ones, ascending by seq.
+        bytes: of their payloads.
         positions: theirs in the feed.
         keys: names of the idempotency keys that were stored with it.
         changes: of its status.
@@ -39,6 +40,7 @@ class MemoryTask:
     positions: list[int] = field(default_factory=list)
     keys: list[tuple[str, str]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    bytes: int = 0
 
     def snapshot(self) -> Record:
         """The record, with the seq of its last stored event."""
@@ -52,6 +54,7 @@ class MemoryTask:
         """Add an event that stands at ``position`` in the feed."""
         self.events.append(event)
         self.positions.append(position)
+        self.bytes += len(event.payload)
         self.last_seq = event.seq
         self.ended = self.ended or event.type in TERMINAL
 
@@ -69,5 +72,6 @@ class MemoryTask:
         """Drop the oldest events over ``events_max``, and return their positions."""
         excess = max(0, len(self.events) - events_max)
         gone = self.positions[:excess]
+        self.bytes -= sum(len(event.payload) for event in self.events[:excess])
         del self.events[:excess], self.positions[:excess]
         return gone

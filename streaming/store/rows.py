@@ -87,6 +87,8 @@ def task_row(record: Record) -> tuple[Any, ...]:
         record.log_bytes,
         None if record.progress is None else record.progress.percent,
         None if record.error is None else record.error.code,
+        _held(record),
+        0,
     )
 
 
@@ -112,6 +114,7 @@ def update_row(record: Record) -> tuple[Any, ...]:
         record.log_bytes,
         None if record.progress is None else record.progress.percent,
         None if record.error is None else record.error.code,
+        _held(record),
         record.id,
     )
 
@@ -316,6 +319,10 @@ def _policy_from(text: str) -> Policy:
         raise TypeError("failures to retry on are no list of names")
     retry = _checked(RetryPolicy(**{**fields["retry"], "on": tuple(names)}))
     return _checked(Policy(**{**fields, "retry": retry}))
+
+
+def _held(record: Record) -> bool:
+    return record.policy.keep_until_ack and record.acked_at is None
 
 
 def _error(error: TaskError | None) -> str | None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    false,
     select,
     text,
 )
@@ -31,7 +32,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from streaming.rules.lifecycle import TERMINAL
 
 #: The newest step of ``migrations``, which makes these tables.
-REVISION = "0002"
+REVISION = "0003"
 
 #: Where all that is ours lies in a PostgreSQL database.
 SCHEMA = "streaming"
@@ -82,6 +83,8 @@ tasks = Table(
     Column("log_bytes", Big, nullable=False, server_default=text("0")),
     Column("percent", Float),  # of the progress
     Column("error_code", Text),  # of the error
+    Column("held", Boolean, nullable=False, server_default=false()),  # until somebody has acknowledged the result
+    Column("trimmed_bytes", Big, nullable=False, server_default=text("0")),  # of log_bytes, what is gone
     Index("tasks_by_age", "created_at", "id"),
     Index("tasks_by_status", "status", "created_at", "id"),
     Index("tasks_by_type", "type", "created_at", "id"),
@@ -98,6 +101,14 @@ for _name, *_columns in (
 ):
     _there = _columns[0].is_not(None)
     Index(_name, *_columns, sqlite_where=_there, postgresql_where=_there)
+
+_ended = tasks.c.finished_at.is_not(None)
+Index(
+    "tasks_by_type_end",
+    *(tasks.c.type, tasks.c.held, tasks.c.finished_at, tasks.c.id),
+    sqlite_where=_ended,
+    postgresql_where=_ended,
+)
 
 #: What an update writes; the other columns are as the start of the task left them.
 MUTABLE = (
@@ -120,6 +131,7 @@ MUTABLE = (
     tasks.c.log_bytes,
     tasks.c.percent,
     tasks.c.error_code,
+    tasks.c.held,
 )
 
 events = Table(
@@ -171,6 +183,16 @@ idempotency_keys = Table(
     Column("created_at", Text, nullable=False),
     Index("idempotency_keys_by_task", "task_id"),
     Index("idempotency_keys_by_age", "created_at"),
+)
+
+#: How many ended tasks of a type are not held, and how many bytes of events they have: so nobody has to count them.
+totals = Table(
+    "totals",
+    metadata,
+    Column("type", Text, primary_key=True),
+    Column("records", Big, nullable=False),
+    Column("bytes", Big, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 #: PostgreSQL only, one row: the last position that was given, to an event since deleted or not. Whoever commits events

@@ -25,13 +25,15 @@ import structlog
 from sqlalchemy import Connection
 
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed, FeedItem, RecordPage, RecordQuery
+from streaming.engine.journal import Commit, Committed, FeedItem, Pruned, RecordPage, RecordQuery, Walk
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
 from streaming.rules.breaker import Circuit
 from streaming.rules.filters import Filter
-from streaming.store import reads, writes
+from streaming.rules.retention import Bounds, Retention
+from streaming.rules.statistics import Statistics, StatisticsQuery
+from streaming.store import figures, pruning, reads, writes
 from streaming.store.database import Database
 from streaming.store.faults import may_be_repeated
 from streaming.store.guard import Guard
@@ -177,6 +179,40 @@ class SqlStore:
         """See `Journal.delete`."""
         self._check()
         return await self._write(writes.delete_task, task_id)
+
+    async def task_types(self) -> list[str]:
+        """See `Journal.task_types`."""
+        return await self._read(pruning.task_types)
+
+    async def prune(self, type: str, bounds: Bounds, *, now: str, limit: int) -> Pruned:
+        """See `Journal.prune`. As long as there is nothing to remove, the writer is not asked."""
+        if not await self._read(pruning.surplus, type, bounds, now, limit):
+            return Pruned()
+        return await self._write(pruning.prune, type, bounds, now, limit)
+
+    async def outgrown(self, policy: Retention, walk: Walk, *, now: str, limit: int) -> tuple[list[str], Walk | None]:
+        """See `Journal.outgrown`."""
+        return await self._read(pruning.outgrown, policy, walk, now, limit)
+
+    async def trim(self, task_ids: Sequence[str], policy: Retention, *, now: str, limit: int) -> int:
+        """See `Journal.trim`."""
+        return await self._write(pruning.trim, task_ids, policy, now, limit)
+
+    async def rehearse(self, type: str, bounds: Bounds, *, now: str) -> int:
+        """How many records `prune` would remove, one call after the other."""
+        return await self._read(pruning.count_surplus, type, bounds, now)
+
+    async def rehearse_trim(self, task_ids: Sequence[str], policy: Retention, *, now: str) -> int:
+        """How many events `trim` would remove, one call after the other."""
+        return await self._read(pruning.count_outgrown, task_ids, policy, now)
+
+    async def durations(self, type: str, *, limit: int) -> list[float]:
+        """See `Journal.durations`."""
+        return await self._read(figures.durations, type, limit)
+
+    async def statistics(self, query: StatisticsQuery) -> Statistics:
+        """See `Journal.statistics`."""
+        return await self._list(figures.figures, query)
 
     def _check(self) -> None:
         if self._guard is not None:

@@ -20,6 +20,7 @@ from streaming.store import reads
 from streaming.store.rows import change_row, event_row, key_row, task_row, term_rows, update_row
 from streaming.store.schema import MUTABLE, changes, events, idempotency_keys, tasks, terms
 from streaming.store.statements import RowInsert, Statement, heads, move_feed, storable
+from streaming.store.totals import count_ended
 
 _insert_tasks = RowInsert(tasks)
 _insert_events = RowInsert(events)
@@ -56,6 +57,8 @@ def write(connection: Connection, commit: Commit) -> Committed:
     _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
     failed = [record for record in commit.updated if record.error is not None and record.id not in lost]
     _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
+    ended = [record.id for record in (*commit.created, *commit.updated) if record.finished_at and record.id not in lost]
+    count_ended(connection, ended)
     return Committed(positions, lost)
 
 
@@ -78,6 +81,7 @@ def delete_task(connection: Connection, task_id: str) -> bool:
     else:
         if found is None or found.status not in TERMINAL:
             return False
+    count_ended(connection, [task_id], sign=-1)
     connection.execute(delete(tasks).where(tasks.c.id == task_id))
     if found is not None:
         connection.execute(
@@ -89,7 +93,9 @@ def delete_task(connection: Connection, task_id: str) -> bool:
 def acknowledge(connection: Connection, task_id: str, time: str) -> Record | None:
     """Note that the result of a terminal task was seen."""
     unseen = (tasks.c.id == task_id, tasks.c.status.in_(sorted(TERMINAL)), tasks.c.acked_at.is_(None))
-    connection.execute(update(tasks).where(*unseen).values(acked_at=time))
+    count_ended(connection, [task_id], sign=-1)
+    connection.execute(update(tasks).where(*unseen).values(acked_at=time, held=False))
+    count_ended(connection, [task_id])
     found = reads.find(connection, task_id)
     return found if found is not None and found.status in TERMINAL else None
 

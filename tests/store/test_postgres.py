@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import create_engine
 
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed, Journal
+from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal
 from streaming.errors import QueryTooSlow, StoreUnavailable, StoreUnreachable
 from streaming.records import Change, TaskError, TaskStatus
 from streaming.store import open_database, writes
 from streaming.store.postgres import PostgresDatabase
 from streaming.store.schema import REVISION
 from tests.postgres import PostgresServer
-from tests.store.samples import at, event, plain, record, start, task_id, ticks, whole_feed
+from tests.store.samples import at, event, plain, record, start, task_id, ticks, whole_feed, whole_log
 
 pytestmark = pytest.mark.process
 
@@ -104,6 +104,27 @@ async def test_a_nul_in_a_plain_text_stops_no_commit(postgres: Journal) -> None:
     assert found is not None
     assert (found.created_by, found.tags, found.error) == ("a\ufffdb", ("x\0y",), TaskError("odd\0", "m\0"))
     assert [(each.by, each.reason) for each in await postgres.changes(task_id(1))] == [("a\ufffdb", "because\ufffd")]
+
+
+async def test_a_page_of_large_events_is_not_fetched_beyond_its_end(
+    postgres: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await postgres.commit(start(1))
+    large = '"' + "x" * (PAGE_BYTES_MAX // 3) + '"'
+    await postgres.commit(Commit([event(1, seq, payload=large) for seq in range(2, 200)]))
+    fetched = 0
+    fetch = psycopg.ServerCursor.fetchmany
+
+    def counted(cursor: Any, size: int = 0) -> Any:
+        nonlocal fetched
+        rows = fetch(cursor, size)
+        fetched += len(rows)
+        return rows
+
+    monkeypatch.setattr(psycopg.ServerCursor, "fetchmany", counted)
+    assert [item.seq for item in await whole_log(postgres, 1)] == [1, 2, 3, 4]
+    assert [item.position for item in await postgres.feed_after(0, last_position=199, limit=199)] == [1, 2, 3, 4]
+    assert 0 < fetched < 40
 
 
 # -- one server --------------------------------------------------------------------------------------------------------
