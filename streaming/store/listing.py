@@ -37,7 +37,7 @@ from streaming.store.conditions import (
     sorted_by,
 )
 from streaming.store.pages import Values, most_first, page_of
-from streaming.store.reads import RECORDS, Readable
+from streaming.store.reads import PIECEMEAL, RECORDS, Readable
 from streaming.store.schema import tasks
 
 #: PostgreSQL guesses how many rows there will be, and where it guesses wrong it reads a whole table to find a few.
@@ -205,7 +205,7 @@ class _Look:
         statement = RECORDS.select_from(ids.outerjoin(tasks, tasks.c.id == ids.c.id))
         if self._dialect != "sqlite":  # which keeps the order of an outer join, and would sort whole rows here
             statement = statement.order_by(*sorted_by(order, tasks))
-        with self.connection.execute(statement, execution_options={"stream_results": True}) as rows:
+        with self.connection.execute(statement, execution_options=PIECEMEAL) as rows:
             yield from rows.mappings()
 
     def _passed(self, way: Walk, piece: Piece, *columns: ColumnElement[Any]) -> Select[Any]:

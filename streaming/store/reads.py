@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
+#: PostgreSQL sends so many rows at a time, and not all that were asked for: they may be large, and a page ends early.
+PIECEMEAL = {"stream_results": True, "max_row_buffer": 50}
+
 #: Of a gap that stands for an event whose time cannot be read.
 _NO_TIME = rfc3339(0)
 
@@ -118,7 +121,7 @@ def events_after(connection: Connection, task_id: str, seq: int, last_seq: int, 
         .order_by(events.c.seq)
         .limit(limit)
     )
-    with connection.execute(query) as rows:
+    with connection.execute(query, execution_options=PIECEMEAL) as rows:
         return list(_first((_event(*row) for row in rows), lambda event: event))
 
 
@@ -131,7 +134,7 @@ def feed_after(connection: Connection, position: int, last_position: int, limit:
         .order_by(events.c.position)
         .limit(limit)
     )
-    with connection.execute(query) as rows:
+    with connection.execute(query, execution_options=PIECEMEAL) as rows:
         items = (FeedItem(at, _event(*values), task_type, _tags(tags)) for at, task_type, tags, *values in rows)
         return list(_first(items, lambda item: item.event))
 
