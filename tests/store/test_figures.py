@@ -1,0 +1,101 @@
+"""How long tasks have taken: every store gives the same numbers."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streaming.engine.journal import Commit, Journal
+from streaming.records import Policy, TaskStatus
+from streaming.rules.statistics import Bucket, StatisticsQuery
+from tests.store.conftest import MakeStore
+from tests.store.samples import at, event, record, start, task_id
+
+DONE, FAILED = TaskStatus.COMPLETED, TaskStatus.FAILED
+
+
+async def ran(store: Journal, number: int, *seconds: int, status: TaskStatus = DONE, **fields: Any) -> None:
+    """A task that was created, began and ended at these seconds; without a beginning it never ran."""
+    created, *began, finished = seconds
+    made = record(number, created_at=at(created), **fields)
+    await store.commit(Commit([event(number, 1, "pending")], created=[made]))
+    times = {"created_at": at(created), "started_at": at(began[0]) if began else None, "finished_at": at(finished)}
+    over = record(number, status, **times, **fields)
+    await store.commit(Commit([event(number, 2, status.value)], updated=[over]))
+
+
+def question(since: int = 0, until: int = 1000, **fields: Any) -> StatisticsQuery:
+    return StatisticsQuery(at(since), at(until), **fields)
+
+
+async def test_durations_are_those_of_the_newest_completed_runs_of_a_type(store: Journal) -> None:
+    await ran(store, 1, 0, 10, 20)
+    await ran(store, 2, 0, 10, 25, policy=Policy(keep_until_ack=True))
+    await ran(store, 3, 0, 10, 13, status=FAILED)
+    await ran(store, 4, 0, 15)
+    await ran(store, 5, 0, 10, 16, type="other")
+    await ran(store, 6, 0, 10, 40)
+    await store.commit(start(7))
+
+    assert await store.durations("countdown", limit=100) == [30.0, 15.0, 10.0]
+    assert await store.durations("countdown", limit=2) == [30.0, 15.0]
+    assert await store.durations("unknown", limit=2) == []
+
+
+async def test_statistics_are_of_those_that_ended_in_the_window(store: Journal) -> None:
+    await ran(store, 1, 0, 10, 99)
+    await ran(store, 2, 80, 90, 100)
+    await ran(store, 3, 80, 90, 110, type="other", status=FAILED, attempt=2)
+    await ran(store, 4, 80, 120, retry_of=task_id(3), policy=Policy(keep_until_ack=True))
+    await ran(store, 5, 80, 90, 200)
+    await store.commit(start(6))
+
+    answer = await store.statistics(question(100, 200, by=Bucket.HOUR))
+
+    assert answer.total.by_status == {"completed": 2, "failed": 1}
+    assert (answer.total.tasks, answer.total.success_share, answer.total.retry_share) == (3, 0.666667, 0.666667)
+    assert (answer.total.waiting.mean_s, answer.total.running.mean_s) == (20.0, 15.0)
+    assert {name: each.tasks for name, each in answer.by_type.items()} == {"countdown": 2, "other": 1}
+    assert {start: each.tasks for start, each in answer.by_time.items()} == {"2026-11-01T12:00:00.000000Z": 3}
+    assert not answer.sampled
+
+
+@pytest.mark.parametrize(
+    ("types", "tasks"), [((), 4), (("countdown",), 3), (("other",), 1), (("other", "countdown"), 4), (("unknown",), 0)]
+)
+async def test_statistics_of_some_types(store: Journal, types: tuple[str, ...], tasks: int) -> None:
+    await ran(store, 1, 0, 10, 20)
+    await ran(store, 2, 0, 10, 30, type="other")
+    await ran(store, 3, 0, 10, 40, policy=Policy(keep_until_ack=True))
+    await ran(store, 4, 0, 10, 50)
+
+    assert (await store.statistics(question(types=types))).total.tasks == tasks
+
+
+@pytest.mark.parametrize("types", [(), ("countdown",)])
+async def test_where_there_are_too_many_the_newest_count(store: Journal, types: tuple[str, ...]) -> None:
+    for number in range(1, 7):
+        policy = Policy(keep_until_ack=number % 2 == 0)
+        await ran(store, number, 0, 1, 10 * number, policy=policy)
+
+    for most, sampled in ((6, False), (5, True), (2, True)):
+        answer = await store.statistics(question(types=types, tasks_max=most))
+        assert (answer.total.tasks, answer.sampled) == (most, sampled)
+        assert answer.since == (at(10 * (7 - most)) if sampled else at(0))
+
+
+async def test_a_damaged_task_does_not_count(make_sqlite: MakeStore, database_path: Path) -> None:
+    store = make_sqlite()
+    await store.open()
+    await ran(store, 1, 0, 10, 20)
+    await ran(store, 2, 0, 10, 30)
+    with closing(sqlite3.connect(database_path)) as other, other:
+        other.execute("UPDATE tasks SET created_at = 'yesterday' WHERE id = ?", (task_id(1),))
+
+    assert (await store.statistics(question())).total.tasks == 1
+    assert await store.durations("countdown", limit=9) == [20.0]
+    await store.close()
