@@ -40,8 +40,8 @@ def print_details(record: Record, history: Sequence[Span], children: Sequence[Re
         print_fields((name, document[name]) for name in names if document[name] != [])
     _heading("history")
     print_table(
-        ["from", "to", "time", "by", "lasted", "reason"],
-        [[span.before, span.status, span.time, span.by, _lasted(span), span.reason] for span in history],
+        ["status", "time", "by", "lasted", "reason"],
+        [[span.status, span.time, span.by, _lasted(span), span.reason] for span in history],
     )
     if children:
         _heading("children")

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from streaming.client import Bulk, Client
 
 #: One request for a bulk; with True it only says how many tasks there are.
-Request: TypeAlias = "Callable[[Client, bool], Awaitable[Bulk]]"
+Request: TypeAlias = "Callable[[Client, bool], Coroutine[Any, Any, Bulk]]"
 
 OneTask = Annotated[
-    str | None, typer.Argument(metavar="[ID]", help="Id of one task; or else filters.", show_default=False)
+    str | None, typer.Argument(metavar="ID", help="Id of one task; or else filters.", show_default=False)
 ]
 Reason = Annotated[str, typer.Option(help="Shown to everybody who watches.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many tasks are ended.")]
@@ -122,22 +122,11 @@ def _check_one_or_many(task_id: str | None, filters: Mapping[str, str]) -> None:
 
 
 def _bulk(url: str, verb: str, done: str, request: Request, *, yes: bool, dry_run: bool, output: Output) -> Exit:
-    if dry_run or not yes:
-        found = ask(url, lambda client: _once(request, client))
-        if dry_run:
-            _print(found, done, output)
-            return Exit.OK
-        if found.matched:
-            _confirm(verb, found)
-    report = ask(url, lambda client: _repeated(request, client))
-    _print(report, done, output)
-    for refused in report.refused:
-        say(f"{refused.id} {refused.code}: {refused.detail}")
-    return _exit(report)
-
-
-async def _once(request: Request, client: Client) -> Bulk:
-    return await request(client, True)
+    if dry_run:
+        return _told(ask(url, lambda client: request(client, True)), done, output)
+    if not yes:
+        _confirm(verb, ask(url, lambda client: request(client, True)))
+    return _told(ask(url, lambda client: _repeated(request, client)), done, output)
 
 
 async def _repeated(request: Request, client: Client) -> Bulk:
@@ -156,12 +145,14 @@ async def _repeated(request: Request, client: Client) -> Bulk:
 
 
 def _confirm(verb: str, found: Bulk) -> None:
-    """Ask the person at the terminal.
+    """Ask the person at the terminal, if there is something to ask for.
 
     Raises:
         typer.BadParameter: there is none.
         typer.Exit: the answer is no.
     """
+    if not found.matched:
+        return
     number = f"{'At least ' if found.more else ''}{found.matched} task{'' if found.matched == 1 else 's'}"
     if not sys.stdin.isatty():
         raise typer.BadParameter(f"{number} would be meant; say --yes, as nobody can be asked here.")
@@ -170,7 +161,8 @@ def _confirm(verb: str, found: Bulk) -> None:
         raise typer.Exit(Exit.INTERRUPTED)
 
 
-def _print(report: Bulk, done: str, output: Output) -> None:
+def _told(report: Bulk, done: str, output: Output) -> Exit:
+    """Print what became of a bulk, and say how the command ends."""
     refused = [dataclasses.asdict(each) for each in report.refused]
     if output is Output.JSON:
         print_document({"matched": report.matched, done: report.done, "refused": refused, "more": report.more})
@@ -178,9 +170,8 @@ def _print(report: Bulk, done: str, output: Output) -> None:
         print_fields(
             [("matched", report.matched), (done, report.done), ("refused", len(refused)), ("more", report.more)]
         )
-
-
-def _exit(report: Bulk) -> Exit:
+    for each in report.refused:
+        say(f"{each.id} {each.code}: {each.detail}")
     exits = {exit_of(each.code) for each in report.refused}
     if Exit.UNAVAILABLE in exits:
         return Exit.UNAVAILABLE

@@ -28,7 +28,7 @@ def test_a_task_is_shown_with_its_history_and_its_children(capsys: pytest.Captur
     assert f"-- task --\nid          {TASK_ID}\n" in out
     assert 'result        {"a": "é"}\n' in out
     assert "\x1b" not in out
-    assert f"-- history --\n\tpending\t{TIME}\tanna\t1.250 s\t\npending\trunning\t{TIME}\tserver\t\ta�b\n" in out
+    assert f"-- history --\npending\t{TIME}\tanna\t1.250 s\t\nrunning\t{TIME}\tserver\t\ta�b\n" in out
     assert f"-- children --\n{'c' * 32}\trunning\tcountdown\n" in out
 
 

@@ -188,7 +188,7 @@ def test_show_prints_what_is_known_the_history_and_the_children(streaming: Strea
 
     assert result.exit_code == 0
     assert 'result        {"a": "é"}\n' in result.stdout
-    assert f"\tpending\t{TIME}\tanna\t1.500 s\t\n" in result.stdout
+    assert f"\npending\t{TIME}\tanna\t1.500 s\t\n" in result.stdout
     assert f"{1:032x}\trunning\tcountdown\n" in result.stdout
     assert server.asked[2].target == f"/tasks?parent={TASK_ID}&sort=created_at&limit=100"
     assert result.stderr == ""
