@@ -246,6 +246,11 @@ class Record:
     started_at: str | None = None
     finished_at: str | None = None
 
+    @property
+    def to_be_cancelled(self) -> bool:
+        """Whether somebody has cancelled it, and its handler has not declined that."""
+        return self.cancel is not None and not self.cancel.declined
+
     def as_json(self) -> dict[str, Any]:
         """The task as it goes over the wire."""
         return {
@@ -288,10 +293,15 @@ def _policy_json(policy: Policy) -> dict[str, Any]:
         "queue_timeout_s": policy.queue_timeout_s,
         "heartbeat_timeout_s": policy.heartbeat_timeout_s,
         "total_timeout_s": policy.total_timeout_s,
-        "retry": {**dataclasses.asdict(policy.retry), "on": list(policy.retry.on)},
+        "retry": retry_json(policy.retry),
         "on_unwatched": "continue" if unwatched_s is None else {"cancel_after_s": unwatched_s},
         "keep_until_ack": policy.keep_until_ack,
     }
+
+
+def retry_json(retry: RetryPolicy) -> dict[str, Any]:
+    """What follows a failed attempt, as it goes over the wire."""
+    return {**dataclasses.asdict(retry), "on": list(retry.on)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,10 +138,13 @@ class TaskCoordinator(Steering):
             StoreUnavailable: it could not be stored, and nothing was started.
         """
         wanted = draft(self.registry.get(type), params, options, self.settings)
-        refuse_unstorable({"idempotency_key": idempotency_key, "fingerprint": fingerprint})
-        if idempotency_key is None:
+        return await self._start(wanted, idempotency_key, fingerprint)
+
+    async def _start(self, wanted: Draft, key: str | None, fingerprint: str) -> tuple[Record, bool]:
+        refuse_unstorable({"idempotency_key": key, "fingerprint": fingerprint})
+        if key is None:
             return await self._starts.start(wanted)
-        task_id, created = await self._starts.start_once(wanted, idempotency_key, fingerprint)
+        task_id, created = await self._starts.start_once(wanted, key, fingerprint)
         return await self.get(task_id), created
 
     async def start_child(
@@ -174,12 +177,18 @@ class TaskCoordinator(Steering):
         record, _ = await self._starts.start(wanted)
         return record
 
-    async def retry(self, task_id: str, *, by: str = "anonymous") -> Record:
+    async def retry(
+        self, task_id: str, *, by: str = "anonymous", idempotency_key: str | None = None
+    ) -> tuple[Record, bool]:
         """Start a task that has ended once more, as a new task with ``retry_of``.
 
         Args:
             task_id: the task that has ended.
             by: the principal.
+            idempotency_key: a second retry with the same one gives the same task.
+
+        Returns:
+            The record, and whether it is new.
 
         Raises:
             TaskNotFound: there is none.
@@ -192,8 +201,7 @@ class TaskCoordinator(Steering):
         options = options_of(old)
         options["created_by"] = by
         wanted = draft(self.registry.get(old.type), old.params, options, self.settings, retry_of=old.id)
-        record, _ = await self._starts.start(wanted)
-        return record
+        return await self._start(wanted, idempotency_key, f"retry of {old.id}")
 
     def _take_in(self, wanted: Draft, log: Log) -> None:
         """A new task is stored."""
@@ -261,6 +269,25 @@ class TaskCoordinator(Steering):
     def lending(self, task_id: str) -> AbstractContextManager[None]:
         """Let another task have the turn of this one, which waits for it."""
         return self._turns.lending(task_id)
+
+    async def acknowledge(self, task_id: str) -> Record:
+        """Note that the result of a task was seen; the first time counts.
+
+        Args:
+            task_id: the task.
+
+        Raises:
+            TaskNotFound: no such task.
+            TaskActive: it has not ended.
+            StoreUnavailable: the store cannot be written.
+        """
+        status = (await self.get(task_id)).status
+        if status not in TERMINAL:
+            raise TaskActive(task_id, status, "acknowledged")
+        record = await self._journal.acknowledge(task_id, self._hub.now())
+        if record is None:
+            raise TaskNotFound(task_id)
+        return record
 
     async def delete(self, task_id: str) -> None:
         """Forget a terminal or damaged task with its log.

@@ -16,9 +16,11 @@ from streaming.web.bulk import cancel_tasks, delete_tasks
 from streaming.web.events import follow_feed, read_log
 from streaming.web.listing import count_tasks, list_tasks, show_history
 from streaming.web.reply import Reply, empty_reply
+from streaming.web.reports import change_task, report_events
 from streaming.web.request import Request
 from streaming.web.site import Site
 from streaming.web.status import list_types, show_health, show_readiness
+from streaming.web.steering import acknowledge_task, extend_task, retry_task, send_input
 from streaming.web.tasks import cancel_task, delete_task, show_task, start_task
 
 Handler = Callable[..., Awaitable[Reply | None]]
@@ -42,13 +44,21 @@ def find(segments: Sequence[str]) -> tuple[Methods, str | None]:
         case ("tasks", "cancel"):
             return {"POST": cancel_tasks}, None
         case ("tasks", task_id) if task_id:
-            return {"GET": show_task, "DELETE": delete_task}, _checked(task_id)
+            return {"GET": show_task, "DELETE": delete_task, "PATCH": change_task}, _checked(task_id)
         case ("tasks", task_id, "cancel"):
             return {"POST": cancel_task}, _checked(task_id)
+        case ("tasks", task_id, "retry"):
+            return {"POST": retry_task}, _checked(task_id)
+        case ("tasks", task_id, "extend"):
+            return {"POST": extend_task}, _checked(task_id)
+        case ("tasks", task_id, "input"):
+            return {"POST": send_input}, _checked(task_id)
+        case ("tasks", task_id, "ack"):
+            return {"POST": acknowledge_task}, _checked(task_id)
         case ("tasks", task_id, "history"):
             return {"GET": show_history}, _checked(task_id)
         case ("tasks", task_id, "events"):
-            return {"GET": read_log}, _checked(task_id)
+            return {"GET": read_log, "POST": report_events}, _checked(task_id)
         case ("events",):
             return {"GET": follow_feed}, None
         case ("types",):

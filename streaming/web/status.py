@@ -12,6 +12,7 @@ from typing import Any
 from streaming.config import Settings
 from streaming.engine.registry import TaskType
 from streaming.errors import Draining, StoreUnavailable
+from streaming.records import retry_json
 from streaming.rules.breaker import Circuit
 from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Request
@@ -27,6 +28,7 @@ async def list_types(site: Site, request: Request) -> Reply:
 
 
 def _type_json(task_type: TaskType, settings: Settings) -> dict[str, Any]:
+    policy = task_type.policy
     return {
         "name": task_type.name,
         "description": task_type.description,
@@ -34,6 +36,11 @@ def _type_json(task_type: TaskType, settings: Settings) -> dict[str, Any]:
         "timeout_s": min(task_type.timeout_s or settings.timeout_default_s, settings.timeout_max_s),
         "on_interrupt": task_type.on_interrupt,
         "attempts_max": task_type.attempts_max,
+        "max_running": settings.type_limits.get(task_type.name) or task_type.max_running,
+        "retry": retry_json(policy.retry),
+        "queue_timeout_s": policy.queue_timeout_s,
+        "heartbeat_timeout_s": policy.heartbeat_timeout_s,
+        "total_timeout_s": policy.total_timeout_s,
         "params_schema": task_type.schema(),
     }
 

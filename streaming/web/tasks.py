@@ -27,35 +27,41 @@ async def start_task(site: Site, request: Request) -> Reply | None:
     """``POST /tasks``: start a task; with ``Accept: text/event-stream``, answer with its stream."""
     form = accepted(request, (JSON, SSE))
     Query(request.query_string, ())
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     body = needed(await read_object(request, site.settings))
     if form == JSON:
         record, created = await _start(site, body, key)
-        headers = {"location": _location(record), "vary": "accept"}
+        headers = {"location": location_of(record), "vary": "accept"}
         return json_reply(201 if created else 200, record.as_json(), headers=headers)
     with place(site, request):
         record, _ = await _start(site, body, key)
-        return await watch_new(site, request, record.id, {"location": _location(record), "vary": "accept"})
+        return await watch_new(site, request, record.id, {"location": location_of(record), "vary": "accept"})
 
 
 async def _start(site: Site, body: dict[str, object], key: str | None) -> tuple[Record, bool]:
     fields = read_fields(StartFields, body)
+    options = fields.options(site.settings)
+    options["created_by"] = PRINCIPAL
     return await site.coordinator.start(
         fields.type,
         fields.params,
-        timeout_s=fields.timeout_s,
-        tags=tuple(dict.fromkeys(fields.tags)),
-        created_by=PRINCIPAL,
         idempotency_key=key,
         fingerprint=fingerprint(body) if key is not None else "",
+        **options,
     )
 
 
-def _location(record: Record) -> str:
+def location_of(record: Record) -> str:
+    """Where a task is found."""
     return f"/tasks/{record.id}"
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
+    """What a start carries so that it can be repeated.
+
+    Raises:
+        BadRequest: the header is no such key, or is given twice.
+    """
     given = request.headers("idempotency-key")
     if not given:
         return None

@@ -647,7 +647,7 @@ async def test_one_that_has_ended_can_be_started_again() -> None:
         task_id = await begun(coordinator)
         await coordinator.report(task_id, GIVEN_UP)
 
-        again = await coordinator.retry(task_id)
+        again, _ = await coordinator.retry(task_id)
 
         assert (again.retry_of, again.status, again.client_seq) == (task_id, TaskStatus.PENDING, 0)
         await coordinator.report(again.id, DONE)

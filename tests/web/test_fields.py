@@ -33,7 +33,7 @@ def test_all_wrong_fields_are_named_at_once() -> None:
 
 
 def test_an_unknown_field_is_told_the_known_ones() -> None:
-    assert "possible: type, params, timeout_s, tags" in wrong({"type": "x", "parms": {}})["parms"]
+    assert "possible: type, params, timeout_s, queue_timeout_s, " in wrong({"type": "x", "parms": {}})["parms"]
 
 
 def test_a_missing_type_is_named() -> None:

@@ -35,6 +35,11 @@ async def test_types_show_how_to_start_each_of_them() -> None:
             "timeout_s": 5,
             "on_interrupt": "restart",
             "attempts_max": 2,
+            "max_running": None,
+            "retry": {"retries": 0, "backoff_s": 1.0, "backoff_max_s": 300.0, "on": []},
+            "queue_timeout_s": None,
+            "heartbeat_timeout_s": None,
+            "total_timeout_s": None,
         }
         assert schema["required"] == ["name"]
         assert schema["properties"]["times"] == {"default": 1, "title": "Times", "type": "integer"}

@@ -110,7 +110,6 @@ async def test_parameters_may_be_left_out_and_tags_are_kept_once() -> None:
         ({"type": "count", "tags": "x"}, "invalid_params", "tags"),
         ({"type": "count", "tags": ["x", ""]}, "invalid_params", "tags.1"),
         ({"type": "count", "parms": {}}, "invalid_params", "parms"),
-        ({"type": "count", "priority": "high"}, "invalid_params", "priority"),
     ],
 )
 async def test_a_wrong_start_is_422_and_names_the_field(body: dict[str, Any], code: str, field: str | None) -> None:
