@@ -18,7 +18,7 @@ The contract, which one test suite checks against every store:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,6 +68,23 @@ class Commit:
     def first_seqs(self) -> dict[str, int]:
         """The lowest seq of each task that has events here."""
         return {event.task_id: event.seq for event in reversed(self.events)}
+
+    def positions_from(self, found: Mapping[Event, int]) -> tuple[Sequence[int], frozenset[str]]:
+        """Where the events of a commit that took place were stored, by those that are still there.
+
+        Retention may have removed the oldest of a task meanwhile; but a commit gives its positions without holes.
+
+        Args:
+            found: positions of some of the events, at least one; the newest of each task that was stored.
+
+        Returns:
+            The positions of all that were stored, and whose events these are.
+        """
+        written = frozenset(event.task_id for event in found)
+        stored = [event for event in self.events if event.task_id in written]
+        event = next(iter(found))
+        first = found[event] - stored.index(event)
+        return range(first, first + len(stored)), written
 
 
 @dataclass(frozen=True, slots=True)

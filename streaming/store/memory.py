@@ -233,12 +233,12 @@ class MemoryStore:
 
     def _outcome(self, commit: Commit) -> Committed | None:
         known = [event for event in commit.events if event.task_id in self._tasks]
-        found = {event: self._tasks[event.task_id].position(event) for event in known}
-        positions = {event: position for event, position in found.items() if position is not None}
-        if not positions:
+        places = {event: self._tasks[event.task_id].position(event) for event in known}
+        found = {event: position for event, position in places.items() if position is not None}
+        if not found:
             return None
-        written = {event.task_id for event in positions}
-        return Committed(list(positions.values()), self._lost(commit) - written)
+        positions, written = commit.positions_from(found)
+        return Committed(positions, self._lost(commit) - written)
 
     def _check_fits(self, commit: Commit, stored: Sequence[Event]) -> None:
         """Refuse, before anything is changed, what a database would refuse."""

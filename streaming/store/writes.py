@@ -64,12 +64,12 @@ def write(connection: Connection, commit: Commit) -> Committed:
 
 def outcome(connection: Connection, commit: Commit) -> Committed | None:
     """What became of a commit: None if none of its events is stored."""
-    positions = _positions(connection, commit.events)
-    if not positions:
+    found = _positions(connection, commit.events)
+    if not found:
         return None
-    written = {event.task_id for event in positions}
+    positions, written = commit.positions_from(found)
     _, lost = _before(connection, commit)
-    return Committed([positions[event] for event in commit.events if event in positions], lost - written)
+    return Committed(positions, lost - written)
 
 
 def delete_task(connection: Connection, task_id: str) -> bool:

@@ -22,7 +22,7 @@ from streaming.rules.retention import Bounds, Retention, parse_retention
 from streaming.store import figures, pruning
 from streaming.store.sql import SqlStore
 from tests.store.conftest import MakeStore
-from tests.store.samples import at, end, event, record, start, task_id, ticks, wanted, whole_feed, whole_log
+from tests.store.samples import at, end, event, plain, record, start, task_id, ticks, wanted, whole_feed, whole_log
 
 NOW = at(1000)
 DONE, LIVE = TaskStatus.COMPLETED, TaskStatus.RUNNING
@@ -305,6 +305,16 @@ async def test_a_log_that_was_trimmed_goes_on(store: Journal) -> None:
     assert [each.seq for each in await whole_log(store, 1)] == [8, 9, 10, 11, 12, 13]
     assert await trim_all(store, of_events(count=2)) == 4
     assert [each.seq for each in await whole_log(store, 1)] == [12, 13]
+
+
+async def test_a_commit_whose_oldest_events_are_gone_has_taken_place_whole(store: Journal) -> None:
+    """Its answer was lost, and retention came before the question."""
+    await store.commit(start(1, 2))
+    mixed = Commit([event(1, 2), event(2, 2), event(3, 2), event(1, 3), event(2, 3), event(1, 4)])
+    done = await store.commit(mixed)
+    assert await trim_all(store, of_events(count=1), type=None) == 5
+
+    assert plain(await store.outcome(mixed)) == plain(done) == ([3, 4, 5, 6, 7], {task_id(3)})
 
 
 async def test_a_walk_over_live_tasks_passes_those_that_have_ended(store: Journal) -> None:
