@@ -20,6 +20,7 @@ import uvicorn
 
 from streaming import TaskCoordinator
 from streaming.server import Server
+from streaming.web.application import Application
 
 #: Seconds in which anything here happens, or never will.
 SOON_S = 10.0
@@ -103,7 +104,7 @@ class Host:
     @property
     def coordinator(self) -> TaskCoordinator:
         """The running one."""
-        assert self.server._web is not None
+        assert isinstance(self.server._web, Application), "it has started"
         return self.server._web._site.coordinator
 
     @property

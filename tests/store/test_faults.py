@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import NullPool, create_engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from streaming.errors import StoreUnavailable
-from streaming.store.faults import faults
+from streaming.errors import QueryTooSlow, StoreUnavailable, StoreUnreachable
+from streaming.store.faults import faults, may_be_repeated
 
 Connect = Callable[..., sqlite3.Connection]
 
@@ -118,6 +119,72 @@ def test_the_reason_is_named_and_internals_stay_in_the_chain(
     expected = f"The store cannot be written: {why}."
     assert caught.value.detail == expected
     assert isinstance(caught.value.__cause__, sqlite3.Error | SQLAlchemyError)
+
+
+def of_postgres(error: psycopg.Error, lost: bool = False) -> StoreUnavailable:
+    """What becomes of an error of psycopg, as SQLAlchemy passes it on."""
+    with pytest.raises(StoreUnavailable) as caught, faults("read"):
+        raise DBAPIError("SELECT secret", None, error, connection_invalidated=lost)
+    assert "secret" not in caught.value.detail
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "why", "away"),
+    [
+        (psycopg.errors.UniqueViolation("secret"), "what it was given contradicts what it holds", False),
+        (psycopg.errors.DiskFull("secret"), "its disk is full", False),
+        (psycopg.errors.QueryCanceled("secret"), "it takes too long", False),
+        (psycopg.errors.LockNotAvailable("secret"), "a lock was not free in time", False),
+        (psycopg.errors.ReadOnlySqlTransaction("secret"), "it is read-only", False),
+        (psycopg.errors.InsufficientPrivilege("secret"), "its user may not do that", False),
+        (psycopg.errors.UndefinedTable("secret"), "its tables are not those of this version", False),
+        (psycopg.errors.InvalidPassword("secret"), "it refuses this user or password", False),
+        (psycopg.errors.InternalError_("secret"), "it is damaged", False),
+        (psycopg.errors.TriggeredActionException("secret"), "an unexpected error", False),
+        (psycopg.errors.TooManyConnections("secret"), "it has no connection left", True),
+        (psycopg.errors.AdminShutdown("secret"), "it is being shut down", True),
+        (psycopg.errors.CannotConnectNow("secret"), "it is starting or being shut down", True),
+        (psycopg.errors.IdleInTransactionSessionTimeout("secret"), "the transaction was idle for too long", True),
+        (psycopg.errors.ConnectionFailure("secret"), "nobody answers there, or the connection was lost", True),
+        (psycopg.DataError("secret"), "a value does not fit into it", False),
+        (psycopg.ProgrammingError("secret"), "an unexpected error", False),
+        (psycopg.OperationalError("secret"), "nobody answers there, or the connection was lost", True),
+        (
+            psycopg.OperationalError('FATAL: password authentication failed for user "secret"'),
+            "refuses this user",
+            False,
+        ),
+        (psycopg.OperationalError('FATAL: no pg_hba.conf entry for host "secret"'), "refuses this user", False),
+        (psycopg.OperationalError('FATAL: database "secret" does not exist'), "there is no such database", False),
+        (psycopg.OperationalError("FATAL: sorry, too many clients already"), "it has no connection left", True),
+        (psycopg.OperationalError("FATAL: the database system is starting up"), "it is starting", True),
+    ],
+    ids=repr,
+)
+def test_errors_of_postgres_are_named_and_told_apart(error: psycopg.Error, why: str, away: bool) -> None:
+    told = of_postgres(error)
+
+    assert why in told.detail
+    assert isinstance(told, StoreUnreachable) is away
+    assert not may_be_repeated(told)
+    assert isinstance(of_postgres(error, lost=True), StoreUnreachable), "whatever it said last"
+
+
+@pytest.mark.parametrize("error", [psycopg.errors.DeadlockDetected(), psycopg.errors.SerializationFailure()])
+def test_a_transaction_that_met_another_one_may_be_repeated(error: psycopg.Error) -> None:
+    told = of_postgres(error)
+
+    assert may_be_repeated(told)
+    assert str(error.sqlstate) in told.detail
+
+
+def test_only_a_question_with_a_limit_is_too_slow() -> None:
+    slow = DBAPIError("", None, psycopg.errors.QueryCanceled("secret"))
+    with pytest.raises(QueryTooSlow, match=r"longer than 0\.5 s"), faults("read", 0.5):
+        raise slow
+    with pytest.raises(StoreUnavailable, match="damaged"), faults("read", 0.5):
+        raise DBAPIError("", None, psycopg.errors.DataCorrupted())
 
 
 def test_what_is_no_database_error_passes() -> None:
