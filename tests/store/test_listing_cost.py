@@ -202,8 +202,13 @@ def postgres_connection(many_in_postgres: str) -> Iterator[Connection]:
     engine.dispose()
 
 
-@pytest.mark.parametrize("query", QUESTIONS.values(), ids=QUESTIONS)
-def test_postgres_looks_at_no_more_than_it_may(postgres_connection: Connection, query: RecordQuery) -> None:
+#: Questions that count nothing first, and find a page of 20 among the first records of an index; a sort within equal
+#: times takes some more.
+LAZY = ("default", "next", "next ascending", "both directions", "by end", "by end, next")
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_postgres_looks_at_no_more_than_it_may(postgres_connection: Connection, name: str) -> None:
     postgres_connection.exec_driver_sql(f"SET LOCAL search_path = {SCHEMA}")
     driver: Any = postgres_connection.connection.driver_connection
     seen: list[dict[str, Any]] = []
@@ -216,7 +221,7 @@ def test_postgres_looks_at_no_more_than_it_may(postgres_connection: Connection, 
 
     event.listen(postgres_connection, "before_cursor_execute", explain)
     try:
-        Listing(SCAN_MAX).records(postgres_connection, query)
+        Listing(SCAN_MAX).records(postgres_connection, QUESTIONS[name])
     finally:
         event.remove(postgres_connection, "before_cursor_execute", explain)
         postgres_connection.rollback()
@@ -224,7 +229,7 @@ def test_postgres_looks_at_no_more_than_it_may(postgres_connection: Connection, 
     scans = [node for node in seen if node.get("Relation Name") in ("tasks", "terms")]
     assert scans
     assert not [node for node in scans if node["Node Type"] == "Seq Scan"]
-    assert max(map(looked_at, scans)) <= SCAN_MAX + 1, scans
+    assert max(map(looked_at, scans)) <= (100 if name in LAZY else SCAN_MAX + 1), scans
     assert max((looked_at(node) for node in seen if "Sort" in node["Node Type"]), default=0) <= SCAN_MAX
 
 
