@@ -165,3 +165,11 @@ class _Bridge:
 
 def _exit(error: BaseException) -> HandlerError:
     return HandlerError("handler_exit", f"The handler raised {type(error).__name__}.")
+
+
+def end_of(handler: asyncio.Task[Any]) -> tuple[BaseException | None, Any]:
+    """What a handler that is done has raised, or returned."""
+    if handler.cancelled():
+        return asyncio.CancelledError(), None
+    raised = handler.exception()
+    return (raised, None) if raised is not None else (None, handler.result())

@@ -1,8 +1,9 @@
 """The coordinator: which tasks there are, and how all of it begins and ends.
 
 Owns:   start, retry, delete; recovery after a crash; the drain.
-Uses:   engine.steering (what can be asked of a live task), engine.starts (what is taken in), engine.turns (whose turn
-        it is), engine.runner (one attempt), engine.hub (who hears of it), engine.journal (what is remembered).
+Uses:   engine.steering and engine.parents (what can be asked of a live task, and by one), engine.starts (what is taken
+        in), engine.turns (whose turn it is), engine.runner (one attempt), engine.hub (who hears of it),
+        engine.journal (what is remembered).
 Never:  writes bytes or rows; reads the wall clock; waits for a reader.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Self, Unpack
 
 import anyio
@@ -25,21 +25,20 @@ from streaming.engine.journal import Journal
 from streaming.engine.lookup import LiveTask
 from streaming.engine.options import StartOptions
 from streaming.engine.parameters import refuse_unstorable
+from streaming.engine.parents import Parents
 from streaming.engine.processes import Processes
 from streaming.engine.recovery import recover
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.starts import Starts
-from streaming.engine.steering import Steering
 from streaming.engine.workshop import Workshop
-from streaming.errors import TaskActive, TaskEnded, TaskNotFound
+from streaming.errors import TaskActive, TaskNotFound
 from streaming.records import Record, TaskError, TaskStatus
-from streaming.rules.deadlines import for_child
 from streaming.rules.lifecycle import TERMINAL, Transition
 from streaming.rules.outcome import Outcome
 
 
-class TaskCoordinator(Steering):
+class TaskCoordinator(Parents):
     """Runs tasks in a TaskGroup, and fans their events out.
 
     Use it as ``async with TaskCoordinator(...) as coordinator``: entering recovers what a crash left behind, leaving
@@ -87,8 +86,7 @@ class TaskCoordinator(Steering):
         await self._group.__aenter__()
         try:
             await self._hub.open(self._group)
-            for log in await recover(self._hub, self.registry):
-                self._resume(log)
+            self._resume(await recover(self._hub, self.registry))
         except BaseException:
             await self.shutdown(0)  # what recovery has not stored, the next start finds again
             await self._group.__aexit__(None, None, None)
@@ -147,36 +145,6 @@ class TaskCoordinator(Steering):
         task_id, created = await self._starts.start_once(wanted, key, fingerprint)
         return await self.get(task_id), created
 
-    async def start_child(
-        self, parent: str, type: str, params: dict[str, Any], options: StartOptions, remaining_s: float
-    ) -> Record:
-        """Start a task under a running one; see `TaskContext.start`.
-
-        Args:
-            parent: the running task.
-            type: name of the task type.
-            params: its parameters.
-            options: what else is asked for.
-            remaining_s: seconds that the parent has left.
-
-        Raises:
-            TaskEnded: the parent has ended.
-            StreamingError: as `start`.
-        """
-        log = self._live(parent)
-        if log is None or log.window.ended:
-            raise TaskEnded(f"Task {parent} has ended, and starts no other.")
-        total_s = for_child(options.get("total_timeout_s"), remaining_s)
-        given: StartOptions = {
-            "priority": log.record.priority,
-            **options,
-            "created_by": log.record.created_by,
-            "total_timeout_s": total_s,
-        }
-        wanted = draft(self.registry.get(type), params, given, self.settings, parent=parent)
-        record, _ = await self._starts.start(wanted)
-        return record
-
     async def retry(
         self, task_id: str, *, by: str = "anonymous", idempotency_key: str | None = None
     ) -> tuple[Record, bool]:
@@ -205,26 +173,40 @@ class TaskCoordinator(Steering):
 
     def _take_in(self, wanted: Draft, log: Log) -> None:
         """A new task is stored."""
+        parent = log.record.parent
         if wanted.task_type.outside:
-            self._adopt(self._outside.take_in(wanted.task_type, log))
+            task: LiveTask = self._outside.take_in(wanted.task_type, log)
         else:
-            runner = Runner(wanted.task_type, log, self._workshop)
-            self._adopt(runner)
-            self._turns.wait(runner, log.record.created_at)
+            task = Runner(wanted.task_type, log, self._workshop)
+        self._adopt(task)
+        if parent is not None and self._at_work(parent, wanted.parent_attempt) is None:
+            self._cancel_orphan(task, parent)
+        elif isinstance(task, Runner):
+            self._turns.wait(task)
         self._end_unless_kept()
 
-    def _resume(self, log: Log) -> None:
-        """A task that an earlier process has left goes on elsewhere, or waits for its turn again."""
-        task_type = self.registry.get(log.record.type)
-        if task_type.outside:
-            self._adopt(self._outside.take_in(task_type, log))
-            return
-        runner = Runner(task_type, log, self._workshop)
-        self._adopt(runner)
-        if log.record.status is TaskStatus.RETRYING and log.record.retry_at is not None:
-            self._turns.pause(runner, log.record.retry_at)
+    def _resume(self, logs: Sequence[Log]) -> None:
+        """Tasks that an earlier process has left go on elsewhere, or wait for their turn again.
+
+        Those that have begun come first, and so hold their keys: of a key one task ends before the next begins.
+        """
+        with self._turns.together():
+            for log in sorted(
+                logs, key=lambda log: log.record.attempt == 1 and log.record.status is TaskStatus.PENDING
+            ):
+                task_type = self.registry.get(log.record.type)
+                if task_type.outside:
+                    self._adopt(self._outside.take_in(task_type, log))
+                else:
+                    runner = Runner(task_type, log, self._workshop)
+                    self._adopt(runner)
+                    self._wait(runner)
+
+    def _wait(self, runner: Runner) -> None:
+        if runner.log.record.status is TaskStatus.RETRYING:
+            self._turns.pause(runner)
         else:
-            self._turns.wait(runner, log.record.created_at)
+            self._turns.wait(runner)
 
     def _adopt(self, task: LiveTask) -> None:
         self._tasks[task.id] = task
@@ -243,14 +225,16 @@ class TaskCoordinator(Steering):
             self._drain.check()
         if runner.stuck:
             self.stuck.append(runner)
-        self._cancel_children(runner)
+        self.cancel_children(runner.id)
         record = runner.log.record
         if runner.log.lost or record.status in TERMINAL:
             self._forget(runner)
-        elif record.status is TaskStatus.RETRYING and record.retry_at is not None:
-            again = Runner(runner.task_type, runner.log, self._workshop, runner.mailbox)
-            self._tasks[runner.id] = again
-            self._turns.pause(again, record.retry_at)
+        elif record.status is TaskStatus.RETRYING:
+            again = self._tasks[runner.id] = Runner(runner.task_type, runner.log, self._workshop, runner.mailbox)
+            if record.to_be_cancelled:  # while its failure was being stored
+                self._end_cancelled(again)
+            else:
+                self._turns.pause(again)
             self._end_unless_kept()
         # One that goes back to the queue of the next process keeps its place and its readers until the end.
         self._turns.fill()
@@ -260,15 +244,11 @@ class TaskCoordinator(Steering):
         self._tasks.pop(task.id, None)
         self._family.remove(task.log.record)
         self._hub.drop(task.log)
-        self._turns.ended(task)
+        self._turns.ended(task.id)
 
     def running(self) -> Sequence[Record]:
         """The tasks whose handlers run in this process."""
         return [runner.log.snapshot() for runner in self._turns.running.values()]
-
-    def lending(self, task_id: str) -> AbstractContextManager[None]:
-        """Let another task have the turn of this one, which waits for it."""
-        return self._turns.lending(task_id)
 
     async def acknowledge(self, task_id: str) -> Record:
         """Note that the result of a task was seen; the first time counts.
@@ -333,8 +313,9 @@ class TaskCoordinator(Steering):
         self._starts.close()
         self._end_unless_kept()
         lost = await self._drain.run(self._turns.running)
-        self._turns.clear()
-        self._tasks.clear()
+        for task in list(self._tasks.values()):  # the next process goes on with it, or finds out
+            self._turns.withdraw(task)
+            self._forget(task)
         return lost
 
     def hurry(self, grace_s: float) -> None:
@@ -347,11 +328,15 @@ class TaskCoordinator(Steering):
         return [(runner.id, runner.where()) for runner in still]
 
     def _end_unless_kept(self) -> None:
-        """In a drain waiting and external tasks keep their place in a durable store; without one they end."""
+        """In a drain waiting and external tasks keep their place in a durable store; without one they end.
+
+        Those that a handler has started end anyway: nobody is to wait for a turn that does not come.
+        """
         if not self.draining:
             return
         for runner in self._turns.close():
-            if not self._journal.durable and self._turns.withdraw(runner):
+            kept = self._journal.durable and runner.log.record.parent is None
+            if not kept and self._turns.withdraw(runner):
                 error = TaskError("shutdown", "The server stopped before the task had its turn.")
                 self._end_waiting(runner, Outcome(Transition.SHUTDOWN, error))
         self._outside.close(keep=self._journal.durable)

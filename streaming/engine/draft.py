@@ -35,11 +35,13 @@ class Draft:
         task_type: its type.
         record: as it is going to be, without id and times.
         if_running: what happens if a task with its key has not ended.
+        parent_attempt: the attempt of its parent that starts it; 0 without a parent.
     """
 
     task_type: TaskType
     record: Record
     if_running: IfRunning
+    parent_attempt: int = 0
 
     @property
     def key(self) -> str | None:
@@ -58,7 +60,7 @@ def draft(
     options: StartOptions,
     settings: Settings,
     *,
-    parent: str | None = None,
+    parent: Record | None = None,
     retry_of: str | None = None,
 ) -> Draft:
     """Check what a start asks for.
@@ -95,13 +97,14 @@ def draft(
         priority=Priority(options.get("priority", Priority.NORMAL)),
         key=options.get("key"),
         external_id=options.get("external_id"),
-        parent=parent,
+        parent=None if parent is None else parent.id,
         retry_of=retry_of,
         policy=policy,
         tags=tags,
         retries_left=policy.retry.retries,
     )
-    return Draft(task_type, record, IfRunning(options.get("if_running", IfRunning.ENQUEUE)))
+    if_running = IfRunning(options.get("if_running", IfRunning.ENQUEUE))
+    return Draft(task_type, record, if_running, 0 if parent is None else parent.attempt)
 
 
 def options_of(record: Record) -> StartOptions:
@@ -153,7 +156,7 @@ def _policy(default: Policy, options: StartOptions, settings: Settings) -> Polic
 
 
 def _retry(default: RetryPolicy, options: RetryOptions, settings: Settings) -> RetryPolicy:
-    changes: dict[str, Any] = {**options}
+    changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     policy = dataclasses.replace(default, **changes)
     if not 0 <= policy.retries <= RETRIES_MAX:
         message = f"A whole number from 0 to {RETRIES_MAX}."

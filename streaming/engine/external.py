@@ -77,6 +77,11 @@ class External:
         return self.log.record.id
 
     @property
+    def stopping(self) -> bool:
+        """Whether its worker is to be told to stop."""
+        return self.log.record.to_be_cancelled
+
+    @property
     def over(self) -> bool:
         """Whether nothing more can be written."""
         return self.log.lost or self.log.dropped or self.log.window.ended

@@ -8,7 +8,7 @@ Never:  runs or ends a task itself.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from streaming.engine.options import StartOptions
@@ -19,9 +19,12 @@ class Host(Protocol):
     """The coordinator, as far as the tasks of a handler need it."""
 
     async def start_child(
-        self, parent: str, type: str, params: dict[str, Any], options: StartOptions, remaining_s: float
+        self, parent: str, attempt: int, type: str, params: dict[str, Any], options: StartOptions, remaining_s: float
     ) -> Record:
-        """Start a task under another one."""
+        """Start a task under an attempt of another one."""
+
+    def cancel_children(self, parent: str) -> None:
+        """Cancel the tasks that a task has started."""
 
     async def get(self, task_id: str) -> Record:
         """The record of a task."""
@@ -32,8 +35,8 @@ class Host(Protocol):
     async def cancel_task(self, task_id: str, *, reason: str, by: str) -> CancelReceipt:
         """Ask a task to stop."""
 
-    def lending(self, task_id: str) -> AbstractContextManager[None]:
-        """Let another task have the turn of this one meanwhile."""
+    def lending(self, task_id: str) -> AbstractAsyncContextManager[None]:
+        """Let another task run in the place of this one meanwhile."""
 
 
 class Child:
@@ -58,13 +61,15 @@ class Child:
     async def result(self) -> Any:
         """Wait for its end, and return its result; another task may run in the place of yours meanwhile.
 
+        Then it waits until there is a place for yours again.
+
         Raises:
             TaskFailed: its handler raised.
             TaskCancelled: somebody cancelled it.
             TaskTimedOut: it was over one of its deadlines.
             TaskInterrupted: a shutdown ended it.
         """
-        with self._host.lending(self._parent):
+        async with self._host.lending(self._parent):
             return await self._host.result(self.id)
 
     async def record(self) -> Record:
@@ -80,11 +85,11 @@ class Child:
 StartChild = Callable[[str, dict[str, Any], StartOptions, float], Awaitable[Child]]
 
 
-def starter(host: Host, parent: str) -> StartChild:
-    """How the handler of ``parent`` starts others."""
+def starter(host: Host, parent: str, attempt: int) -> StartChild:
+    """How the handler of an attempt of ``parent`` starts others."""
 
     async def start(type: str, params: dict[str, Any], options: StartOptions, remaining_s: float) -> Child:
-        record = await host.start_child(parent, type, params, options, remaining_s)
+        record = await host.start_child(parent, attempt, type, params, options, remaining_s)
         return Child(host, parent, record.id)
 
     return start

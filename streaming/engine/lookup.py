@@ -35,6 +35,7 @@ from streaming.rules.feed import FeedFilter
 from streaming.rules.filters import Filter
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.log import LogWindow, with_gap
+from streaming.rules.statistics import Statistics, StatisticsQuery
 
 #: How many records have these values, in the order of the fields that were asked for.
 Counts: TypeAlias = list[tuple[tuple[str | None, ...], int]]
@@ -63,6 +64,10 @@ class LiveTask(Protocol):
     @property
     def id(self) -> str:
         """The task's id."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
 
     def cancel(self, by: str, reason: str) -> None:
         """Write down that somebody cancels it."""
@@ -129,6 +134,23 @@ class Lookup:
             StoreUnavailable: it cannot be read.
         """
         return await self._journal.count(filter, group_by)
+
+    async def statistics(self, query: StatisticsQuery) -> Statistics:
+        """What tasks that have ended have done, in a few numbers.
+
+        Raises:
+            QueryTooSlow: the store takes longer than it may.
+            StoreUnavailable: it cannot be read.
+        """
+        return await self._journal.statistics(query)
+
+    async def durations(self, type: str, limit: int) -> Sequence[float]:
+        """Seconds that the newest completed runs of a type took; see `Journal.durations`.
+
+        Raises:
+            StoreUnavailable: the store cannot be read.
+        """
+        return await self._journal.durations(type, limit=limit)
 
     async def changes(self, task_id: str) -> Sequence[Change]:
         """All changes of a task's status, in their order.

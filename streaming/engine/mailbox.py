@@ -13,13 +13,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from streaming.engine.hub import Hub, Log
-from streaming.errors import InvalidParams, TooManyInputs
+from streaming.errors import InvalidParams, StoreUnavailable, TooManyInputs
 from streaming.events import DEPTH_MAX, Event, encode_payload
 
 INPUT = "input"
 
+#: Seconds until a store is asked again that could not be read.
+RETRY_S = 1.0
+
 _PAGE = 512
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Mailbox:
         self._bytes_max = bytes_max
         self._resumed_at = log.window.last  # what came before is only in the store
         self._seqs: list[int] = []
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
 
     def put(self, data: object, by: str) -> Event:
         """Write an input into the log.
@@ -70,8 +77,7 @@ class Mailbox:
             raise TooManyInputs(f"The task has {self._inputs_max} inputs already; more are not possible.")
         event = self._hub.append(self._log, INPUT, self._payload(data, by))
         self._seqs.append(event.seq)
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         return event
@@ -94,29 +100,39 @@ class Mailbox:
         while True:
             place = bisect_right(self._seqs, seq)
             if place == len(self._seqs):
-                waiter = asyncio.get_running_loop().create_future()
-                self._waiters.append(waiter)
-                await waiter
+                await self._more()
                 continue
             seq = self._seqs[place]
             await self._hub.committed()
-            for event in await self._hub.journal.events_after(self._log.record.id, seq - 1, last_seq=seq, limit=1):
+            for event in await self._stored(seq - 1, seq):
                 if event.type == INPUT:  # and not a gap, where somebody has damaged it
                     yield _input(event)
+
+    async def _more(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
 
     async def _resumed(self) -> AsyncIterator[Event]:
         """The inputs that another process has written."""
         seq = 1  # the first event is never one
-        while seq < self._resumed_at:
-            page = await self._hub.journal.events_after(
-                self._log.record.id, seq, last_seq=self._resumed_at, limit=_PAGE
-            )
-            if not page:
-                return
+        while seq < self._resumed_at and (page := await self._stored(seq, self._resumed_at)):
             for event in page:
                 if event.type == INPUT:
                     yield event
             seq = page[-1].seq
+
+    async def _stored(self, seq: int, last_seq: int) -> list[Event]:
+        """The next events of the log; a store that is away is waited for."""
+        while True:
+            try:
+                return await self._hub.journal.events_after(self._log.record.id, seq, last_seq=last_seq, limit=_PAGE)
+            except StoreUnavailable as problem:
+                _log.warning("a handler waits for its inputs", task_id=self._log.record.id, reason=problem.detail)
+                await asyncio.sleep(RETRY_S)
 
 
 def _input(event: Event) -> Input:

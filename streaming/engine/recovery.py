@@ -45,10 +45,14 @@ async def recover(hub: Hub, registry: Registry) -> list[Log]:
 def _take_up(hub: Hub, registry: Registry, log: Log, record: Record) -> bool:
     """Write down what becomes of one task, and say whether it is live."""
     known = record.type in registry
-    cancelled = record.cancel is not None and not record.cancel.declined
-    restartable = known and may_restart(registry.get(record.type), record)
-    outside = known and registry.get(record.type).outside
-    transition = recovery(record.status, cancelled=cancelled, restartable=restartable, known=known, outside=outside)
+    transition = recovery(
+        record.status,
+        cancelled=record.to_be_cancelled,
+        restartable=known and may_restart(registry.get(record.type), record),
+        known=known,
+        outside=known and registry.get(record.type).outside,
+        orphaned=record.parent is not None,
+    )
     _log.info("recovering a task", task_id=record.id, status=record.status.value, transition=transition)
     if transition is None:
         return True
@@ -66,4 +70,5 @@ def _error(transition: Transition, record: Record, *, known: bool) -> TaskError:
     if not known:
         message = f"The server has restarted, and knows no task type {record.type!r} any more."
         return TaskError("unknown_type", message)
-    return TaskError("crash", "The server crashed or was killed while the task was running.")
+    who = "task" if record.parent is None else "task that has started it"
+    return TaskError("crash", f"The server crashed or was killed while the {who} was running.")

@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from streaming.engine.alarm import Alarm
-from streaming.engine.calls import Call
+from streaming.engine.calls import Call, end_of
 from streaming.engine.context import Deadline, Links, TaskContext
 from streaming.engine.family import starter
 from streaming.engine.hub import Log
@@ -80,10 +80,9 @@ class Runner:
             copy.deepcopy(record.params),
             Deadline(self._remaining_s),
             self._teller,
-            Links(self.mailbox.read, starter(workshop.host, record.id)),
+            Links(self.mailbox.read, starter(workshop.host, record.id, record.attempt)),
         )
         self._call = Call(task_type, context, workshop.threads, workshop.processes)
-        log.on_lost = self._alarm.ring
 
     @property
     def id(self) -> str:
@@ -94,6 +93,11 @@ class Runner:
     def stuck(self) -> bool:
         """Whether the handler still runs although its task has ended."""
         return self._handler is not None and not self._handler.done() and (self.log.window.ended or self.log.lost)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the handler is to stop."""
+        return self._stop is not None
 
     def where(self) -> str:
         """The line on which the handler stands."""
@@ -177,6 +181,7 @@ class Runner:
             self.settled.set()
 
     async def _run(self) -> None:
+        self.log.on_lost = self._alarm.ring
         begin(self._hub, self.log)
         await self._hub.committed()  # nobody may find a handler at work that the store calls pending
         if self._stop is not None:
@@ -184,7 +189,7 @@ class Runner:
         if not self._writable():
             return
         loop = asyncio.get_running_loop()
-        self._teller.heard_at = loop.time()
+        self._teller.begin()
         self._deadlines = deadlines_now(self._hub, self.log, self._settings, loop.time())
         with structlog.contextvars.bound_contextvars(task_id=self.id):
             self._handler = loop.create_task(self._call.run(), name=f"streaming-handler-{self.id}")
@@ -217,13 +222,11 @@ class Runner:
     async def _watch(self, handler: asyncio.Task[Any], deadlines: Deadlines) -> None:
         """Wait for the handler's end, and stop it when there is reason to."""
         loop = asyncio.get_running_loop()
-        heard_at = math.nan
         while not handler.done() and not self._abandoned:
             if self.log.lost and self._stop is None:
                 self._stop = Stop(Cause.SHUTDOWN)
             now = loop.time()
-            if self._teller.heard_at != heard_at:
-                heard_at = self._teller.heard_at
+            if (heard_at := self._teller.news()) is not None:
                 deadlines.heard(heard_at)
             step, until = next_step(
                 now=now,
@@ -289,6 +292,8 @@ class Runner:
         receipt = self.log.record.cancel
         if first and stop.cause is Cause.CANCEL and receipt is not None and self._writable():
             self._hub.amend(self.log, cancel=dataclasses.replace(receipt, delivered_at=self._hub.now()))
+        if first:
+            self._workshop.host.cancel_children(self.id)
         self.settled.set()
 
     def _report_ignored(self, stop: Stop, handler: asyncio.Task[Any], *, declined: bool) -> None:
@@ -347,7 +352,9 @@ class Runner:
     def _finish(self) -> None:
         """Write the terminal event, or what sends the task into another attempt."""
         goes_on = self._handler is not None and not self._handler.done()
-        raised, returned = (None, None) if self._handler is None or goes_on else _end_of(self._handler)
+        raised, returned = (None, None) if self._handler is None or goes_on else end_of(self._handler)
+        if not goes_on:
+            self._teller.close()
         end_of_run = self._outcome(raised, returned)
         if end_of_run.transition is Transition.SHUTDOWN and self._restartable and not goes_on:
             requeue(self._hub, self.log, "shutdown")
@@ -360,14 +367,16 @@ class Runner:
 
     def _retries(self, end_of_run: Outcome, error: TaskError, raised: BaseException | None) -> bool:
         """Whether another attempt follows; not where somebody wants the task to end."""
-        record = self.log.record
-        cancelled = record.cancel is not None and not record.cancel.declined
-        names = failure_names(error, raised)
-        return not cancelled and should_retry(record.policy.retry, record.retries_left, names, end_of_run.transition)
+        record, names = self.log.record, failure_names(error, raised)
+        if record.to_be_cancelled:
+            return False
+        return should_retry(record.policy.retry, record.retries_left, names, end_of_run.transition)
 
     @property
     def _restartable(self) -> bool:
-        return self._hub.journal.durable and may_restart(self.task_type, self.log.record)
+        """Whether the next process may run it again; not where somebody wants it to end."""
+        record = self.log.record
+        return self._hub.journal.durable and not record.to_be_cancelled and may_restart(self.task_type, record)
 
     def _writable(self) -> bool:
         return not self.log.lost and not self.log.window.ended
@@ -376,15 +385,14 @@ class Runner:
         return math.inf if self._deadlines is None else self._deadlines.ends_at - self._time()
 
 
-def _end_of(handler: asyncio.Task[Any]) -> tuple[BaseException | None, Any]:
-    """What a handler that is done has raised, or returned."""
-    if handler.cancelled():
-        return asyncio.CancelledError(), None
-    raised = handler.exception()
-    return (raised, None) if raised is not None else (None, handler.result())
-
-
 def may_restart(task_type: TaskType, record: Record) -> bool:
-    """Whether an interrupted run may be followed by another one; attempts after a failure do not count."""
+    """Whether an interrupted run may be followed by another one; attempts after a failure do not count.
+
+    Not so for what a handler has started: its next attempt starts its own.
+    """
     retried = record.policy.retry.retries - record.retries_left
-    return task_type.on_interrupt == "restart" and record.attempt - retried < task_type.attempts_max
+    return (
+        record.parent is None
+        and task_type.on_interrupt == "restart"
+        and record.attempt - retried < task_type.attempts_max
+    )

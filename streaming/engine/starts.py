@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from streaming.config import Settings
@@ -21,7 +22,7 @@ from streaming.engine.once import Once
 from streaming.engine.turns import Turns
 from streaming.errors import Draining, KeyBusy, StoreUnavailable, TooManyTasks
 from streaming.records import IdempotencyKey, Record
-from streaming.rules.schedule import Decision, Join, Refuse, Replace, Start, on_busy
+from streaming.rules.schedule import Decision, IfRunning, Join, Refuse, Replace, Start, on_busy
 
 
 class Starts:
@@ -60,7 +61,8 @@ class Starts:
         self._take_in = take_in
         self._replace = replace
         self._once = Once(journal)
-        self._starting = 0
+        self._starting: Counter[str] = Counter()
+        self._queueing = 0
         self._starting_outside = 0
         self._closed = False
 
@@ -89,38 +91,47 @@ class Starts:
             Draining: the server is shutting down.
             StoreUnavailable: it could not be stored, and nothing was started.
         """
-        while True:
-            self._admit(wanted)
+        while not self._closed:
             decision = self._decide(wanted)
             if isinstance(decision, Refuse):
                 raise KeyBusy(wanted.record.key or "", decision.id)
             if not isinstance(decision, Join):
-                return await self._create(wanted, decision, remember), True
+                return await self._create(wanted, decision, remember, self._admit(wanted)), True
             joined = await self._join(decision.id, remember)
             if joined is not None:
                 return joined, False
+        raise Draining
 
-    def _admit(self, wanted: Draft) -> None:
-        """Refuse a start that cannot be taken now."""
-        if self._closed:
-            raise Draining
+    def _admit(self, wanted: Draft) -> bool:
+        """Refuse a start that cannot be taken now; whether it is going to wait for its turn."""
         if not self._hub.available:
             raise StoreUnavailable("The store is away; nothing was started.")
         if wanted.task_type.outside:
             self._outside.admit(self._starting_outside)
-        elif len(self._turns) + self._starting >= self._settings.max_pending + max(0, self._turns.places):
+            return False
+        waits = self._turns.busy(wanted.record.type, wanted.key, +self._starting)
+        if waits and len(self._turns) + self._queueing >= self._settings.max_pending:
             raise TooManyTasks(f"Too many tasks wait already: at most {self._settings.max_pending} may.")
+        return waits
 
     def _decide(self, wanted: Draft) -> Decision:
         key = wanted.key
         if key is None:
             return Start()
-        return on_busy(wanted.if_running, tuple(filter(self._goes_on, self._turns.line.live(key))))
+        joins = wanted.if_running is IfRunning.JOIN
+        live = (task_id for task_id in self._turns.line.live(key) if self._goes_on(task_id, joins=joins))
+        return on_busy(wanted.if_running, tuple(live))
 
-    def _goes_on(self, task_id: str) -> bool:
-        """Whether a task that holds a key, or waits for it, is to go on: one that is not stored yet is."""
-        runner = self._tasks.get(task_id)
-        return runner is None or not (runner.log.window.ended or runner.log.lost)
+    def _goes_on(self, task_id: str, *, joins: bool) -> bool:
+        """Whether a task that holds a key, or waits for it, goes on; one that is not stored yet does.
+
+        Nobody joins a task that is about to stop, but it keeps its key until it has stopped.
+        """
+        task = self._tasks.get(task_id)
+        if task is None:
+            return True
+        over = task.log.window.ended or task.log.lost
+        return not over and not (joins and task.log.record.to_be_cancelled)
 
     async def _join(self, task_id: str, remember: IdempotencyKey | None) -> Record | None:
         """The task to join, as it is stored; None if it was not stored after all."""
@@ -134,31 +145,33 @@ class Starts:
             await self._hub.committed(self._settings.store_wait_s)
         return runner.log.snapshot()
 
-    def _count(self, wanted: Draft, change: int) -> None:
+    def _count(self, wanted: Draft, change: int, *, waits: bool) -> None:
         """How many are about to be stored."""
         if wanted.task_type.outside:
             self._starting_outside += change
+        elif waits:
+            self._queueing += change
         else:
-            self._starting += change
+            self._starting[wanted.record.type] += change
 
-    async def _create(self, wanted: Draft, decision: Decision, remember: IdempotencyKey | None) -> Record:
+    async def _create(self, wanted: Draft, decision: Decision, remember: IdempotencyKey | None, waits: bool) -> Record:
         now = self._hub.now()
         record = dataclasses.replace(wanted.record, id=self._new_id(), created_at=now, updated_at=now)
         stored = asyncio.get_running_loop().create_future()
 
         def on_created(problem: StoreUnavailable | None) -> None:
             # Also when nobody waits any more: what is stored is going to run.
-            self._count(wanted, -1)
+            self._count(wanted, -1, waits=waits)
             if problem is None:
                 self._take_in(wanted, log)
                 if isinstance(decision, Replace):
                     self._replace(decision.ids, record.id)
             else:
-                self._turns.line.ended(record.id)
+                self._turns.ended(record.id)
             if not stored.done():
                 stored.set_result(problem)
 
-        self._count(wanted, 1)
+        self._count(wanted, 1, waits=waits)
         self._turns.line.announce(record.id, wanted.key)
         remembered = None if remember is None else dataclasses.replace(remember, task_id=record.id)
         log = self._hub.create(record, {}, remembered, on_created)

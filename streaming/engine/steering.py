@@ -15,7 +15,6 @@ from typing import Any
 from streaming.config import Settings
 from streaming.engine.draft import check_seconds
 from streaming.engine.external import External
-from streaming.engine.family import Family
 from streaming.engine.hub import Hub, Log
 from streaming.engine.journal import Journal
 from streaming.engine.lookup import LiveTask, Lookup
@@ -52,8 +51,7 @@ class Steering(Lookup):
         super().__init__(journal, hub, settings.store_wait_s)
         self.registry = registry
         self.settings = settings
-        self._family = Family()
-        self._turns = Turns(registry, hub, settings, spawn, self._expire)
+        self._turns = Turns(registry, hub, settings, spawn, self._expire, self._forget)
         self._hub.on_availability(self._release_cancels)
 
     @abstractmethod
@@ -101,26 +99,26 @@ class Steering(Lookup):
         return record.cancel
 
     def _cancel(self, task: LiveTask, by: str, reason: str) -> None:
-        """Cancel a live task and those under it, whether they wait or run."""
+        """Cancel a live task, whether it waits or runs; those under it follow when its handler hears of it."""
         waited = self._turns.withdraw(task)
         task.cancel(by, reason)
         if waited:
-            receipt = task.log.record.cancel
-            assert receipt is not None  # noqa: S101  # it was written just now
-            self._end_waiting(task, Outcome(Transition.CANCEL, TaskError("cancelled", cancelled_words(receipt))))
-        self._cancel_children(task)
+            self._end_cancelled(task)
 
-    def _cancel_children(self, task: LiveTask) -> None:
-        """A handler's tasks live no longer than it."""
-        for child_id in self._family.of(task.id):
-            child = self._tasks.get(child_id)
-            if child is not None and not child.log.window.ended and not child.log.lost:
-                self._cancel(child, SERVER, f"Its parent {task.id} was stopped or has ended.")
+    def _end_cancelled(self, task: LiveTask) -> None:
+        """End a task that does not run, and that somebody has cancelled."""
+        receipt = task.log.record.cancel
+        assert receipt is not None  # noqa: S101  # who calls has seen it
+        self._end_waiting(task, Outcome(Transition.CANCEL, TaskError("cancelled", cancelled_words(receipt))))
+
+    @staticmethod
+    def _goes_on(task: LiveTask) -> bool:
+        return not task.log.window.ended and not task.log.lost
 
     def _cancel_unwatched(self, log: Log, reason: str | None) -> None:
         """The last viewer of a task has been away for too long, or has come back in time."""
         task = self._tasks.get(log.record.id)
-        if task is None or log.window.ended or log.lost:
+        if task is None or not self._goes_on(task):
             return
         if reason is not None and self._turns.is_waiting(task):
             self._cancel(task, SERVER, reason)
@@ -151,7 +149,7 @@ class Steering(Lookup):
         """A new task takes the place of others, and waits until they have stopped."""
         for task_id in task_ids:
             task = self._tasks.get(task_id)
-            if task is not None and not task.log.window.ended and not task.log.lost:
+            if task is not None and self._goes_on(task):
                 self._cancel(task, SERVER, f"Task {by} takes its place.")
 
     async def extend(self, task_id: str, limits: Mapping[Limit, float | None]) -> Record:

@@ -18,7 +18,7 @@ import structlog
 from streaming.config import Settings
 from streaming.engine.context import Level
 from streaming.engine.hub import Hub, Log
-from streaming.errors import InvalidEvent
+from streaming.errors import InvalidEvent, TaskEnded
 from streaming.events import Event, encode_payload
 from streaming.records import Progress, Steps
 from streaming.rules.reporting import payload_from, progress_from, progress_of, steps_from
@@ -56,22 +56,37 @@ class LogTeller:
         self._on_enter = on_enter
         self._on_leave = on_leave
         self._loop = asyncio.get_running_loop()
-        self.heard_at = self._loop.time()
+        self._heard_at: float | None = None
+        self._blocked = 0
+        self._closed = False
+
+    def begin(self) -> None:
+        """The handler begins, and so does its silence."""
+        self._heard_at = self._loop.time()
+
+    def news(self) -> float | None:
+        """When the handler was heard of since that was asked last; one that waits to tell something is not silent."""
+        heard_at, self._heard_at = self._heard_at, None
+        return self._loop.time() if self._blocked else heard_at
+
+    def close(self) -> None:
+        """The attempt has ended: what its handler has left behind tells nothing in the next one."""
+        self._closed = True
 
     def tell(self, type: str, data: object) -> int:
         """Append an event of the handler's own."""
-        self._check_thread()
+        self._check_open()
         check_type(type)
         return self._heard(self._hub.append(self._log, type, self._payload(type, data)))
 
     def tell_progress(self, percent: object, message: object) -> int:
         """Append a progress event, and show it in the record."""
-        self._check_thread()
+        self._check_open()
         return self._report(progress_from(percent, message))
 
     def tell_steps(self, completed: object, total: object, current: object) -> int:
         """Append a progress event that counts steps."""
-        self._check_thread()
+        self._check_open()
         steps = steps_from(completed, total, current)
         return self._report(progress_of(steps), steps)
 
@@ -87,7 +102,7 @@ class LogTeller:
 
     def tell_log(self, level: Level, message: str, fields: dict[str, Any]) -> int:
         """Append a log event."""
-        self._check_thread()
+        self._check_open()
         if level not in _LEVELS:
             raise InvalidEvent(f"A level is {', '.join(_LEVELS)}; not {level!r:.64}.")
         if self._log.backlog_events >= UNAWAITED_BACKLOGS * self._settings.backlog_events_max:
@@ -97,12 +112,12 @@ class LogTeller:
 
     def _heard(self, event: Event) -> int:
         """The handler has given a sign of life."""
-        self.heard_at = self._loop.time()
+        self._heard_at = self._loop.time()
         self._log.heartbeat_at = event.time
         return event.seq
 
-    def _check_thread(self) -> None:
-        """The numbering of events is not made for threads."""
+    def _check_open(self) -> None:
+        """The numbering of events is not made for threads, and an attempt has an end."""
         try:
             here = asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -111,11 +126,18 @@ class LogTeller:
             raise InvalidEvent(
                 "The context belongs to its event loop: a handler with run_in='thread' gets one for threads."
             )
+        if self._closed:
+            raise TaskEnded(f"The attempt of task {self._log.record.id} has ended, and tells nothing more.")
 
     async def room(self) -> None:
         """Wait while too much of the task is not committed yet."""
         if self._hub.full(self._log):
-            await self._hub.room(self._log)
+            self._blocked += 1
+            try:
+                await self._hub.room(self._log)
+            finally:
+                self._blocked -= 1
+                self._heard_at = self._loop.time()
 
     def enter(self, reason: object, at_most_s: float) -> Section:
         """Begin a protected section."""

@@ -17,22 +17,22 @@ from streaming.events import encode_payload, rfc3339, seconds_of
 from streaming.rules.deadlines import Deadlines, Due, deadlines_of, warning_data
 
 
-def deadlines_now(hub: Hub, log: Log, settings: Settings, since: float) -> Deadlines:
+def deadlines_now(hub: Hub, log: Log, settings: Settings, begun: float) -> Deadlines:
     """The deadlines of a task in the status that it has.
 
     Args:
         hub: of the log.
         log: of the task.
         settings: how long before a deadline readers are warned.
-        since: loop time at which the waiting or the run begins.
+        begun: loop time at which the waiting or the run begins.
     """
     record = log.record
     return deadlines_of(
         record.status,
         record.policy,
         record.timeout_s,
-        created_at=loop_time(hub, record.created_at),
-        since=since,
+        created_at=since(hub, record.created_at),
+        since=begun,
         warning_s=settings.deadline_warning_s,
     )
 
@@ -45,6 +45,11 @@ def loop_time(hub: Hub, time: str) -> float:
         time: RFC 3339.
     """
     return asyncio.get_running_loop().time() - (seconds_of(hub.now()) - seconds_of(time))
+
+
+def since(hub: Hub, time: str) -> float:
+    """When something was that has happened, on the loop's clock: not in the future, though the wall clock went back."""
+    return min(asyncio.get_running_loop().time(), loop_time(hub, time))
 
 
 def warn(hub: Hub, log: Log, due: Due) -> None:

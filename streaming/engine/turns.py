@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 from streaming.config import Settings
 from streaming.engine.draft import scoped_key
@@ -18,7 +19,7 @@ from streaming.engine.hub import Hub
 from streaming.engine.lookup import LiveTask
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
-from streaming.engine.timing import Wait, deadlines_now, loop_time
+from streaming.engine.timing import Wait, deadlines_now, loop_time, since
 from streaming.rules.deadlines import Due, Limit
 from streaming.rules.schedule import Line, Waiting
 
@@ -32,6 +33,7 @@ class Turns:
         settings: how many may run.
         spawn: runs a task whose turn it is.
         on_expired: ends a task that has waited too long; it has left the line.
+        on_lost: forgets a task that is ours no longer; it has left the line.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Turns:
         settings: Settings,
         spawn: Callable[[Runner], None],
         on_expired: Callable[[Runner, Due], None],
+        on_lost: Callable[[Runner], None],
     ) -> None:
         self.line = Line(settings.ageing_s)
         self.running: dict[str, Runner] = {}
@@ -49,12 +52,15 @@ class Turns:
         self._settings = settings
         self._spawn = spawn
         self._on_expired = on_expired
+        self._on_lost = on_lost
         self._closed = False
+        self._held = False
         self._waiting: dict[str, Runner] = {}
         self._waits: dict[str, Wait] = {}
         self._pauses: dict[str, asyncio.TimerHandle] = {}
         self._busy: Counter[str] = Counter()
         self._lent: dict[str, int] = {}
+        self._returning: dict[str, asyncio.Future[None]] = {}
 
     def __len__(self) -> int:
         """How many wait, for a turn or for the end of a pause."""
@@ -65,29 +71,37 @@ class Turns:
         """How many more may run."""
         return self._settings.max_running - len(self.running) + len(self._lent)
 
-    def wait(self, runner: Runner, since: str) -> None:
-        """Let a task wait for its turn.
+    def busy(self, type: str, key: str | None, ahead: Counter[str]) -> bool:
+        """Whether one more task would have to wait for its turn.
 
         Args:
-            runner: the task.
-            since: when its waiting began, RFC 3339.
+            type: of the task.
+            key: of the task.
+            ahead: how many of each type are about to come, and are not going to wait.
         """
-        self._waiting[runner.id] = runner
-        at = loop_time(self._hub, since)
-        self._watch(runner, at)
-        self._join(runner, at)
+        limit = self._limit(type)
+        return (
+            (key is not None and bool(self.line.live(key)))
+            or ahead.total() >= self.places
+            or (limit is not None and self._busy[type] + ahead[type] >= limit)
+        )
 
-    def pause(self, runner: Runner, until: str) -> None:
-        """Let a task wait for its next attempt.
+    def wait(self, runner: Runner) -> None:
+        """Let a task wait for its turn; one that was interrupted keeps its place in the line."""
+        record = runner.log.record
+        begun = since(self._hub, record.created_at)
+        self._enter(runner, begun if record.attempt == 1 else since(self._hub, record.updated_at))
+        self._join(runner, begun)
 
-        Args:
-            runner: the task; it keeps its key.
-            until: when it may have a turn, RFC 3339.
-        """
-        self._waiting[runner.id] = runner
-        at = loop_time(self._hub, until)
-        self.line.announce(runner.id, scoped_key(runner.log.record))
-        self._watch(runner, at)
+    def pause(self, runner: Runner) -> None:
+        """Let a task wait until its next attempt may have a turn; it keeps its key."""
+        record = runner.log.record
+        longest = asyncio.get_running_loop().time() + record.policy.retry.backoff_max_s
+        at = min(
+            loop_time(self._hub, record.retry_at or record.updated_at), longest
+        )  # the wall clock may have gone back
+        self.line.announce(runner.id, scoped_key(record))
+        self._enter(runner, at)
         if not self._closed:
             self._pauses[runner.id] = asyncio.get_running_loop().call_at(at, self._join, runner, at)
 
@@ -113,6 +127,9 @@ class Turns:
 
     def fill(self) -> None:
         """Give waiting tasks their turn."""
+        if self._held:
+            return
+        self._give_back()
         while self.places > 0 and not self._closed and (turn := self.line.next(self._is_free)) is not None:
             runner = self._waiting[turn.id]
             self._stop_waiting(runner.id)
@@ -122,34 +139,82 @@ class Turns:
 
     def left(self, runner: Runner) -> None:
         """A run is over; what follows it is for others to say."""
-        if self.running.pop(runner.id, None) is not None and self._lent.pop(runner.id, None) is None:
+        del self.running[runner.id]
+        if self._lent.pop(runner.id, None) is None:
             self._busy[runner.task_type.name] -= 1
+        if (returning := self._returning.pop(runner.id, None)) is not None:
+            returning.set_result(None)  # something that the handler has left behind
 
-    def ended(self, task: LiveTask) -> None:
-        """The task has ended: its key passes on."""
-        self.line.ended(task.id)
+    def ended(self, task_id: str) -> None:
+        """The task has ended, or could not be stored: its key passes on."""
+        self.line.ended(task_id)
         self.fill()
 
     @contextmanager
-    def lending(self, task_id: str) -> Iterator[None]:
-        """Let another task run in the place of one that waits for it."""
-        runner = self.running.get(task_id)
-        if runner is not None:
-            self._lend(runner)
+    def together(self) -> Iterator[None]:
+        """Give nobody a turn before all have come that come meanwhile."""
+        self._held = True
         try:
             yield
         finally:
-            if runner is not None and self.running.get(task_id) is runner:
-                self._take_back(runner)
+            self._held = False
+            self.fill()
+
+    @asynccontextmanager
+    async def lending(self, task_id: str) -> AsyncIterator[None]:
+        """Let another task run in the place of one that waits for it; it goes on once there is a place again."""
+        runner = self.running.get(task_id)
+        if runner is None:
+            yield
+            return
+        self._lend(runner)
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._take_back(runner)  # what it has to clean up waits for nobody
+            raise
+        except BaseException:
+            await self._come_back(runner)
+            raise
+        await self._come_back(runner)
 
     def _lend(self, runner: Runner) -> None:
         loans = self._lent[runner.id] = self._lent.get(runner.id, 0) + 1
         if loans == 1:
             self._busy[runner.task_type.name] -= 1
             self.fill()
+        elif runner.id in self._returning:
+            self._let_on(runner)  # one that waits for something else meanwhile needs no place
+
+    async def _come_back(self, runner: Runner) -> None:
+        """Wait for a place, unless something else is waited for meanwhile."""
+        if self.running.get(runner.id) is not runner or self._lent[runner.id] > 1:
+            self._take_back(runner)
+            return
+        returning = self._returning[runner.id] = asyncio.get_running_loop().create_future()
+        self.fill()
+        try:
+            await returning
+        except asyncio.CancelledError:
+            if self._returning.get(runner.id) is returning:
+                del self._returning[runner.id]
+                self._take_back(runner)
+            raise
+
+    def _give_back(self) -> None:
+        """Places go first to those that have lent theirs; in a drain all of them go on, as nobody new does."""
+        for task_id in list(self._returning):
+            runner = self.running[task_id]
+            if self._closed or (self.places > 0 and self._is_free(runner.task_type.name)):
+                self._let_on(runner)
+
+    def _let_on(self, runner: Runner) -> None:
+        self._take_back(runner)
+        self._returning.pop(runner.id).set_result(None)
 
     def _take_back(self, runner: Runner) -> None:
-        """It goes on at once: for a moment more may run than there are places."""
+        if self.running.get(runner.id) is not runner:
+            return
         self._lent[runner.id] -= 1
         if not self._lent[runner.id]:
             del self._lent[runner.id]
@@ -161,13 +226,8 @@ class Turns:
         waiting = list(self._waiting.values())
         for task_id in list(self._waiting):
             self._silence(task_id)
+        self._give_back()
         return waiting
-
-    def clear(self) -> None:
-        """Forget those that wait."""
-        for task_id in list(self._waiting):
-            self._stop_waiting(task_id)
-            self.line.ended(task_id)
 
     def _is_free(self, type: str) -> bool:
         limit = self._limit(type)
@@ -182,13 +242,17 @@ class Turns:
         self.line.add(Waiting(record.id, record.type, scoped_key(record), record.priority, since))
         self.fill()
 
-    def _watch(self, runner: Runner, since: float) -> None:
-        """Keep an eye on the deadlines of a waiting task, if it has any."""
-        policy = runner.log.record.policy
-        if self._closed or (policy.queue_timeout_s is None and policy.total_timeout_s is None):
-            return
-        deadlines = deadlines_now(self._hub, runner.log, self._settings, since)
-        self._waits[runner.id] = Wait(self._hub, runner.log, deadlines, lambda due: self._expire(runner, due))
+    def _enter(self, runner: Runner, since: float) -> None:
+        """Keep an eye on a waiting task: its deadlines, and whether it stays ours."""
+        self._waiting[runner.id] = runner
+        runner.log.on_lost = partial(self._lose, runner)
+        if not self._closed:
+            deadlines = deadlines_now(self._hub, runner.log, self._settings, since)
+            self._waits[runner.id] = Wait(self._hub, runner.log, deadlines, partial(self._expire, runner))
+
+    def _lose(self, runner: Runner) -> None:
+        if self.withdraw(runner):
+            self._on_lost(runner)
 
     def _expire(self, runner: Runner, due: Due) -> None:
         self.withdraw(runner)

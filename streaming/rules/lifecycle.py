@@ -98,7 +98,13 @@ def ending(cause: Cause | None, *, raised: bool) -> Transition:
 
 
 def recovery(
-    status: TaskStatus, *, cancelled: bool, restartable: bool, known: bool, outside: bool = False
+    status: TaskStatus,
+    *,
+    cancelled: bool,
+    restartable: bool,
+    known: bool,
+    outside: bool = False,
+    orphaned: bool = False,
 ) -> Transition | None:
     """What becomes of a task that a crash left behind.
 
@@ -108,15 +114,16 @@ def recovery(
         restartable: its type says so, and it has attempts left.
         known: its type is still registered.
         outside: its work is done elsewhere, and was not touched by the crash.
+        orphaned: a handler has started it, which the crash has ended.
 
     Returns:
         The transition, or None for a task that simply goes on, or waits for its turn.
     """
-    if outside and known:
+    if outside and known and not orphaned:
         return None
     if cancelled:
         return Transition.CANCEL
-    if not known:
+    if not known or orphaned:
         return Transition.CRASH
     if status is not TaskStatus.RUNNING:
         return None

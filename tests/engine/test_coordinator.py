@@ -585,12 +585,13 @@ async def test_a_task_whose_loss_is_found_while_it_waits_never_runs(log_lines: L
         waiting, _ = await coordinator.start("gate", {})
         await end_elsewhere(store, waiting.id)
         assert (await coordinator.extend(waiting.id, {Limit.RUN: 5})).status == "failed"  # as the store has it
+        assert len(coordinator._turns) == 0, "it waits no more"
         await coordinator.cancel_task(first, wait_s=10)
         await rounds()
 
         assert not gate.reached.is_set()
         assert leftovers(coordinator) == {}
-        assert "the record was changed by somebody else" in [line["event"] for line in log_lines]
+        assert "the record was changed by somebody else" not in [line["event"] for line in log_lines], "it never began"
 
 
 # -- deleting ----------------------------------------------------------------------------------------------------------

@@ -96,10 +96,27 @@ def test_what_a_crash_left_behind_gets_one_clear_transition(
     assert found is expected
 
 
-@given(st.sampled_from(sorted(LIVE)), st.booleans(), st.booleans(), st.booleans())
+@pytest.mark.parametrize("status", sorted(LIVE))
+def test_a_task_of_a_handler_ends_with_it_wherever_it_works(status: TaskStatus) -> None:
+    how = {"restartable": True, "known": True, "orphaned": True}
+
+    assert recovery(status, cancelled=False, outside=True, **how) is Transition.CRASH
+    assert recovery(status, cancelled=False, **how) is Transition.CRASH
+    assert recovery(status, cancelled=True, **how) is Transition.CANCEL
+
+
+@pytest.mark.parametrize("status", sorted(LIVE))
+def test_work_that_is_done_elsewhere_goes_on(status: TaskStatus) -> None:
+    assert recovery(status, cancelled=True, restartable=False, known=True, outside=True) is None
+    assert recovery(status, cancelled=False, restartable=False, known=False, outside=True) is Transition.CRASH
+
+
+@given(st.sampled_from(sorted(LIVE)), *[st.booleans()] * 5)
 def test_every_recovery_is_a_row_of_the_table(
-    status: TaskStatus, cancelled: bool, restartable: bool, known: bool
+    status: TaskStatus, cancelled: bool, restartable: bool, known: bool, outside: bool, orphaned: bool
 ) -> None:
-    transition = recovery(status, cancelled=cancelled, restartable=restartable, known=known)
+    transition = recovery(
+        status, cancelled=cancelled, restartable=restartable, known=known, outside=outside, orphaned=orphaned
+    )
 
     assert transition is None or (status, transition) in TRANSITIONS
