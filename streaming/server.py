@@ -29,6 +29,7 @@ from streaming.config import Settings, load_settings
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.journal import Journal
 from streaming.engine.registry import Registry
+from streaming.engine.retention import Sweeper, policy_of
 from streaming.engine.worker import fill_standard_streams
 from streaming.errors import Draining, InvalidSettings, StoreUnreachable, StreamingError
 from streaming.exit import Exit
@@ -135,7 +136,7 @@ class Server:
         way_out.give_up()
 
     async def _live(self, settings: Settings, way_out: Exit, receive: Receive, startup: _Startup) -> None:
-        registry = load_registry(settings)
+        registry, policy = load_registry(settings), policy_of(settings)
         async with AsyncExitStack() as stack:
             begun = await self._begin(stack, settings, registry, receive, startup)
             if begun is None:
@@ -143,6 +144,9 @@ class Server:
             coordinator, journal = begun
             self._web = web = Application(coordinator, settings, lambda: journal.circuit)
             way_out.started(coordinator, web)
+            await stack.enter_async_context(
+                Sweeper(journal, policy, settings, coordinator.now, stopped=lambda: coordinator.draining)
+            )
             _log.info("started", store=settings.store_url.split(":", 1)[0], task_types=len(list(registry)))
             await startup.complete()
             try:

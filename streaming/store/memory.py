@@ -201,7 +201,8 @@ class MemoryStore:
     async def durations(self, type: str, *, limit: int) -> list[float]:
         """See `Journal.durations`."""
         self._check_open()
-        return memory_past.durations(self._tasks.values(), type, limit)
+        free, held = ((self._tasks[task_id] for task_id in reversed(ids)) for ids in (self._terminal, self._held))
+        return memory_past.durations(free, held, type, limit)
 
     async def statistics(self, query: StatisticsQuery) -> Statistics:
         """See `Journal.statistics`."""

@@ -74,15 +74,24 @@ def excess(task: MemoryTask, policy: Retention, now: str) -> int:
     return bounds.surplus(oldest, count=len(task.events), size=task.bytes, now=now)
 
 
-def durations(newest: Iterable[MemoryTask], type: str, limit: int) -> list[float]:
-    """See `Journal.durations`."""
-    found = sorted(_ended(newest), key=lambda task: task.finished_at, reverse=True)
-    runs = (
-        task.ran_s
-        for task in found
-        if task.type == type and task.status == TaskStatus.COMPLETED and task.ran_s is not None
-    )
-    return list(islice(runs, limit))
+def durations(free: Iterable[MemoryTask], held: Iterable[MemoryTask], type: str, limit: int) -> list[float]:
+    """See `Journal.durations`.
+
+    Args:
+        free: those that have ended and are not held, newest first.
+        held: those that are, newest first.
+        type: of the tasks.
+        limit: durations at most.
+    """
+    runs: list[Ended] = []
+    for some in (free, held):
+        runs += islice(_ended(task for task in some if _is_run(task.record, type)), limit)
+    runs.sort(key=lambda task: task.finished_at, reverse=True)
+    return [task.ran_s for task in runs[:limit] if task.ran_s is not None]
+
+
+def _is_run(record: Record, type: str) -> bool:
+    return record.type == type and record.status is TaskStatus.COMPLETED and record.started_at is not None
 
 
 def figures(tasks: Iterable[MemoryTask], query: StatisticsQuery) -> Statistics:

@@ -22,6 +22,7 @@ import structlog
 from streaming.config import Settings
 from streaming.engine.alarm import Alarm
 from streaming.engine.coordinator import TaskCoordinator
+from streaming.engine.forecast import Forecast
 from streaming.errors import StreamingError
 from streaming.rules.breaker import Circuit
 from streaming.web.body import linger
@@ -62,7 +63,8 @@ class Application:
             keepalive_s=settings.keepalive_s,
             send_timeout_s=settings.send_timeout_s,
         )
-        self._site = Site(coordinator, settings, self.heartbeat, circuit)
+        forecast = Forecast(coordinator.durations, coordinator.now)
+        self._site = Site(coordinator, settings, self.heartbeat, circuit, forecast)
         self._asgineer = asgineer.to_asgi(self._answer)
         self._requests: set[Request] = set()
         self._all_answered = Alarm()
@@ -89,6 +91,7 @@ class Application:
             await self._all_answered.wait(until)
         late = list(self._requests)
         self.heartbeat.abort_all()
+        self._site.forecast.close()
         for request in late:
             abort(request.send)
         return len(late)

@@ -18,6 +18,7 @@ from streaming.web.paging import read_cursor, write_cursor
 from streaming.web.query import Query
 from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Request
+from streaming.web.shown import task_json
 from streaming.web.site import Site
 
 PAGE_DEFAULT = 50
@@ -51,7 +52,7 @@ async def list_tasks(site: Site, request: Request) -> Reply:
     limit = min(PAGE_DEFAULT, site.settings.page_max) if limit is None else limit
     page = await site.coordinator.list(RecordQuery(question.filter, question.order, after, limit))
     more = None if page.more is None else write_cursor(page.more, question.order, question.asked)
-    return json_reply(200, {"tasks": [record.as_json() for record in page], "next_cursor": more})
+    return json_reply(200, {"tasks": [task_json(site, record) for record in page], "next_cursor": more})
 
 
 async def count_tasks(site: Site, request: Request) -> Reply:

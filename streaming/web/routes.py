@@ -19,6 +19,7 @@ from streaming.web.reply import Reply, empty_reply
 from streaming.web.reports import change_task, report_events
 from streaming.web.request import Request
 from streaming.web.site import Site
+from streaming.web.statistics import show_statistics
 from streaming.web.status import list_types, show_health, show_readiness
 from streaming.web.steering import acknowledge_task, extend_task, retry_task, send_input
 from streaming.web.tasks import cancel_task, delete_task, show_task, start_task
@@ -61,6 +62,8 @@ def find(segments: Sequence[str]) -> tuple[Methods, str | None]:
             return {"GET": read_log, "POST": report_events}, _checked(task_id)
         case ("events",):
             return {"GET": follow_feed}, None
+        case ("stats",):
+            return {"GET": show_statistics}, None
         case ("types",):
             return {"GET": list_types}, None
         case ("healthz",):

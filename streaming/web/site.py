@@ -1,6 +1,6 @@
 """What every route needs.
 
-Owns:   the coordinator, the settings, the open streams and a look at the breaker, in one value.
+Owns:   the coordinator, the settings, the open streams, a look at the breaker and the forecast, in one value.
 Never:  does anything.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from streaming.config import Settings
 from streaming.engine.coordinator import TaskCoordinator
+from streaming.engine.forecast import Forecast
 from streaming.rules.breaker import Circuit
 from streaming.web.heartbeat import Heartbeat
 
@@ -26,3 +27,4 @@ class Site:
     settings: Settings
     heartbeat: Heartbeat
     circuit: Callable[[], Circuit | None]
+    forecast: Forecast

@@ -11,6 +11,7 @@ from streaming.web.fields import ExtendFields, InputFields, NoFields, read_field
 from streaming.web.query import Query
 from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Request
+from streaming.web.shown import task_json
 from streaming.web.site import PRINCIPAL, Site
 from streaming.web.tasks import idempotency_key, location_of
 
@@ -28,7 +29,7 @@ async def extend_task(site: Site, request: Request, task_id: str) -> Reply:
     Query(request.query_string, ())
     fields = read_said(ExtendFields, needed(await read_object(request, site.settings)))
     record = await site.coordinator.extend(task_id, fields.limits())
-    return json_reply(200, record.as_json())
+    return json_reply(200, task_json(site, record))
 
 
 async def send_input(site: Site, request: Request, task_id: str) -> Reply:

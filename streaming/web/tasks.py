@@ -18,6 +18,7 @@ from streaming.web.presence import while_present
 from streaming.web.query import Query
 from streaming.web.reply import JSON, SSE, Reply, empty_reply, json_reply
 from streaming.web.request import Request
+from streaming.web.shown import task_json
 from streaming.web.site import PRINCIPAL, Site
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
@@ -74,7 +75,7 @@ async def show_task(site: Site, request: Request, task_id: str) -> Reply:
     """``GET /tasks/{id}``: the task, at once or when it has ended."""
     query = Query(request.query_string, ("wait_s",))
     record = await _wait(site, request, task_id, query.seconds("wait_s", most=site.settings.wait_max_s))
-    return json_reply(200, record.as_json())
+    return json_reply(200, task_json(site, record))
 
 
 async def cancel_task(site: Site, request: Request, task_id: str) -> Reply:
@@ -86,7 +87,7 @@ async def cancel_task(site: Site, request: Request, task_id: str) -> Reply:
     await site.coordinator.cancel_task(task_id, reason=fields.reason, by=PRINCIPAL)
     record = await _wait(site, request, task_id, wait_s)
     stopped = before.status in TERMINAL or (wait_s > 0 and record.status in TERMINAL)
-    return json_reply(200 if stopped else 202, record.as_json())
+    return json_reply(200 if stopped else 202, task_json(site, record))
 
 
 async def _wait(site: Site, request: Request, task_id: str, wait_s: float) -> Record:
