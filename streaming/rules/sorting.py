@@ -98,13 +98,22 @@ def in_order(records: Iterable[Record], order: Sequence[Order]) -> list[Record]:
     return found
 
 
+_NULL = (False, 0)
+
+
 def _ranked_by(each: Order) -> Callable[[Record], tuple[bool, Any]]:
-    return lambda record: _rank(sort_key(record, (each,))[0])
+    get = FIELDS[each.field].get
+
+    def rank(record: Record) -> tuple[bool, Any]:
+        value = get(record)
+        return _NULL if value is None else (True, place(value))
+
+    return rank
 
 
 def _rank(value: str | float | None) -> tuple[bool, Any]:
     """What puts null before every other value of its field."""
-    return (False, 0) if value is None else (True, value)
+    return _NULL if value is None else (True, value)
 
 
 def is_key(values: Sequence[object], order: Sequence[Order]) -> bool:

@@ -48,7 +48,10 @@ def count(tasks: Iterable[MemoryTask], filter: Filter, group_by: Sequence[str]) 
 
 
 def _is_wanted(record: Record, filter: Filter) -> bool:
-    return filter.matches(record, words_of(record) if filter.text else frozenset())
+    """As `Filter.matches`; words are only made of a record that needs them."""
+    return all(term.matches(record) for term in filter.terms) and (
+        filter.text is None or filter.words <= words_of(record)
+    )
 
 
 def _newest_first(tasks: Mapping[str, MemoryTask], ages: Ages, query: RecordQuery) -> Iterator[Record]:
