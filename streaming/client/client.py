@@ -1,7 +1,7 @@
 """The client: one method for each thing that can be asked of a server.
 
 Owns:   what each request about one task asks.
-Uses:   client.many (all tasks), client.watching (streams), client.wire (one request and its answer).
+Uses:   client.many (all tasks), client.steering (what else can be asked of one), client.watching (streams).
 Never:  starts a task twice: every start carries an Idempotency-Key.
 """
 
@@ -11,15 +11,17 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from streaming.client.answers import document_from, items_in, record_from, successful
 from streaming.client.listing import history_from
 from streaming.client.many import ManyTasks
+from streaming.client.options import StartOptions, start_body
 from streaming.client.patience import Patience
+from streaming.client.refusals import refusals
+from streaming.client.steering import Steering
 from streaming.client.watching import LogReader, OnGap
 from streaming.client.wire import Wire, path_of
-from streaming.errors import ServerError, TaskActive, TaskTerminal
 from streaming.events import Event
 from streaming.records import Record
 from streaming.rules.history import Span
@@ -29,7 +31,7 @@ from streaming.rules.lifecycle import TERMINAL
 WAIT_ONCE_S = 30.0
 
 
-class Client(ManyTasks):
+class Client(ManyTasks, Steering):
     """A client of one server, to be used as ``async with Client(url) as client``.
 
     Every method may raise, besides what it names itself: `ServerUnreachable` when no answer came,
@@ -71,34 +73,29 @@ class Client(ManyTasks):
         type: str,
         params: Mapping[str, Any] | None = None,
         *,
-        timeout_s: float | None = None,
-        tags: Sequence[str] = (),
         idempotency_key: str | None = None,
+        **options: Unpack[StartOptions],
     ) -> Record:
         """Start a task.
 
         Args:
             type: name of the task type.
             params: its parameters, a JSON object.
-            timeout_s: seconds it may run; None leaves that to the task type and the server.
-            tags: words to find it by.
             idempotency_key: the same key and task again give the task that was started first. Without one, a key is
                 made up, so that a repeated request within this call cannot start two tasks.
+            options: what else is asked for; see `StartOptions`.
 
         Returns:
-            The record; the task is stored, and will run.
+            The record; the task is stored, and will run. With ``if_running="join"`` it may be one that runs already.
 
         Raises:
             UnknownType: the server has no such task type.
             InvalidParams: ``errors`` names each wrong parameter.
             IdempotencyMismatch: the key was used for something else.
             TooManyTasks: the queue is full.
+            ServerError: with code ``key_busy``: a task with this ``key`` goes on, and ``if_running`` is ``reject``.
         """
-        body: dict[str, Any] = {"type": type, "params": dict(params or {})}
-        if timeout_s is not None:
-            body["timeout_s"] = timeout_s
-        if tags:
-            body["tags"] = [*tags]
+        body = start_body(type, params, options)
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return record_from(document_from(await self._wire.send("POST", "/tasks", json=body, headers=key)))
 
@@ -152,17 +149,14 @@ class Client(ManyTasks):
         self,
         type: str,
         params: Mapping[str, Any] | None = None,
-        *,
-        timeout_s: float | None = None,
-        tags: Sequence[str] = (),
+        **options: Unpack[StartOptions],
     ) -> Record:
         """Start a task and wait for its end.
 
         Args:
             type: and the others, see `start`.
             params: its parameters.
-            timeout_s: seconds it may run.
-            tags: words to find it by.
+            options: what else is asked for.
 
         Returns:
             The record of the completed task, with its result.
@@ -173,7 +167,7 @@ class Client(ManyTasks):
             TaskTimedOut: it took too long.
             TaskInterrupted: the server stopped under it.
         """
-        record = await self.start(type, params, timeout_s=timeout_s, tags=tags)
+        record = await self.start(type, params, **options)
         async with aclosing(self.watch(record.id, on_gap="yield")) as events:
             async for _ in events:
                 pass
@@ -199,12 +193,8 @@ class Client(ManyTasks):
         async def ask(part_s: float) -> Record:
             return await self._task("POST", task_id, "/cancel", wait_s=part_s, json=body)
 
-        try:
+        async with refusals(self._wire, task_id):
             return await _in_parts(wait_s, ask)
-        except ServerError as error:
-            if error.code != TaskTerminal.code:
-                raise
-            raise TaskTerminal(task_id, (await self.get(task_id)).status) from error
 
     async def delete(self, task_id: str) -> None:
         """Remove the record and the log of a terminal task.
@@ -213,12 +203,8 @@ class Client(ManyTasks):
             TaskNotFound: there is none, or not any more.
             TaskActive: it has not ended.
         """
-        try:
+        async with refusals(self._wire, task_id, "deleted"):
             await self._wire.send("DELETE", path_of(task_id), task_id=task_id)
-        except ServerError as error:
-            if error.code != TaskActive.code:
-                raise
-            raise TaskActive(task_id, (await self.get(task_id)).status) from error
 
     async def history(self, task_id: str) -> list[Span]:
         """Every status a task has had: when, for how long, and who had brought it about.

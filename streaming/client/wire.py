@@ -2,8 +2,8 @@
 
 Owns:   the connections to one server, and the repetition of a request whose answer was lost.
 Uses:   client.answers (what an answer means), client.patience (when to try again).
-Never:  is given what must not be repeated: reading changes nothing, a start has its key, and to cancel or delete again
-        ends in the same place.
+Never:  repeats what must not be: reading changes nothing, a start has its key, a report its numbers, and to cancel,
+        extend, acknowledge or delete again ends in the same place. An input is tried once.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         task_id: str | None = None,
         wait_s: float = 0,
+        repeat: bool = True,
     ) -> httpx.Response:
         """Send a request, again if need be, and return its successful answer.
 
@@ -74,6 +75,7 @@ class Wire:
             headers: more of them.
             task_id: the task that the path names, for a 404.
             wait_s: seconds that the server may wait before it answers.
+            repeat: whether it may be sent again; if not, it is tried once.
 
         Raises:
             InvalidParams: the body has no JSON form.
@@ -100,6 +102,8 @@ class Wire:
                     raise TaskNotFound(task_id) from trouble
                 if response.status_code not in PASSING:
                     raise trouble
+            if not repeat:
+                raise trouble
             await attempts.pause(trouble)
 
 
