@@ -30,11 +30,11 @@ TASKS = 3
 
 
 @contextmanager
-def child(target: Callable[[Path, Connection], None], path: Path) -> Iterator[tuple[int, Connection]]:
-    """Another process that uses the file; killed at the end if it still runs."""
+def child(target: Callable[[str, Connection], None], url: str) -> Iterator[tuple[int, Connection]]:
+    """Another process that uses the database; killed at the end if it still runs."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(path, theirs))
+    process = context.Process(target=target, args=(url, theirs))
     process.start()
     theirs.close()
     assert process.pid is not None
@@ -44,8 +44,8 @@ def child(target: Callable[[Path, Connection], None], path: Path) -> Iterator[tu
     process.close()
 
 
-async def opened(path: Path) -> Journal:
-    store = open_store(Settings(store_url=f"sqlite:///{path}"))
+async def opened(url: str) -> Journal:
+    store = open_store(Settings(store_url=url))
     await store.open()
     return store
 
@@ -53,11 +53,11 @@ async def opened(path: Path) -> Journal:
 # -- kill -9 -----------------------------------------------------------------------------------------------------------
 
 
-def write_for_ever(path: Path, pipe: Connection) -> None:
+def write_for_ever(url: str, pipe: Connection) -> None:
     """In the child: commit batches over some tasks, and acknowledge each one only once it is stored."""
 
     async def write() -> None:
-        store = await opened(path)
+        store = await opened(url)
         if not await store.unfinished():
             await store.commit(start(*range(TASKS)))
         live = await store.unfinished()
@@ -92,21 +92,27 @@ def test_a_message_that_the_kill_has_cut_is_none(cut: int) -> None:
     ours.close()
 
 
+@pytest.fixture
+def sqlite_url(database_path: Path) -> str:
+    return f"sqlite:///{database_path}"
+
+
+@pytest.mark.parametrize("database", ["sqlite_url", "our_database"])
 async def test_every_acknowledged_commit_survives_kill_9_and_none_is_half_there(
-    make_sqlite: MakeStore, database_path: Path
+    database: str, request: pytest.FixtureRequest
 ) -> None:
+    url = request.getfixturevalue(database)
     chance = random.Random(9)
     acknowledged: dict[int, tuple[int, int]] = {}  # position: (task, seq)
     for _ in range(3):
-        with child(write_for_ever, database_path) as (pid, pipe):
+        with child(write_for_ever, url) as (pid, pipe):
             for _ in range(chance.randrange(1, 150)):
                 acknowledged |= pipe.recv()
             os.kill(pid, signal.SIGKILL)
             for more in what_is_left(pipe):
                 acknowledged |= more
 
-        store = make_sqlite()
-        await store.open()
+        store = await opened(url)
         feed = {position: (int(item.task_id, 16), item.seq) for position, item in await whole_feed(store)}
         assert list(feed) == list(range(1, len(feed) + 1))
         assert feed | acknowledged == feed
@@ -118,11 +124,11 @@ async def test_every_acknowledged_commit_survives_kill_9_and_none_is_half_there(
         await store.close()
 
 
-def open_and_wait(path: Path, pipe: Connection) -> None:
+def open_and_wait(url: str, pipe: Connection) -> None:
     """In the child: hold the database."""
 
     async def wait() -> None:
-        await opened(path)
+        await opened(url)
         pipe.send("open")
         await asyncio.Event().wait()
 
@@ -130,10 +136,10 @@ def open_and_wait(path: Path, pipe: Connection) -> None:
 
 
 async def test_another_instance_is_refused_by_name_until_it_is_gone(
-    make_sqlite: MakeStore, database_path: Path
+    make_sqlite: MakeStore, database_path: Path, sqlite_url: str
 ) -> None:
     store = make_sqlite()
-    with child(open_and_wait, database_path) as (pid, pipe):
+    with child(open_and_wait, sqlite_url) as (pid, pipe):
         assert pipe.recv() == "open"
         with pytest.raises(StoreUnavailable, match=f"in use by process {pid}, which holds {database_path}.lock"):
             await store.open()
@@ -144,11 +150,11 @@ async def test_another_instance_is_refused_by_name_until_it_is_gone(
 # -- a full disk -------------------------------------------------------------------------------------------------------
 
 
-def fill_the_disk(path: Path, pipe: Connection) -> None:
+def fill_the_disk(url: str, pipe: Connection) -> None:
     """In the child: write until files may not grow any more, then let them grow again."""
 
     async def write() -> None:
-        store = await opened(path)
+        store = await opened(url)
         await store.commit(start(1))
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
@@ -172,8 +178,8 @@ def fill_the_disk(path: Path, pipe: Connection) -> None:
     asyncio.run(write())
 
 
-async def test_a_full_disk_stores_nothing_by_halves_and_passes(make_sqlite: MakeStore, database_path: Path) -> None:
-    with child(fill_the_disk, database_path) as (_, pipe):
+async def test_a_full_disk_stores_nothing_by_halves_and_passes(make_sqlite: MakeStore, sqlite_url: str) -> None:
+    with child(fill_the_disk, sqlite_url) as (_, pipe):
         refused, seq, log, after = pipe.recv()
 
     assert refused in {
