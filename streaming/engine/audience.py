@@ -59,7 +59,7 @@ class Audience:
         if not self._over():
             self._told = True
             seconds = self._log.record.policy.cancel_unwatched_s
-            self._on_absent(self._log, f"Nobody has watched it for {seconds:g} s.")
+            self._on_absent(self._log, f"Nobody has watched it for {seconds:g} s")
 
     def _over(self) -> bool:
         return self._log.lost or self._log.dropped or self._log.window.ended or self._hub.closed

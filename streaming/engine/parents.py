@@ -117,4 +117,4 @@ class Parents(Steering):
 
 
 def _orphaned(parent: str) -> str:
-    return f"Its parent {parent} was stopped or has ended."
+    return f"Its parent {parent} was stopped or has ended"

@@ -150,7 +150,7 @@ class Steering(Lookup):
         for task_id in task_ids:
             task = self._tasks.get(task_id)
             if task is not None and self._goes_on(task):
-                self._cancel(task, SERVER, f"Task {by} takes its place.")
+                self._cancel(task, SERVER, f"Task {by} takes its place")
 
     async def extend(self, task_id: str, limits: Mapping[Limit, float | None]) -> Record:
         """Give a live task more time, or less.
