@@ -2,8 +2,8 @@
 
 What a command needs is imported when it runs, so that ``streaming --help`` comes at once.
 
-Owns:   which commands there are, and the words of those that start something or follow it.
-Uses:   cli.finding and cli.ending (the others), client (what is asked of a server), server (``serve``), cli.demo.
+Owns:   which commands there are, and the words of those about a server, or that follow a task.
+Uses:   cli.starting, cli.finding, cli.steering and cli.ending (the others), client, server (``serve``), cli.demo.
 Never:  knows what a server does with a request.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli import database, ending, finding
+from streaming.cli import database, ending, finding, starting, steering
 from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
@@ -134,45 +134,8 @@ def config(output: Format = Output.TEXT) -> None:
 # -- tasks -------------------------------------------------------------------------------------------------------------
 
 
-@app.command()
-def run(
-    type: Annotated[str, typer.Argument(metavar="TYPE", help="Name of the task type.", show_default=False)],
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME=VALUE", help="Parameters; values are JSON or else text.", show_default=False),
-    ] = None,
-    param_json: Annotated[
-        str | None, typer.Option(help="More parameters, as one JSON object.", show_default=False)
-    ] = None,
-    timeout_s: Annotated[float | None, typer.Option(help="Seconds it may run.", show_default=False)] = None,
-    tag: Annotated[
-        list[str] | None, typer.Option(help="Word to find it by; may be repeated.", show_default=False)
-    ] = None,
-    url: Url = DEFAULT_URL,
-    output: Format = Output.TEXT,
-) -> None:
-    """Start a task and watch it to its end.
-
-    Ctrl-C cancels the task and waits for the receipt; a second Ctrl-C
-    leaves it to itself.
-
-    Exit status: 0 completed, 1 ended without a result, 2 usage,
-    3 not found, 4 not allowed, 5 no server, 130 Ctrl-C.
-
-    Examples:
-        streaming run countdown count=5 interval=0.5
-        streaming run http_fetch url=https://example.com/ --timeout-s 30
-        streaming run checksum --param-json '{"path": "/srv"}' --tag nightly
-    """
-    from streaming.cli.following import Run
-    from streaming.cli.words import params_from
-
-    params = params_from(words or [], param_json)
-
-    async def work(client: Client) -> int:
-        return await Run(client, output).run(type, params, timeout_s=timeout_s, tags=tag or [])
-
-    raise typer.Exit(ask(url, work))
+app.command()(starting.run)
+app.command()(starting.start)
 
 
 @app.command()
@@ -202,6 +165,10 @@ app.command(name="list")(finding.list_tasks)
 app.command(name="count")(finding.count_tasks)
 app.command()(finding.show)
 app.command()(ending.cancel)
+app.command()(steering.retry)
+app.command()(steering.extend)
+app.command(name="input")(steering.send_input)
+app.command()(steering.ack)
 app.command()(ending.delete)
 
 

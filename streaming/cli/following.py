@@ -15,14 +15,14 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Unpack
 
 from streaming.cli.displays import display
 from streaming.cli.exits import Exit, discard_output
 from streaming.cli.output import Output, receipt_words, say
 from streaming.client import Client
+from streaming.client.options import StartOptions
 from streaming.errors import StreamingError, TaskTerminal
 from streaming.events import Event
 from streaming.records import TaskStatus
@@ -76,17 +76,17 @@ class Run:
         self._interrupts = 0
         self._cancelling: asyncio.Task[None] | None = None
 
-    async def run(self, type: str, params: dict[str, Any], *, timeout_s: float | None, tags: Sequence[str]) -> Exit:
+    async def run(self, type: str, params: dict[str, Any], **options: Unpack[StartOptions]) -> Exit:
         """Start the task and follow it; see `Client.start` for the arguments."""
-        story = asyncio.create_task(self._tell(type, params, timeout_s, tags))
+        story = asyncio.create_task(self._tell(type, params, options))
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted, story)
         try:
             return await story
         except asyncio.CancelledError:
             return self._left()
 
-    async def _tell(self, type: str, params: dict[str, Any], timeout_s: float | None, tags: Sequence[str]) -> Exit:
-        record = await self._client.start(type, params, timeout_s=timeout_s, tags=tags)
+    async def _tell(self, type: str, params: dict[str, Any], options: StartOptions) -> Exit:
+        record = await self._client.start(type, params, **options)
         self._started(record.id)
         try:
             ended = await follow(self._client, record.id, after=0, output=self._output, title=type)

@@ -36,7 +36,8 @@ from tests.scripted_server import (
 Streaming = Callable[..., Result]
 Script = Callable[..., ScriptedServer]
 
-COMMANDS = ["serve", "demo", "run", "watch", "list", "count", "show", "cancel", "delete", "types", "config"]
+COMMANDS = ["serve", "demo", "config", "types"]
+COMMANDS += ["run", "start", "watch", "list", "count", "show", "cancel", "delete", "retry", "extend", "input", "ack"]
 DONE = block(3, "completed", {"result": 42})
 WHOLE = streamed(block(1, "pending"), block(2, "progress", {"percent": 50.0, "message": "half"}), DONE)
 

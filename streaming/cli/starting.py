@@ -1,0 +1,160 @@
+"""The commands that start a task: and follow it, or leave it to itself.
+
+Owns:   the options of a start.
+Uses:   client (the start), cli.following (what is shown of a run).
+Never:  knows what an option may be: that is for the server to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from streaming.cli.asking import DEFAULT_URL, Format, Url, ask
+from streaming.cli.output import Output, print_record
+from streaming.records import Priority
+from streaming.rules.schedule import IfRunning
+
+if TYPE_CHECKING:
+    from streaming.client import Client
+    from streaming.client.options import StartOptions
+
+Type = Annotated[str, typer.Argument(metavar="TYPE", help="Name of the task type.", show_default=False)]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME=VALUE", help="Parameters; values are JSON or else text.", show_default=False),
+]
+ParamJson = Annotated[str | None, typer.Option(help="More parameters, as one JSON object.", show_default=False)]
+TimeoutS = Annotated[float | None, typer.Option(help="Seconds it may run.", show_default=False)]
+QueueTimeoutS = Annotated[float | None, typer.Option(help="Seconds it may wait for its turn.", show_default=False)]
+HeartbeatTimeoutS = Annotated[float | None, typer.Option(help="Seconds a run may be silent.", show_default=False)]
+TotalTimeoutS = Annotated[float | None, typer.Option(help="Seconds from the start to the end.", show_default=False)]
+Importance = Annotated[Priority | None, typer.Option("--priority", help="Whose turn comes first.", show_default=False)]
+Key = Annotated[str | None, typer.Option(help="Tasks with the same key run one by one.", show_default=False)]
+IfBusy = Annotated[
+    IfRunning | None, typer.Option("--if-running", help="If a task with the key has not ended.", show_default=False)
+]
+ExternalId = Annotated[str | None, typer.Option(help="What it is called elsewhere.", show_default=False)]
+Retries = Annotated[int | None, typer.Option(help="Attempts after a failed one, at most.", show_default=False)]
+BackoffS = Annotated[float | None, typer.Option(help="Longest first pause between them.", show_default=False)]
+RetryOn = Annotated[
+    list[str] | None, typer.Option(help="Only after this error code; may be repeated.", show_default=False)
+]
+CancelUnwatchedS = Annotated[
+    float | None, typer.Option(help="Cancel it so long after its last viewer has left.", show_default=False)
+]
+KeepUntilAck = Annotated[bool, typer.Option("--keep-until-ack", help="Keep it until its result is acknowledged.")]
+Tag = Annotated[list[str] | None, typer.Option(help="Word to find it by; may be repeated.", show_default=False)]
+
+
+def run(
+    type: Type,
+    words: Words = None,
+    param_json: ParamJson = None,
+    timeout_s: TimeoutS = None,
+    queue_timeout_s: QueueTimeoutS = None,
+    heartbeat_timeout_s: HeartbeatTimeoutS = None,
+    total_timeout_s: TotalTimeoutS = None,
+    priority: Importance = None,
+    key: Key = None,
+    if_running: IfBusy = None,
+    external_id: ExternalId = None,
+    retries: Retries = None,
+    backoff_s: BackoffS = None,
+    retry_on: RetryOn = None,
+    cancel_unwatched_s: CancelUnwatchedS = None,
+    keep_until_ack: KeepUntilAck = False,
+    tag: Tag = None,
+    url: Url = DEFAULT_URL,
+    output: Format = Output.TEXT,
+) -> None:
+    """Start a task and watch it to its end.
+
+    Ctrl-C cancels the task and waits for the receipt; a second Ctrl-C
+    leaves it to itself.
+
+    Exit status: 0 completed, 1 ended without a result, 2 usage,
+    3 not found, 4 not allowed, 5 no server, 130 Ctrl-C.
+
+    Examples:
+        streaming run countdown count=5 interval=0.5
+        streaming run http_fetch url=https://example.com/ --timeout-s 30
+        streaming run checksum --param-json '{"path": "/srv"}' --tag nightly
+        streaming run countdown --key clock --if-running replace
+    """
+    from streaming.cli.following import Run
+    from streaming.cli.words import params_from
+
+    options = _options(locals())
+    params = params_from(words or [], param_json)
+
+    async def work(client: Client) -> int:
+        return await Run(client, output).run(type, params, **options)
+
+    raise typer.Exit(ask(url, work))
+
+
+def start(
+    type: Type,
+    words: Words = None,
+    param_json: ParamJson = None,
+    timeout_s: TimeoutS = None,
+    queue_timeout_s: QueueTimeoutS = None,
+    heartbeat_timeout_s: HeartbeatTimeoutS = None,
+    total_timeout_s: TotalTimeoutS = None,
+    priority: Importance = None,
+    key: Key = None,
+    if_running: IfBusy = None,
+    external_id: ExternalId = None,
+    retries: Retries = None,
+    backoff_s: BackoffS = None,
+    retry_on: RetryOn = None,
+    cancel_unwatched_s: CancelUnwatchedS = None,
+    keep_until_ack: KeepUntilAck = False,
+    tag: Tag = None,
+    url: Url = DEFAULT_URL,
+    output: Format = Output.TEXT,
+) -> None:
+    """Start a task, show it, and leave it to itself.
+
+    Examples:
+        streaming start external film=seven --external-id F-7
+        streaming start countdown count=60 -o json | jq -r .id
+    """
+    from streaming.cli.words import params_from
+
+    options = _options(locals())
+    params = params_from(words or [], param_json)
+
+    async def work(client: Client) -> None:
+        print_record(await client.start(type, params, **options), output)
+
+    ask(url, work)
+
+
+#: Options that the client knows under the same name.
+_AS_THEY_ARE = (
+    "timeout_s",
+    "queue_timeout_s",
+    "heartbeat_timeout_s",
+    "total_timeout_s",
+    "priority",
+    "key",
+    "if_running",
+    "external_id",
+    "cancel_unwatched_s",
+)
+
+
+def _options(given: dict[str, object]) -> StartOptions:
+    """What is asked for, of all that could be."""
+    options = {name: given[name] for name in _AS_THEY_ARE if given[name] is not None}
+    retry = {"retries": given["retries"], "backoff_s": given["backoff_s"], "on": given["retry_on"] or None}
+    if any(value is not None for value in retry.values()):
+        options["retry"] = {name: value for name, value in retry.items() if value is not None}
+    if given["keep_until_ack"]:
+        options["keep_until_ack"] = True
+    if given["tag"]:
+        options["tags"] = given["tag"]
+    return cast("StartOptions", options)
