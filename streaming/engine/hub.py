@@ -248,7 +248,7 @@ class Hub:
 
     def amend(self, log: Log, **changes: Any) -> None:
         """Change the record without an event; readers of the record see it with the next commit."""
-        log.record = dataclasses.replace(log.record, **changes)
+        log.record = log.heard(**changes)
         self._committer.submit(None, log.record)
 
     async def committed(self, within_s: float | None = None) -> None:

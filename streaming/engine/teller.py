@@ -30,6 +30,9 @@ SECTION_REASON_MAX = 1000
 #: Log lines written without an await may fill the backlog so many times over.
 UNAWAITED_BACKLOGS = 4
 
+#: Seconds after which a record that has not changed says anew when its handler was heard of.
+HEARTBEAT_STORED_S = 10.0
+
 _LEVELS = get_args(Level)
 
 _log = structlog.get_logger(__name__)
@@ -57,6 +60,7 @@ class LogTeller:
         self._on_leave = on_leave
         self._loop = asyncio.get_running_loop()
         self._heard_at: float | None = None
+        self._stored_at = self._loop.time()
         self._blocked = 0
         self._closed = False
 
@@ -111,9 +115,12 @@ class LogTeller:
         return self._heard(self._hub.append(self._log, "log", payload))
 
     def _heard(self, event: Event) -> int:
-        """The handler has given a sign of life."""
-        self._heard_at = self._loop.time()
+        """The handler has given a sign of life; the record has it now and then, whatever the handler speaks of."""
+        now = self._heard_at = self._loop.time()
         self._log.heartbeat_at = event.time
+        if now >= self._stored_at + HEARTBEAT_STORED_S:
+            self._stored_at = now
+            self._hub.amend(self._log)
         return event.seq
 
     def _check_open(self) -> None:

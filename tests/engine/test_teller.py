@@ -11,9 +11,9 @@ import pytest
 
 from streaming import TaskContext, task
 from streaming.engine.hub import Log
-from streaming.engine.teller import SECTION_REASON_MAX, UNAWAITED_BACKLOGS, LogTeller
+from streaming.engine.teller import HEARTBEAT_STORED_S, SECTION_REASON_MAX, UNAWAITED_BACKLOGS, LogTeller
 from streaming.errors import EventTooLarge, InvalidEvent, TaskEnded
-from streaming.events import Event
+from streaming.events import Event, seconds_of
 from streaming.records import Progress
 from streaming.rules.reporting import PROGRESS_MESSAGE_MAX
 from tests.engine.hubs import Desk
@@ -47,6 +47,23 @@ class Told:
 
 async def told(desk: Desk) -> Told:
     return Told(desk, await desk.log())
+
+
+async def test_that_a_handler_is_alive_shows_in_the_store_although_its_events_change_no_record() -> None:
+    """Or a list of those that are silent would have all that only speak in words of their own."""
+    async with Desk() as desk:
+        it = await told(desk)
+        for _ in range(35):
+            await asyncio.sleep(1)
+            it.teller.tell("tick", {})
+            await desk.hub.committed()
+
+        record = await desk.store.record("a")
+        assert record is not None
+        assert record.heartbeat_at is not None
+        assert seconds_of(desk.hub.now()) - seconds_of(record.heartbeat_at) <= HEARTBEAT_STORED_S
+        updates = [each for commit in desk.store.commits for each in commit.updated if each.heartbeat_at]
+        assert len(updates) <= 5, "not with every event"
 
 
 # -- events ------------------------------------------------------------------------------------------------------------
