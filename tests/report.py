@@ -35,7 +35,7 @@ from tests.scenarios import ROWS, proofs
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "TEST_RESULTS.md"
-FIGURES = ROOT / "benchmarks" / "results" / "spine.md"
+FIGURES = {name: ROOT / "benchmarks" / "results" / f"{name}.md" for name in ("spine", "status")}
 PACKAGES = ("uvicorn", "httptools", "asgineer", "anyio", "httpx", "SQLAlchemy", "pydantic", "pytest", "hypothesis")
 SLOWEST = 10
 
@@ -192,12 +192,14 @@ def _slowest(run: Run) -> Iterator[str]:
 
 
 def _figures() -> Iterator[str]:
-    """What the benchmark command wrote, one level lower."""
+    """What the benchmark commands wrote, one level lower."""
     yield "## Figures"
-    yield ""
-    yield f"From `{FIGURES.relative_to(ROOT)}`, which `python3 dev.py run python -m benchmarks.spine` writes."
-    yield ""
-    yield re.sub(r"^#", "###", FIGURES.read_text().strip(), flags=re.MULTILINE)
+    for name, path in FIGURES.items():
+        if path.exists():
+            yield ""
+            yield f"From `{path.relative_to(ROOT)}`, which `python3 dev.py run python -m benchmarks.{name}` writes."
+            yield ""
+            yield re.sub(r"^#", "###", path.read_text().strip(), flags=re.MULTILINE)
 
 
 def _machine() -> str:

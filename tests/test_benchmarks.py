@@ -59,17 +59,33 @@ def command(*figures: Figure, others: tuple[Figure, ...] = ()) -> Command:
     return Command("some", "Measure something.", {"some": figures, "others": others})
 
 
+def _skip_without_postgres() -> None:
+    from tests.postgres import NoPostgres, programs
+
+    try:
+        programs(16)
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("kind", stores.KINDS)
-def test_every_figure_of_status_tracking_is_measured(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("sqlite", ["sqlite", "memory-sqlite"]), ("postgres", ["create-postgres", "count-postgres"])],
+    ids=list(stores.KINDS),
+)
+def test_figures_of_status_tracking_are_measured(
+    kind: str, names: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A flaw is a broken promise; whether a goal is reached cannot be said of so little."""
+    """A flaw is a broken promise; whether a goal is reached cannot be said of so little.
+
+    All on one database, and on the other one an empty store and a full one: it is the server that differs there.
+    """
     if kind == "postgres":
-        request.getfixturevalue("postgres_server")  # skips where there is none
+        _skip_without_postgres()
     small = dataclasses.replace(status.COMMAND, quick=TINY)
 
-    run(small, ["--quick", kind, f"memory-{kind}"], results=tmp_path)
+    run(small, ["--quick", *names], results=tmp_path)
 
     out, told = capsys.readouterr()
     assert "broken" not in told, told

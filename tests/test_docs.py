@@ -42,7 +42,7 @@ PACKAGE = Path(routes.__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples/*.md")])
 
 #: Written by a command from a real run; a fresh tree may lack them.
-GENERATED = {report.TARGET, report.FIGURES}
+GENERATED = {report.TARGET, *report.FIGURES.values()}
 
 
 def page(name: str) -> str:

@@ -52,17 +52,19 @@ async def _settled(server: Server, count: int) -> int:
     """The resident memory once all tasks have ended.
 
     Raises:
-        Flaw: some have not, or are not there.
+        Flaw: some have not.
     """
     until = time.monotonic() + SETTLE_S
-    active = -1
-    while active and time.monotonic() < until:
-        await asyncio.sleep(1)
-        [answer] = await call_all(server.address, [get("/tasks?preset=active&limit=1")], status=200)
-        active = len(answer.json()["tasks"])
-    if active:
-        raise Flaw(f"not all of {count} tasks have ended after {SETTLE_S:g} s")
+    while await _active(server.address):
+        if time.monotonic() > until:
+            raise Flaw(f"not all of {count:,} tasks have ended after {SETTLE_S:g} s")
+        await asyncio.sleep(0.5)
     return server.rss_bytes
+
+
+async def _active(address: Address) -> bool:
+    [answer] = await call_all(address, [get("/tasks?preset=active&limit=1")], status=200)
+    return bool(answer.json()["tasks"])
 
 
 FIGURES = [
