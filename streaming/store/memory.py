@@ -76,7 +76,8 @@ class MemoryStore:
             if record.id not in lost:
                 self._update(record)
         for key in commit.keys:
-            self._add_key(key)
+            if key.task_id in self._tasks:
+                self._add_key(key)
         for change in commit.changes:
             if change.task_id not in lost:
                 self._tasks[change.task_id].changes.append(change)
@@ -247,7 +248,6 @@ class MemoryStore:
         fits = (
             len(created) == len(commit.created)
             and created.isdisjoint(self._tasks)
-            and all(key.task_id in created or key.task_id in self._tasks for key in commit.keys)
             and self._logs_fit(stored)
         )
         if not fits:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, select, text, tuple_, update
 from streaming.engine.journal import Commit, Committed
 from streaming.errors import RecordDamaged
 from streaming.events import Event
-from streaming.records import Record
+from streaming.records import IdempotencyKey, Record
 from streaming.rules.lifecycle import TERMINAL
 from streaming.store import reads
 from streaming.store.rows import change_row, event_row, key_row, task_row, term_rows, update_row
@@ -53,13 +53,21 @@ def write(connection: Connection, commit: Commit) -> Committed:
     updates = [storable(connection, update_row(record)) for record in commit.updated if record.id not in lost]
     if updates:
         connection.exec_driver_sql(_UPDATE_TASK.text(connection), updates)
-    _insert_keys.run(connection, [key_row(key) for key in commit.keys])
+    _insert_keys.run(connection, [key_row(key) for key in _standing(connection, commit)])
     _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
     failed = [record for record in commit.updated if record.error is not None and record.id not in lost]
     _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
     ended = [record.id for record in (*commit.created, *commit.updated) if record.finished_at and record.id not in lost]
     count_ended(connection, ended)
     return Committed(positions, lost)
+
+
+def _standing(connection: Connection, commit: Commit) -> list[IdempotencyKey]:
+    """The keys whose tasks are there."""
+    there = {record.id for record in commit.created}
+    if others := {key.task_id for key in commit.keys} - there:
+        there |= set(connection.execute(select(tasks.c.id).where(tasks.c.id.in_(others))).scalars())
+    return [key for key in commit.keys if key.task_id in there]
 
 
 def outcome(connection: Connection, commit: Commit) -> Committed | None:

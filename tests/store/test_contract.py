@@ -156,7 +156,6 @@ CONTRADICTIONS = {
     "a task is created twice": Commit([], created=[record(4), record(4)]),
     "a seq comes twice": Commit([event(3, 2), event(1, 2), event(1, 2)]),
     "a task ends twice in one commit": Commit([event(3, 2), event(1, 2, "completed"), event(1, 3, "failed")]),
-    "a key stands for no task": Commit([event(3, 2)], keys=[key(9)]),
 }
 
 
@@ -522,6 +521,16 @@ async def test_a_key_belongs_to_its_principal(store: Journal) -> None:
     assert await store.key("ann", "k", created_after=at(0)) == key(1, second=5)
     assert await store.key("bob", "k", created_after=at(0)) is None
     assert await store.key("ann", "other", created_after=at(0)) is None
+
+
+async def test_a_key_of_a_task_that_is_gone_is_left_out_and_stops_nothing(store: Journal) -> None:
+    await store.commit(start_with_key(1, name="first"))
+    await store.commit(end(1, 2))
+    done = await store.commit(Commit([*start(2).events], created=start(2).created, keys=[key(9), key(1, name="late")]))
+
+    assert len(done.positions) == 1
+    assert await store.key("ann", "k", created_after="") is None
+    assert await store.key("ann", "late", created_after="") == key(1, name="late"), "also where it has ended"
 
 
 async def test_an_old_key_is_not_found(store: Journal) -> None:
