@@ -55,7 +55,7 @@ class Commit:
         events: in feed order; of one task, in the order of seq.
         created: new records; their first event is in ``events``.
         updated: records as they are to be now, at most one a task; none of them is in ``created``.
-        keys: idempotency keys of created records.
+        keys: idempotency keys of created records and of others; one whose record is gone is left out.
         changes: of the status, one for each event in ``events`` that tells one.
     """
 
