@@ -139,11 +139,15 @@ def test_names_of_figures_and_metrics_are_used_once(which: Command) -> None:
     assert all(len(each.metrics) == len({metric.key for metric in each.metrics}) for each in figures)
 
 
-def test_a_quick_run_says_how_much_less_it_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.process
+def test_a_quick_run_says_how_much_less_it_does_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert FULL != QUICK
     run(command(figure("first", of_one)), ["--quick"], results=tmp_path)
 
     assert "- quick: duration_s 3, burst_events 20,000, " in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_filled_store_is_one_of_ours() -> None:
