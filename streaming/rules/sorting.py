@@ -83,10 +83,12 @@ def sort_key(record: Record, order: Sequence[Order]) -> Key:
 
 
 def is_after(key: Key, cursor_key: Key, order: Sequence[Order]) -> bool:
-    """Whether the record of one key comes behind that of another."""
+    """Whether the record of one key comes behind that of another; never behind itself, as it was at another time."""
     for each, mine, other in zip(order, key, cursor_key, strict=True):
         if mine != other:
             return (_rank(mine) < _rank(other)) is each.descending
+        if each.field == "id":
+            break
     return False
 
 

@@ -208,13 +208,15 @@ def _direction(each: Order, rows: FromClause) -> UnaryExpression[Any]:
 
 
 def behind(order: Sequence[Order], key: Key, rows: FromClause) -> Condition:
-    """What comes behind a place: greater in one field, and equal in those before it."""
+    """What comes behind a place: greater in one field, and equal in those before it; the id is the last that counts."""
     choices: list[Condition] = []
     equal: list[Condition] = []
     for each, value in zip(order, key, strict=True):
         column = column_of(each.field, rows)
         choices.append(and_(*equal, _beyond(each, value, column)))
         equal.append(column.is_(None) if value is None else column == _bound(each.field, value))
+        if each.field == "id":
+            break
     return or_(*choices)
 
 

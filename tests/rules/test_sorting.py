@@ -235,3 +235,10 @@ def test_a_task_that_stays_as_it_is_is_seen_exactly_once_and_in_order(
     assert [task_id for task_id in seen if task_id in ids] == [each.id for each in in_order(stayed, order)]
     unchanged = [task_id for task_id in seen if task_id not in changed]
     assert len(unchanged) == len(set(unchanged))
+
+
+def test_a_record_that_has_changed_is_not_behind_itself() -> None:
+    order = parse_sort("id,updated_at")
+    assert not is_after(("a", "2026"), ("a", "2025"), order)
+    assert is_after(("b", "2024"), ("a", "2025"), order)
+    assert not is_after(("2025",), ("2025",), order[1:]), "nor is what has the same place"
