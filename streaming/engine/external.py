@@ -169,7 +169,7 @@ class External:
         if taken.progress is not None:
             steps: dict[str, Any] = {} if taken.steps is None else {"steps": taken.steps}
             self._hub.append_with(self.log, "progress", taken.progress_data(), now, progress=taken.progress, **steps)
-        changes: dict[str, Any] = {"client_seq": taken.client_seq, "heartbeat_at": now, "log_bytes": self.log.bytes}
+        changes: dict[str, Any] = {"client_seq": taken.client_seq}
         receipt = self.log.record.cancel
         if receipt is not None and receipt.delivered_at is None and taken.outcome is None:
             changes["cancel"] = dataclasses.replace(receipt, delivered_at=now)
