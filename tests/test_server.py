@@ -95,6 +95,19 @@ async def test_one_application_can_live_again(tmp_path: Path, monkeypatch: pytes
             app.shutdown_handler(signal.SIGTERM)  # to nobody
 
 
+async def test_what_is_not_to_be_kept_is_removed_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"countdown": {"records": {"count": 2}}}
+    app = Server(in_memory(retention=kept, retention_every_s=0.01))
+    with hosting(app, monkeypatch) as host:
+        await host.start()
+        ids = [(await host.coordinator.start("countdown", {"count": 0}))[0].id for _ in range(5)]
+        for each in ids[-2:]:
+            await host.coordinator.wait(each, 10)
+        while len(await host.coordinator.list(RecordQuery())) > 2:
+            await asyncio.sleep(0.01)
+        await host.stop()
+
+
 async def test_after_a_signal_and_the_end_of_all_a_process_that_is_held_up_is_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -148,6 +161,11 @@ async def failed_start(host: Host) -> dict[str, Any]:
         ("STREAMING_TASKS", "no_such_module", "Module 'no_such_module' cannot be imported: ModuleNotFoundError"),
         ("STREAMING_STORE_URL", "sqlite:////proc/no/tasks.db", "There is no directory /proc/no"),
         ("STREAMING_STORE_URL", "sqlite:///:memory:", "names no file"),
+        (
+            "STREAMING_RETENTION",
+            '{"*": {"records": {"age": 1}}}',
+            "STREAMING_RETENTION: *.records.age: unknown; possible are age_s, count, bytes",
+        ),
     ],
 )
 async def test_what_is_wrong_is_said_in_one_line(

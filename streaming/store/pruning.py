@@ -33,15 +33,15 @@ from streaming.rules.lifecycle import LIVE, TERMINAL
 from streaming.rules.retention import Bounds, Retention
 from streaming.store.reads import RECORDS
 from streaming.store.rows import record_from, term_rows
-from streaming.store.schema import events, tasks, terms
+from streaming.store.schema import events, tasks
+from streaming.store.terms import Term, delete_terms
 from streaming.store.totals import count_ended, total_of
 
 #: Events that go in one transaction, for each record or event that its limit allows: a record takes its log with it.
 EVENTS_PER_RECORD = 10
 
-#: Ids, or terms, in one statement: older builds of SQLite take no more than 999 values.
+#: Ids in one statement: older builds of SQLite take no more than 999 values.
 _IDS_MAX = 400
-_TERMS_MAX = 300
 
 #: Behind every time. Of what cannot be read: no limit of age reaches it.
 END_OF_TIME = "~"
@@ -152,11 +152,10 @@ def _remove(connection: Connection, ids: Sequence[str]) -> None:
         ]
         connection.execute(delete(events).where(events.c.task_id.in_(some)))
         connection.execute(delete(tasks).where(tasks.c.id.in_(some)))
-        for rows in _parts(named, _TERMS_MAX):
-            connection.execute(delete(terms).where(tuple_(terms.c.kind, terms.c.term, terms.c.task_id).in_(rows)))
+        delete_terms(connection, named)
 
 
-def _terms(row: Any) -> list[tuple[str, str, str]]:
+def _terms(row: Any) -> list[Term]:
     """What a task was found by; of one that cannot be read they stay, and find nothing."""
     try:
         return term_rows(record_from(row))

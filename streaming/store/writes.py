@@ -20,6 +20,7 @@ from streaming.store import reads
 from streaming.store.rows import change_row, event_row, key_row, task_row, term_rows, update_row
 from streaming.store.schema import MUTABLE, changes, events, idempotency_keys, tasks, terms
 from streaming.store.statements import RowInsert, Statement, heads, move_feed, storable
+from streaming.store.terms import delete_terms
 from streaming.store.totals import count_ended
 
 _insert_tasks = RowInsert(tasks)
@@ -92,9 +93,7 @@ def delete_task(connection: Connection, task_id: str) -> bool:
     count_ended(connection, [task_id], sign=-1)
     connection.execute(delete(tasks).where(tasks.c.id == task_id))
     if found is not None:
-        connection.execute(
-            delete(terms).where(tuple_(terms.c.kind, terms.c.term, terms.c.task_id).in_(term_rows(found)))
-        )
+        delete_terms(connection, term_rows(found))
     return True
 
 

@@ -19,7 +19,7 @@ from streaming.engine.journal import Commit, Journal, Pruned, RecordQuery, Walk
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Policy, TaskStatus
 from streaming.rules.retention import Bounds, Retention, parse_retention
-from streaming.store import figures, pruning
+from streaming.store import figures, pruning, terms
 from streaming.store.sql import SqlStore
 from tests.store.conftest import MakeStore
 from tests.store.samples import at, end, event, plain, record, start, task_id, ticks, wanted, whole_feed, whole_log
@@ -480,6 +480,22 @@ async def test_no_step_looks_at_more_than_its_limit(make_durable: MakeStore, que
     assert not re.search(r"SCAN tasks(?! USING INDEX)", plan)
     if index != "tasks_by_status":  # which merges three statuses
         assert not re.search("Sort|TEMP B-TREE", plan), plan
+
+
+async def test_terms_are_deleted_by_their_key(make_durable: MakeStore) -> None:
+    async with opened(make_durable) as store:
+        plan = await store._read(_terms_plan)
+
+    assert "terms_pkey" in plan or "SEARCH terms USING PRIMARY KEY" in plan
+
+
+def _terms_plan(connection: Any) -> str:
+    dialect = connection.dialect.name
+    explain = "EXPLAIN QUERY PLAN" if dialect == "sqlite" else "EXPLAIN"
+    pruning.by_index(connection)
+    given = terms.parameters(dialect, [("tag", "red", task_id(number)) for number in range(500)])
+    rows = connection.exec_driver_sql(f"{explain} {terms.DELETES[dialect]}", given)
+    return "\n".join(str(row[-1]) for row in rows)
 
 
 # -- the memory store's own limits -------------------------------------------------------------------------------------
