@@ -7,10 +7,13 @@ import http.server
 import json
 import os
 import re
+import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,9 +21,10 @@ from typing import ClassVar
 import httpx
 import pytest
 
-from examples import page, plain_reader
+from examples import llm, page, plain_reader
 from streaming.client import Client
 from streaming.rules.lifecycle import TERMINAL
+from tests.real_server import RealServer
 from tests.serving import ROOT, serving
 
 EXAMPLES = ROOT / "examples"
@@ -47,29 +51,35 @@ class _Site(http.server.BaseHTTPRequestHandler):
 
 @dataclass(frozen=True)
 class Place:
-    """A server that has the examples, the site that it may crawl, and where it writes."""
+    """A server that has the examples, the site that it may crawl, and the files that it writes."""
 
     url: str
     site: str
     report: Path
+    prices: Path
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("examples")
     site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Site)
-    thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
+    model = http.server.ThreadingHTTPServer(("127.0.0.1", 0), llm.Model)
+    threads = [threading.Thread(target=each.serve_forever, kwargs={"poll_interval": 0.05}) for each in (site, model)]
+    for thread in threads:
+        thread.start()
     host = f"127.0.0.1:{site.server_port}"
     report = folder / "report.json"
     environment = {"CRAWL_HOSTS": host, "CRAWL_REPORT": str(report)}
     try:
-        with serving(folder, "examples.tokens", "examples.crawl", **environment) as url:
-            yield Place(url, f"http://{host}/", report)
+        environment |= {"IMPORT_DB": str(folder / "prices.db"), "LLM_URL": f"http://127.0.0.1:{model.server_port}/"}
+        modules = [f"examples.{name}" for name in ("tokens", "crawl", "llm", "batch_import")]
+        with serving(folder, *modules, **environment) as url:
+            yield Place(url, f"http://{host}/", report, folder / "prices.db")
     finally:
-        site.shutdown()
-        thread.join()
-        site.server_close()
+        for each, thread in zip((site, model), threads, strict=True):
+            each.shutdown()
+            thread.join()
+            each.server_close()
 
 
 def run(*words: str) -> str:
@@ -133,6 +143,106 @@ async def test_the_plain_reader_reads_all_and_resumes(place: Place) -> None:
     assert lines[2:] == (await asyncio.to_thread(run, "examples/plain_reader.py", place.url, task.id, "2")).splitlines()
     behind = await asyncio.to_thread(run, "examples/plain_reader.py", place.url, task.id, str(task.last_seq))
     assert behind == ""
+
+
+async def test_what_a_model_says_arrives_token_by_token(place: Place) -> None:
+    async with Client(place.url) as client:
+        task = await client.start("llm", {"prompt": "hello there"})
+        events = [event async for event in client.watch(task.id)]
+
+    tokens = [event.data["text"] for event in events if event.type == "token"]
+    assert tokens == ["You ", "said: ", "hello ", "there "]
+    assert events[-1].data["result"] == {"text": "".join(tokens), "complete": True}
+    assert events[-1].time > events[2].time
+
+
+async def test_a_cancel_reaches_the_model_and_keeps_what_it_said(place: Place) -> None:
+    async with Client(place.url) as client:
+        task = await client.start("llm", {"prompt": "word " * 700})
+        async for event in client.watch(task.id):
+            if event.type == "token":
+                break
+        ended = await client.cancel(task.id, wait_s=10)
+
+    assert ended.status == "cancelled"
+    assert ended.result["complete"] is False
+    assert ended.result["text"].startswith("You ")
+
+
+async def test_an_import_counts_its_batches_and_names_what_it_rejects(place: Place) -> None:
+    lines = ["name,price", "apple,1.5", "pear", "plum,cheap", *(f"item {n},{n}" for n in range(249))]
+    async with Client(place.url) as client:
+        task = await client.start("batch_import", {"text": "\n".join(lines)})
+        events = [event async for event in client.watch(task.id)]
+        ended = await client.get(task.id)
+
+    assert ended.result == {"imported": 250}
+    steps = [event.data["steps"] for event in events if event.type == "progress"]
+    assert [(step["completed"], step["total"]) for step in steps] == [(0, 1), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [event.data["line"] for event in events if event.type == "rejected"] == [3, 4]
+    with closing(sqlite3.connect(place.prices)) as database:
+        assert database.execute("select count(*), sum(price) from prices").fetchone() == (250, 1.5 + sum(range(249)))
+
+
+async def test_the_external_worker_does_its_task(place: Place) -> None:
+    async with Client(place.url) as client:
+        task = await client.start("external", {"frames": 3, "pause_s": 0})
+        await asyncio.to_thread(run, "examples/external_worker.py", place.url, task.id)
+        ended = await client.get(task.id)
+        events = [event.type async for event in client.watch(task.id)]
+
+    assert ended.result == {"frames": 3}
+    assert events == ["pending", "running", *["frame", "progress"] * 3, "completed"]
+
+
+async def test_the_external_worker_goes_on_after_its_own_end_and_the_servers(tmp_path: Path) -> None:
+    """Both are killed in the middle; every frame is there once."""
+    server = RealServer(tmp_path)
+    server.start()
+    worker: asyncio.subprocess.Process | None = None
+    try:
+        async with Client(server.url) as client:
+            task = await client.start("external", {"frames": 20, "pause_s": 0.02})
+            words = ("examples/external_worker.py", server.url, task.id)
+            worker = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=ROOT)
+            async for event in client.watch(task.id):
+                if event.type != "frame" or event.data["n"] not in (5, 10):
+                    continue
+                if event.data["n"] == 10:
+                    await asyncio.to_thread(server.end, signal.SIGKILL)
+                    await asyncio.to_thread(server.start)
+                    continue
+                worker.kill()
+                await worker.wait()
+                worker = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=ROOT)
+            assert await worker.wait() == 0
+            frames = [event.data["n"] async for event in client.watch(task.id) if event.type == "frame"]
+            ended = await client.get(task.id)
+    finally:
+        if worker is not None and worker.returncode is None:
+            worker.kill()
+            await worker.wait()
+        server.end(signal.SIGKILL)
+
+    assert frames == list(range(1, 21))
+    assert (ended.status, ended.attempt) == ("completed", 1)
+
+
+async def test_the_external_worker_obeys_a_cancel(place: Place) -> None:
+    async with Client(place.url) as client:
+        task = await client.start("external", {"frames": 1000, "pause_s": 0.01})
+        words = ("examples/external_worker.py", place.url, task.id)
+        worker = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
+        async for event in client.watch(task.id):
+            if event.type == "frame":
+                break
+        ended = await client.cancel(task.id, wait_s=10)
+        _, said = await worker.communicate()
+
+    assert ended.status == "cancelled"
+    assert ended.cancel is not None
+    assert ended.cancel.outcome == "stopped"
+    assert b"cancelled by anonymous" in said
 
 
 class _Restarting(http.server.BaseHTTPRequestHandler):
