@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from streaming.config import Settings
 from streaming.engine.options import RetryOptions, StartOptions
@@ -23,6 +23,8 @@ from streaming.rules.schedule import IfRunning
 RETRIES_MAX = 1000
 RETRY_NAMES_MAX = 32
 NAME_MAX = 255
+
+_Word = TypeVar("_Word", Priority, IfRunning)
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
 
@@ -94,7 +96,7 @@ def draft(
         created_at="",
         updated_at="",
         created_by=created_by,
-        priority=Priority(options.get("priority", Priority.NORMAL)),
+        priority=_word(Priority, "priority", options.get("priority", Priority.NORMAL)),
         key=options.get("key"),
         external_id=options.get("external_id"),
         parent=None if parent is None else parent.id,
@@ -103,7 +105,7 @@ def draft(
         tags=tags,
         retries_left=policy.retry.retries,
     )
-    if_running = IfRunning(options.get("if_running", IfRunning.ENQUEUE))
+    if_running = _word(IfRunning, "if_running", options.get("if_running", IfRunning.ENQUEUE))
     return Draft(task_type, record, if_running, 0 if parent is None else parent.attempt)
 
 
@@ -137,6 +139,14 @@ def check_seconds(name: str, seconds: float | None, settings: Settings) -> float
         message = f"A number of seconds over 0, at most {settings.timeout_max_s:g}."
         raise InvalidParams(f"{name} is wrong.", errors=[FieldError(name, message)])
     return None if seconds is None else float(seconds)
+
+
+def _word(words: type[_Word], name: str, value: object) -> _Word:
+    try:
+        return words(value)
+    except ValueError:
+        message = f"One of {', '.join(words)}."
+        raise InvalidParams(f"{name} is wrong.", errors=[FieldError(name, message)]) from None
 
 
 def _policy(default: Policy, options: StartOptions, settings: Settings) -> Policy:

@@ -1,0 +1,184 @@
+"""A start is checked before anything is stored: every limit at its edge and beyond it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from streaming import Registry, task
+from streaming.config import Settings
+from streaming.engine.draft import (
+    NAME_MAX,
+    RETRIES_MAX,
+    RETRY_NAMES_MAX,
+    Draft,
+    check_seconds,
+    draft,
+    options_of,
+    scoped_key,
+)
+from streaming.engine.options import StartOptions
+from streaming.errors import InvalidParams
+from streaming.records import Policy, Priority, Record, RetryPolicy, TaskStatus
+from streaming.rules.schedule import IfRunning
+
+SETTINGS = Settings(timeout_max_s=100, timeout_default_s=50)
+
+
+@task
+async def plain(n: int = 1) -> None: ...
+
+
+@task(retries=2, backoff_s=3, backoff_max_s=9, retry_on=["oops"], timeout_s=7, queue_timeout_s=11)
+async def careful() -> None: ...
+
+
+def drafted(type: str = "plain", **options: Any) -> Draft:
+    given = cast(StartOptions, options)
+    return draft(Registry([plain, careful]).get(type), options.pop("params", {}), given, SETTINGS)
+
+
+def test_a_start_that_asks_for_nothing_is_as_its_type_says() -> None:
+    wanted = drafted()
+    assert wanted.record == Record(
+        "", "plain", TaskStatus.PENDING, {"n": 1}, 50, "", "", "anonymous", Priority.NORMAL, policy=Policy()
+    )
+    assert (wanted.key, wanted.if_running, wanted.parent_attempt) == (None, IfRunning.ENQUEUE, 0)
+    record = drafted("careful").record
+    assert record.policy == Policy(RetryPolicy(2, 3, 9, ("oops",)), queue_timeout_s=11)
+    assert (record.timeout_s, record.retries_left) == (7, 2)
+
+
+def test_a_start_may_ask_for_something_else_than_its_type_says() -> None:
+    wanted = drafted(
+        "careful",
+        timeout_s=1,
+        queue_timeout_s=2,
+        heartbeat_timeout_s=3,
+        total_timeout_s=4,
+        cancel_unwatched_s=5,
+        retry={"retries": 9, "on": ["KeyError", "KeyError", "oops"]},
+        priority="urgent",
+        key="k",
+        if_running="join",
+        external_id="x",
+        keep_until_ack=True,
+        tags=["a", "b", "a"],
+        created_by="anna",
+    )
+    record = wanted.record
+    retry = RetryPolicy(9, 3, 9, ("KeyError", "oops"))
+    assert record.policy == Policy(retry, 2, 3, 4, 5, keep_until_ack=True)
+    assert (record.timeout_s, record.retries_left, record.priority) == (1, 9, Priority.URGENT)
+    assert (record.key, record.external_id, record.tags, record.created_by) == ("k", "x", ("a", "b"), "anna")
+    assert (wanted.key, wanted.if_running) == ("anna\nk", IfRunning.JOIN)
+
+
+def test_what_is_none_is_left_to_the_type() -> None:
+    nothing = dict.fromkeys(("timeout_s", "queue_timeout_s", "heartbeat_timeout_s", "total_timeout_s", "retry", "key"))
+    assert drafted("careful", **nothing) == drafted("careful")
+    assert drafted("careful", retry={"retries": None, "backoff_s": None, "on": None}) == drafted("careful")
+
+
+def test_a_start_under_another_task_knows_its_parent_and_the_attempt() -> None:
+    parent = Record("p", "plain", TaskStatus.RUNNING, {}, 60, "", "", attempt=3)
+    wanted = draft(Registry([plain]).get("plain"), {}, {}, SETTINGS, parent=parent, retry_of="old")
+    assert (wanted.record.parent, wanted.record.retry_of, wanted.parent_attempt) == ("p", "old", 3)
+
+
+SECONDS = ("timeout_s", "queue_timeout_s", "heartbeat_timeout_s", "total_timeout_s", "cancel_unwatched_s")
+
+
+@pytest.mark.parametrize("name", SECONDS)
+def test_every_time_has_its_limits(name: str) -> None:
+    for right in (1e-9, 100):
+        record = drafted(**dict[str, Any]({name: right})).record
+        assert (record.timeout_s if name == "timeout_s" else getattr(record.policy, name)) == right
+    for wrong in (0, -1, 100.001, float("inf"), float("nan")):
+        with pytest.raises(InvalidParams) as refused:
+            drafted(**dict[str, Any]({name: wrong}))
+        assert [error.field for error in refused.value.errors] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("retries", [0, RETRIES_MAX], [-1, RETRIES_MAX + 1]),
+        ("backoff_s", [1e-9, 100], [0, -1, 100.1, float("nan")]),
+        ("backoff_max_s", [1e-9, 100], [0, -1, 100.1, float("inf")]),
+        (
+            "on",
+            [[], ["x"] * 99, [str(n) for n in range(RETRY_NAMES_MAX)], ["x" * NAME_MAX]],
+            [[str(n) for n in range(RETRY_NAMES_MAX + 1)], [""], ["x" * (NAME_MAX + 1)], ["a\nb"], ["x\x7f"]],
+        ),
+    ],
+)
+def test_every_part_of_a_retry_has_its_limits(name: str, right: list[Any], wrong: list[Any]) -> None:
+    for each in right:
+        drafted(retry={name: each})
+    for each in wrong:
+        with pytest.raises(InvalidParams) as refused:
+            drafted(retry={name: each})
+        assert [error.field for error in refused.value.errors] == [f"retry.{name}"]
+
+
+@pytest.mark.parametrize("name", ["key", "external_id"])
+def test_a_name_is_short_and_printable(name: str) -> None:
+    for right in ("x", "x" * NAME_MAX, "schlüssel 🔑"):
+        assert getattr(drafted(**dict[str, Any]({name: right})).record, name) == right
+    for wrong in ("", "x" * (NAME_MAX + 1), "a\nb", "x\n", "\x00", "\ud800"):
+        with pytest.raises(InvalidParams) as refused:
+            drafted(**dict[str, Any]({name: wrong}))
+        assert name in str(refused.value.errors)
+
+
+def test_both_names_that_are_wrong_are_named() -> None:
+    with pytest.raises(InvalidParams) as refused:
+        drafted(key="", external_id="\n")
+    assert [error.field for error in refused.value.errors] == ["key", "external_id"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("priority", "hgih"), ("priority", 3), ("if_running", "wait"), ("if_running", None)]
+)
+def test_a_word_that_is_none_of_those_that_are_known_is_refused(name: str, wrong: object) -> None:
+    given: dict[str, Any] = {name: wrong}
+    with pytest.raises(InvalidParams) as refused:
+        drafted(**given)
+    assert [error.field for error in refused.value.errors] == [name]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tags": ["\ud800"]}, {"created_by": "\ud800"}, {"retry": {"on": ["\ud800"]}}, {"params": {"n": "x"}}]
+)
+def test_what_cannot_be_stored_or_is_no_parameter_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParams):
+        drafted(**wrong)
+
+
+@pytest.mark.parametrize("seconds", [None, 1e-9, 1, 100])
+def test_seconds_within_the_limits_are_floats(seconds: float | None) -> None:
+    found = check_seconds("x", seconds, SETTINGS)
+    assert found == seconds
+    assert found is None or type(found) is float
+
+
+def test_what_was_asked_for_can_be_asked_for_again() -> None:
+    wanted = drafted(
+        "careful",
+        total_timeout_s=4,
+        retry={"retries": 9, "on": ["KeyError"]},
+        priority=Priority.LOW,
+        key="k",
+        external_id="x",
+        keep_until_ack=True,
+        tags=["a"],
+    )
+    assert drafted("careful", **cast(dict[str, Any], options_of(wanted.record))) == wanted
+
+
+def test_a_key_is_that_of_its_principal() -> None:
+    anna, bert = drafted(key="k", created_by="anna"), drafted(key="k", created_by="bert")
+    assert anna.key == scoped_key(anna.record) != bert.key
+    assert scoped_key(drafted().record) is None
