@@ -33,8 +33,12 @@ def words_in(text: str) -> Iterator[str]:
 
 
 def words_of(record: Record) -> frozenset[str]:
-    """The words of a record: of its type, tags, key, external id, error, and the texts in its parameters."""
-    error = () if record.error is None else (record.error.code, record.error.message)
+    """The words of a record: of its type, tags, key, external id, the texts in its parameters, and its last error.
+
+    The error of an attempt that another one follows is none of them: what is found by a word must stay so.
+    """
+    last = None if record.finished_at is None else record.error
+    error = () if last is None else (last.code, last.message)
     texts = (record.type, *record.tags, record.key or "", record.external_id or "", *error)
     found = chain.from_iterable(words_in(text) for text in chain(texts, _texts_of(record.params)))
     return frozenset(islice(dict.fromkeys(found), WORDS_MAX))

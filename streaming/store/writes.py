@@ -56,7 +56,7 @@ def write(connection: Connection, commit: Commit) -> Committed:
         connection.exec_driver_sql(_UPDATE_TASK.text(connection), updates)
     _insert_keys.run(connection, [key_row(key) for key in _standing(connection, commit)])
     _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
-    failed = [record for record in commit.updated if record.error is not None and record.id not in lost]
+    failed = [record for record in commit.updated if record.error and record.finished_at and record.id not in lost]
     _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
     ended = [record.id for record in (*commit.created, *commit.updated) if record.finished_at and record.id not in lost]
     count_ended(connection, ended)

@@ -54,6 +54,7 @@ def test_a_record_is_found_by_what_names_it_and_by_what_it_was_given() -> None:
         key="customer 7",
         external_id="CI/42",
         error=TaskError("not_there", "No such page."),
+        finished_at="2026-11-01T12:00:00.000000Z",
         params={
             "url": "https://example.org",
             "nested": [{"deep": ("one", ["two"])}],
@@ -65,6 +66,10 @@ def test_a_record_is_found_by_what_names_it_and_by_what_it_was_given() -> None:
 
     expected = "http fetch nightly eu west customer 7 ci 42 not there no such page https example org one two"
     assert found == set(expected.split())
+
+
+def test_a_record_is_not_found_by_an_error_that_another_attempt_follows() -> None:
+    assert words(error=TaskError("not_there", "No such page.")) == {"count"}
 
 
 def test_a_plain_record_is_found_by_its_type() -> None:
