@@ -141,7 +141,7 @@ def check_seconds(name: str, seconds: float | None, settings: Settings) -> float
     return None if seconds is None else float(seconds)
 
 
-def _word(words: type[_Word], name: str, value: object) -> _Word:
+def _word(words: type[_Word], name: str, value: str) -> _Word:
     try:
         return words(value)
     except ValueError:

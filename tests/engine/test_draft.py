@@ -178,6 +178,17 @@ def test_what_was_asked_for_can_be_asked_for_again() -> None:
     assert drafted("careful", **cast(dict[str, Any], options_of(wanted.record))) == wanted
 
 
+def test_work_that_is_done_elsewhere_is_not_tried_again() -> None:
+    @task("there", run_in="outside")
+    def there() -> None: ...
+
+    for right in ({}, {"retry": {"retries": 0}}):
+        assert draft(Registry([there]).get("there"), {}, cast(StartOptions, right), SETTINGS).record.retries_left == 0
+    with pytest.raises(InvalidParams) as refused:
+        draft(Registry([there]).get("there"), {}, {"retry": {"retries": 1}}, SETTINGS)
+    assert [error.field for error in refused.value.errors] == ["retry.retries"]
+
+
 def test_a_key_is_that_of_its_principal() -> None:
     anna, bert = drafted(key="k", created_by="anna"), drafted(key="k", created_by="bert")
     assert anna.key == scoped_key(anna.record) != bert.key
