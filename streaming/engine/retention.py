@@ -3,6 +3,7 @@
 Rules of this file:
 
 - Each step is one short transaction, and a pause follows that is at least as long: commits of tasks go in between.
+  Where a step takes longer than it should, the next ones are smaller.
 - A sweep looks at all records that are too many, at the logs of all live tasks, and at so many others, in turn: after
   some sweeps every log was looked at, however many there are.
 - What goes wrong is logged, and the next sweep begins anew. In a drain no step is begun.
@@ -26,8 +27,9 @@ from streaming.engine.journal import Journal, Pruned, Walk
 from streaming.errors import FieldError, InvalidSettings, StoreUnavailable
 from streaming.rules.retention import Kept, Retention, parse_retention
 
-#: Seconds between two steps, at least.
+#: Seconds between two steps, at least; and how long a step should take, at most.
 PAUSE_S = 0.05
+STEP_S = 0.05
 
 #: Logs of one type that one sweep looks at; those of live tasks are no part of it.
 LOGS_MAX = 20_000
@@ -124,7 +126,7 @@ class Sweeper:
         """
         types = [type for type in await self._journal.task_types() if only in (None, type)]
         kept = {type: self._policy.for_type(type) for type in types}
-        steps = _Steps(tell, self._stopped)
+        steps = _Steps(self._batch, tell, self._stopped)
         for type, bounds in kept.items():
             if bounds.records.limited:
                 await self._prune(type, bounds, steps)
@@ -138,8 +140,8 @@ class Sweeper:
         return steps.done
 
     async def _prune(self, type: str, kept: Kept, steps: _Steps) -> None:
-        async def step() -> Pruned:
-            return await self._journal.prune(type, kept.records, now=self._now(), limit=self._batch)
+        async def step(limit: int) -> Pruned:
+            return await self._journal.prune(type, kept.records, now=self._now(), limit=limit)
 
         while await steps.take(step):
             pass
@@ -158,34 +160,42 @@ class Sweeper:
         return rest
 
     async def _trim_logs(self, ids: list[str], steps: _Steps) -> None:
-        async def step() -> Pruned:
-            return Pruned(events=await self._journal.trim(ids, self._policy, now=self._now(), limit=self._batch))
+        async def step(limit: int) -> Pruned:
+            return Pruned(events=await self._journal.trim(ids, self._policy, now=self._now(), limit=limit))
 
-        while (done := await steps.take(step)) and done.events >= self._batch:
+        while await steps.take(step):
             pass
 
 
 class _Steps:
     """The steps of one sweep.
 
+    Args:
+        most: what one step removes at most.
+        tell: told of each.
+        stopped: whether no other is to be begun.
+
     Attributes:
         done: what they have removed together.
     """
 
-    def __init__(self, tell: Tell, stopped: Callable[[], bool]) -> None:
+    def __init__(self, most: int, tell: Tell, stopped: Callable[[], bool]) -> None:
         self.done = Pruned()
+        self._most = self._limit = most
         self._tell = tell
         self._stopped = stopped
 
-    async def take(self, step: Callable[[], Awaitable[Pruned]]) -> Pruned:
+    async def take(self, step: Callable[[int], Awaitable[Pruned]]) -> Pruned:
         """Take a step, and pause; what it has removed: nothing, where no step is to be begun any more."""
         if self._stopped():
             return Pruned()
         clock = asyncio.get_running_loop().time
         begun = clock()
-        done = await step()
+        done = await step(self._limit)
         if done:
+            took_s = clock() - begun
+            self._limit = max(1, self._limit // 2) if took_s > STEP_S else min(self._most, self._limit * 2)
             self.done += done
             self._tell(done)
-            await asyncio.sleep(max(PAUSE_S, clock() - begun))
+            await asyncio.sleep(max(PAUSE_S, took_s))
         return done

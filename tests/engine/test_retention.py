@@ -138,17 +138,35 @@ async def test_where_nothing_is_limited_nothing_is_looked_at() -> None:
     assert store.steps == []
 
 
-async def test_every_step_is_small_and_followed_by_a_pause_as_long_as_itself() -> None:
+async def test_where_steps_take_too_long_the_next_ones_are_smaller() -> None:
+    store = Recording()
+    async with Desk(store) as desk:
+        await tasks(desk, *"abcdefghijklmnopqrstuvwxyz")
+        each = Sweeper(store, parse_retention({"*": {"records": {"count": 1}}}), Settings(retention_batch=8), now)
+        sizes: list[int] = []
+
+        def tell(step: Pruned) -> None:
+            sizes.append(step.records)
+            store.takes_s = 0.2 if len(sizes) < 3 else 0.01
+
+        store.takes_s = 0.2
+        await each.sweep(tell=tell)
+
+    assert sizes == [8, 4, 2, 1, 2, 4, 4]  # and one is kept
+
+
+async def test_every_step_is_small_and_followed_by_a_pause_as_long_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Recording()
     async with Desk(store) as desk:
         await tasks(desk, *"abcdefg")
-        begun, store.takes_s = now_s(), 0.5
+        begun, store.takes_s = now_s(), retention.STEP_S
+        monkeypatch.setattr(retention, "PAUSE_S", 0.001)
         told: list[Pruned] = []
 
         await sweeper(store, {"*": {"records": {"count": 1}}}).sweep(tell=told.append)
 
     assert told == [Pruned(records=2)] * 3
-    assert [time - begun for time, _ in store.steps] == [0, 1, 2, 3]
+    assert [round((time - begun) / retention.STEP_S, 6) for time, _ in store.steps] == [0, 2, 4, 6]
     assert store.names == ["prune work"] * 4
 
 
