@@ -322,10 +322,7 @@ class Outside:
         """Follow a task that was stored just now, or by an earlier process."""
         record = log.record
         key = scoped_key(record)
-        if record.status is TaskStatus.RUNNING:
-            self._line.take(record.id, key)
-        else:
-            self._line.announce(record.id, key)
+        self._line.announce(record.id, key)  # after a restart those that run come first
         found = External(task_type, log, self._hub, self._settings, lambda: self._holder(record.id, key), self._over)
         self._tasks[record.id] = found
         return found

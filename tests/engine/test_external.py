@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streaming import TaskCoordinator, task
+from streaming import TaskContext, TaskCoordinator, task
 from streaming.errors import (
     Draining,
     InvalidParams,
@@ -583,7 +583,7 @@ async def test_one_that_nobody_watches_any_more_is_cancelled() -> None:
         told = await coordinator.report(task_id, WORD)
 
         assert told.cancel is not None
-        assert (told.cancel.by, told.cancel.reason) == ("server", "Nobody has watched it for 10 s.")
+        assert (told.cancel.by, told.cancel.reason) == ("server", "Nobody has watched it for 10 s")
         (await coordinator.watch(task_id)).close()  # too late: a cancel is not taken back
         await rounds()
         assert (await coordinator.get(task_id)).cancel == told.cancel
@@ -639,6 +639,49 @@ async def test_what_a_start_asks_for_is_kept_except_attempts() -> None:
         with pytest.raises(InvalidParams) as caught:
             await coordinator.start("external", {}, retry={"retries": 1})
         assert [error.field for error in caught.value.errors] == ["retry.retries"]
+
+
+async def test_one_under_another_task_is_told_to_stop_when_that_ends() -> None:
+    @task
+    async def parent(ctx: TaskContext) -> str:
+        child = await ctx.start("external")
+        await asyncio.sleep(10)
+        return child.id
+
+    coordinator, _ = build([*HANDLERS, parent])
+    async with coordinator:
+        above = await running(coordinator, "parent")
+        await asyncio.sleep(1)
+        (child,) = (each for each in coordinator._tasks if each != above)
+        await coordinator.report(child, WORD)
+        assert await coordinator.result(above) == child
+        await rounds()
+        told = await coordinator.report(child, WORD)
+
+        assert told.parent == above
+        assert told.cancel is not None
+        assert told.cancel.by == "server"
+        assert (await coordinator.report(child, STOPPED)).status is TaskStatus.CANCELLED
+
+
+async def test_one_that_runs_is_told_only_once_that_it_is_to_stop() -> None:
+    @task
+    async def parent(ctx: TaskContext) -> str:
+        child = await ctx.start("external")
+        await asyncio.sleep(5)
+        await child.cancel("enough")
+        return child.id
+
+    coordinator, _ = build([*HANDLERS, parent])
+    async with coordinator:
+        above = await running(coordinator, "parent")
+        await asyncio.sleep(1)
+        (child,) = (each for each in coordinator._tasks if each != above)
+        await coordinator.report(child, WORD)
+        assert await coordinator.result(above) == child
+        await rounds()
+
+        assert types(await log_of(coordinator, child)) == ["pending", "running", "cancel_requested"]
 
 
 async def test_one_that_has_ended_can_be_started_again() -> None:
