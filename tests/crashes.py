@@ -7,6 +7,7 @@ Never:  kills a real process: that is done by the process tests.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from structlog.testing import capture_logs
 from streaming import Registry, TaskContext, TaskCoordinator, task
 from streaming.config import Settings
 from streaming.engine.journal import Journal
-from streaming.errors import StoreUnavailable, TaskTerminal
-from streaming.records import CancelOutcome
+from streaming.errors import Draining, StoreUnavailable, TaskTerminal, TaskUnsuccessful
+from streaming.records import CancelOutcome, TaskStatus
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.sse import frame
 from tests.explorer import ExploringLoop
@@ -40,6 +41,25 @@ async def reported(ctx: TaskContext, pauses: list[float]) -> str:
     return await walk(ctx, pauses)
 
 
+@task(retries=2, backoff_s=1)
+async def repeated(ctx: TaskContext, pauses: list[float]) -> str:
+    """Its first two attempts fail."""
+    await walk(ctx, pauses[:2])
+    if ctx.attempt <= 2:
+        raise ValueError("no luck")
+    return "arrived"
+
+
+@task(on_interrupt="restart", attempts_max=2)
+async def parent(ctx: TaskContext, pauses: list[float]) -> str:
+    """Its own tasks end with the process: after a crash it starts others."""
+    with contextlib.suppress(TaskUnsuccessful, StoreUnavailable, Draining):
+        child = await ctx.start("repeated", {"pauses": pauses})
+        await ctx.emit("child", {"id": child.id})
+        await child.result()
+    return await walk(ctx, pauses[:1])
+
+
 @task(on_interrupt="restart", attempts_max=2)
 async def restarted(ctx: TaskContext, pauses: list[float]) -> str:
     """After its first crash it begins again."""
@@ -52,6 +72,10 @@ async def walk(ctx: TaskContext, pauses: list[float]) -> str:
         await ctx.emit("tick", {"attempt": ctx.attempt, "n": number})
         await asyncio.sleep(pause_s)
     return "arrived"
+
+
+#: How often a handler begins at most: attempts after failures, and one more where a crash is followed by a restart.
+RUNS_MAX = {"reported": 1, "restarted": 2, "repeated": 3, "parent": 2}
 
 
 class Mortal:
@@ -119,6 +143,8 @@ class History:
         await self._live(float("inf"))
         for task_id in self._seen:
             await self._check(task_id)
+        await self._check_children()
+        await self._check_keys()
 
     async def _live(self, commits: float) -> None:
         process = asyncio.ensure_future(asyncio.sleep(0))
@@ -134,7 +160,7 @@ class History:
     async def _process(self, mortal: Mortal) -> None:
         loop = asyncio.get_running_loop()
         coordinator = TaskCoordinator(
-            Registry([reported, restarted]),
+            Registry([reported, restarted, repeated, parent]),
             cast(Journal, mortal),
             SETTINGS,
             wall=lambda: EPOCH_S + loop.time(),
@@ -149,9 +175,9 @@ class History:
             )
 
     async def _start(self, coordinator: TaskCoordinator) -> None:
-        type = self._chance.choice(("reported", "restarted"))
+        type = self._chance.choice(("reported", "restarted", "repeated", "parent"))
         pauses = [self._chance.choice(PAUSES_S) for _ in range(self._chance.randrange(6))]
-        record, _ = await coordinator.start(type, {"pauses": pauses})
+        record, _ = await coordinator.start(type, {"pauses": pauses}, key=self._chance.choice(("a", "b", None)))
         self._seen[record.id] = [{} for _ in range(READERS)]
 
     async def _read(self, coordinator: TaskCoordinator, task_id: str, seen: dict[int, bytes]) -> None:
@@ -189,12 +215,38 @@ class History:
                 list(seen.items()) == [(event.seq, frame(event)) for event in events] for seen in self._seen[task_id]
             ),
             "what was said to be cancelled is cancelled": task_id not in self._stopped or record.status == "cancelled",
-            "it ran once, or as often as its type says": starts <= (2 if record.type == "restarted" else 1),
+            "it ran as often as its type says": starts <= RUNS_MAX[record.type],
             "each run has its attempt": kinds.count("running") <= record.attempt,
+            "a failure is followed by no more attempts than it may be": kinds.count("retrying") <= 2,
+            "each status has its entry": [(event.seq, event.type) for event in events if event.type in set(TaskStatus)]
+            == [(change.seq, change.status) for change in await self._disk.changes(task_id)],
             "a wish to cancel was honoured or overtaken": "cancel_requested" not in kinds
-            or record.status in {"cancelled", "completed"},
+            or record.status in {"cancelled", "completed", "failed"},
         }
         self.problems += [name for name, holds in must.items() if not holds]
+
+    async def _check_children(self) -> None:
+        """None of them has outlived its process, or is left."""
+        for each in list(self._disk._tasks.values()):
+            if each.record.parent is None:
+                continue
+            kinds = [event.type for event in await self._disk.events_after(each.record.id, 0, last_seq=99, limit=99)]
+            if each.record.status not in TERMINAL or kinds.count("running") > RUNS_MAX["repeated"]:
+                self.problems.append("a task that a handler has started goes on without it")
+
+    async def _check_keys(self) -> None:
+        """Of one key one task ends before the next one begins, whatever comes between."""
+        lives: dict[str, list[tuple[int, int]]] = {}
+        feed = await self._disk.feed_after(0, last_position=100_000, limit=100_000)
+        for each in list(self._disk._tasks.values()):
+            positions = [item.position for item in feed if item.event.task_id == each.record.id]
+            begun = [i.position for i in feed if (i.event.task_id, i.event.type) == (each.record.id, "running")]
+            if each.record.key is not None and begun:
+                lives.setdefault(each.record.key, []).append((begun[0], positions[-1]))
+        for spans in lives.values():
+            ordered = sorted(spans)
+            if any(later[0] < earlier[1] for earlier, later in itertools.pairwise(ordered)):
+                self.problems.append("two tasks of one key were between their begin and their end")
 
 
 def simulate_crashes(seed: int) -> History:

@@ -63,7 +63,7 @@ class Mailbox:
         self._bytes_max = bytes_max
         self._resumed_at = log.window.last  # what came before is only in the store
         self._seqs: list[int] = []
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}
 
     def put(self, data: object, by: str) -> Event:
         """Write an input into the log.
@@ -110,11 +110,11 @@ class Mailbox:
 
     async def _more(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
+        self._waiters[waiter] = None
         try:
             await waiter
         finally:
-            self._waiters.discard(waiter)
+            del self._waiters[waiter]
 
     async def _resumed(self) -> AsyncIterator[Event]:
         """The inputs that another process has written."""

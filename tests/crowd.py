@@ -1,0 +1,354 @@
+"""One random life of many tasks that depend on each other: keys, priorities, attempts, children, inputs, deadlines.
+
+Everything that is random comes from one seed, so that a run can be repeated.
+
+Owns:   `simulate_crowd`: let tasks loose on an `ExploringLoop`, and check what must hold among them.
+Never:  decides beforehand who comes first: it checks the rules that hold whoever does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+from structlog.testing import capture_logs
+
+from streaming import StreamingError, TaskContext, TaskCoordinator, task
+from streaming.config import Settings
+from streaming.engine.options import StartOptions
+from streaming.errors import (
+    Draining,
+    KeyBusy,
+    StoreUnavailable,
+    TaskActive,
+    TaskNotFound,
+    TaskTerminal,
+    TaskUnsuccessful,
+    TooManyInputs,
+    TooManyTasks,
+)
+from streaming.events import Event
+from streaming.records import Priority, Record, TaskStatus
+from streaming.rules.deadlines import Limit
+from streaming.rules.lifecycle import TERMINAL
+from streaming.rules.schedule import IfRunning
+from tests.explorer import ExploringLoop
+from tests.kit import TestedStore, build
+from tests.leftovers import leftovers
+from tests.stumbling import OrderedLog, StumblingStore
+
+STARTERS = 6
+STEERERS = 5
+CHILDREN_MAX = 3
+KEYS = ("a", "b", None, None)
+PAUSES_S = (0.0, 0.0, 0.001, 0.3, 1.0, 4.0)
+KINDS = ("plain", "plain", "fails once", "fails", "parent", "parent", "listens", "saves", "slow to stop")
+
+#: What whoever asks for something may be told.
+REFUSALS = (
+    KeyBusy,
+    TooManyTasks,
+    StoreUnavailable,
+    Draining,
+    TaskTerminal,
+    TaskNotFound,
+    TaskActive,
+    TooManyInputs,
+)
+
+
+@dataclass
+class Told:
+    """What was seen in one run.
+
+    Attributes:
+        trace: the order in which the tasks of the run had their steps.
+        statuses: how many tasks ended how.
+        events: how many events there were of each type.
+        problems: what must not be.
+    """
+
+    trace: str = ""
+    statuses: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+class Crowd:
+    """One run: its tasks, those who start and steer them, and what they saw.
+
+    Args:
+        seed: what happens, and when.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.told = Told()
+        self._chance = random.Random(f"crowd {seed}")
+        choice = self._chance.choice
+        self._settings: dict[str, Any] = {
+            "cancel_grace_s": 2,
+            "grace_s": choice((4, 30)),
+            "max_running": choice((1, 2, 3, 100)),
+            "max_pending": choice((2, 100)),
+            "ageing_s": choice((1, 60)),
+            "type_limits": choice(({}, {"work": 1}, {"work": 2})),
+            "commit_events_max": choice((1, 3, 1000)),
+            "backlog_events_max": choice((2, 512)),
+            "inputs_max": choice((2, 100)),
+        }
+        self._store = StumblingStore(Settings(**self._settings), random.Random(f"store {seed}"), choice((0, 0, 2, 6)))
+        self._ids: dict[str, None] = {}
+        self._holds: dict[str, str] = {}
+        self._at_work: dict[str, str] = {}
+        self._hurried = False
+        self._drained = False
+
+    async def run(self) -> None:
+        """Play it."""
+        coordinator, _ = build([self._handler()], self._store, **self._settings)
+        async with coordinator:
+            await asyncio.gather(
+                *(self._starter(coordinator) for _ in range(STARTERS)),
+                *(self._steerer(coordinator) for _ in range(STEERERS)),
+                *([self._shutdown(coordinator)] if self._chance.random() < 0.2 else []),
+            )
+            if not self._drained:
+                await self._wait_for_all(coordinator)
+            self._drained = True
+            self._store.steady = True
+        self._must(leftovers(coordinator).keys() <= {"stuck"}, f"nothing is left: {leftovers(coordinator)}")
+        for record in [*self._store_records()]:
+            await self._check(record)
+
+    def _store_records(self) -> list[Record]:
+        return [task.record for task in self._store._tasks.values()]
+
+    async def _wait_for_all(self, coordinator: TaskCoordinator) -> None:
+        for _ in range(200):
+            live = [record.id for record in self._store_records() if record.status not in TERMINAL]
+            if not live:
+                return
+            await coordinator.wait(live[0], 100)
+            await asyncio.sleep(1)
+        self.told.problems.append("some tasks never end")
+
+    # -- the work -----------------------------------------------------------------------------------------------------
+
+    def _handler(self) -> Callable[..., Any]:
+        @task("work")
+        async def work(ctx: TaskContext, kind: str, key: str | None, pauses: list[float], depth: int) -> str:
+            self._begin(ctx, key)
+            try:
+                await self._work(ctx, kind, pauses, depth)
+            except asyncio.CancelledError:
+                self._rest(ctx)
+                if kind == "slow to stop":
+                    await asyncio.sleep(1)
+                raise
+            finally:
+                self._rest(ctx)
+                if key is not None and self._holds.get(key) == ctx.task_id:
+                    del self._holds[key]
+            return kind
+
+        return work
+
+    def _begin(self, ctx: TaskContext, key: str | None) -> None:
+        self._active(ctx)
+        if key is not None:
+            other = self._holds.setdefault(key, ctx.task_id)
+            self._must(other == ctx.task_id, "of one key one task works at a time")
+
+    def _active(self, ctx: TaskContext) -> None:
+        self._at_work[ctx.task_id] = ""
+        limit = min(self._settings["max_running"], self._settings["type_limits"].get("work", 100))
+        self._must(self._drained or len(self._at_work) <= limit, "no more work at once than may")
+
+    def _rest(self, ctx: TaskContext) -> None:
+        self._at_work.pop(ctx.task_id, None)
+
+    async def _work(self, ctx: TaskContext, kind: str, pauses: list[float], depth: int) -> None:
+        for pause_s in pauses:
+            await ctx.emit("tick", {"attempt": ctx.attempt})
+            if kind == "saves":
+                async with ctx.protected("save", at_most_s=2):
+                    await asyncio.sleep(pause_s)
+            else:
+                await asyncio.sleep(pause_s)
+        if kind == "listens":
+            await self._listen(ctx)
+        if kind == "parent" and depth:
+            await self._raise_children(ctx, depth)
+        if kind == "fails" or (kind == "fails once" and ctx.attempt == 1):
+            raise ValueError("no luck")
+
+    async def _listen(self, ctx: TaskContext) -> None:
+        """Each attempt reads what the log says, from the first input."""
+        found: list[int] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3):
+                async for each in ctx.inputs():
+                    found.append(each.seq)
+        logged = [seq for (id, seq), event in sorted(self._store.committed.items()) if _is_input(event, id, ctx)]
+        self._must(found == logged[: len(found)], "inputs come in their order, from the first")
+
+    async def _raise_children(self, ctx: TaskContext, depth: int) -> None:
+        wanted = self._chance.randrange(1, CHILDREN_MAX + 1)
+        children = []
+        for _ in range(wanted):
+            params, options = self._wish(depth - 1)
+            with contextlib.suppress(*REFUSALS):
+                children.append(await ctx.start("work", params, **options))
+        for child in children if self._chance.random() < 0.8 else []:
+            async with self._resting(ctx):
+                with contextlib.suppress(TaskUnsuccessful):
+                    await child.result()
+
+    @asynccontextmanager
+    async def _resting(self, ctx: TaskContext) -> AsyncIterator[None]:
+        self._rest(ctx)
+        yield
+        self._active(ctx)
+
+    # -- actors -------------------------------------------------------------------------------------------------------
+
+    def _wish(self, depth: int = 2) -> tuple[dict[str, Any], StartOptions]:
+        choice = self._chance.choice
+        key = choice(KEYS)
+        pauses = [choice(PAUSES_S) for _ in range(self._chance.randrange(4))]
+        options: StartOptions = {
+            "priority": choice(list(Priority)),
+            "key": key,
+            "if_running": choice(list(IfRunning)),
+            "timeout_s": choice((1, 20, 50)),
+            "total_timeout_s": choice((None, None, 10, 100)),
+            "queue_timeout_s": choice((None, None, 3, 30)),
+            "heartbeat_timeout_s": choice((None, None, 2)),
+            "cancel_unwatched_s": choice((None, 2)),
+            "retry": {"retries": choice((0, 1, 3)), "backoff_s": choice((0.01, 2.0))},
+        }
+        return {"kind": choice(KINDS), "key": key, "pauses": pauses, "depth": depth}, options
+
+    async def _starter(self, coordinator: TaskCoordinator) -> None:
+        for _ in range(self._chance.randrange(1, 4)):
+            await self._sometime()
+            params, options = self._wish()
+            once = self._chance.choice((None, None, "once"))
+            # A body that is always the same, as who repeats a request sends it.
+            with contextlib.suppress(*REFUSALS):
+                record, _ = await coordinator.start("work", params, idempotency_key=once, **options)
+                self._ids[record.id] = None
+                self._must((record.id, 1) in self._store.committed, "a start that was acknowledged is stored")
+
+    async def _steerer(self, coordinator: TaskCoordinator) -> None:
+        for _ in range(self._chance.randrange(1, 6)):
+            await self._sometime()
+            if not self._ids:
+                continue
+            task_id = self._chance.choice(list(self._ids))
+            with contextlib.suppress(*REFUSALS):
+                await self._steer(coordinator, task_id)
+
+    async def _steer(self, coordinator: TaskCoordinator, task_id: str) -> None:
+        what = self._chance.choice(("cancel", "extend", "input", "input", "watch", "retry", "delete"))
+        if what == "cancel":
+            await coordinator.cancel_task(task_id, by="somebody", wait_s=self._chance.choice((0, 5)))
+        elif what == "extend":
+            await coordinator.extend(task_id, {self._chance.choice(list(Limit)): self._chance.choice((0.1, 1, 40))})
+        elif what == "input":
+            event = await coordinator.send_input(task_id, self._chance.random())
+            self._must(self._store.committed.get((task_id, event.seq)) == event, "an input is stored")
+        elif what == "watch":
+            reader = await coordinator.watch(task_id)
+            await self._sometime()
+            reader.close()
+        elif what == "retry":
+            record, _ = await coordinator.retry(task_id)
+            self._ids[record.id] = None
+        else:
+            await coordinator.delete(task_id)
+            self._ids.pop(task_id, None)
+
+    async def _shutdown(self, coordinator: TaskCoordinator) -> None:
+        await self._sometime()
+        await self._sometime()
+        self._store.steady = True
+        self._drained = True
+        await coordinator.shutdown()
+
+    async def _sometime(self) -> None:
+        await asyncio.sleep(self._chance.choice((*PAUSES_S, 2.0)))
+        for _ in range(self._chance.randrange(3)):
+            await asyncio.sleep(0)
+
+    # -- what must hold -----------------------------------------------------------------------------------------------
+
+    def _must(self, holds: bool, name: str) -> None:
+        if not holds:
+            self.told.problems.append(name)
+
+    async def _check(self, record: Record) -> None:
+        events = await TestedStore.events_after(self._store, record.id, 0, last_seq=10_000, limit=10_000)
+        kinds = [event.type for event in events]
+        self.told.statuses[record.status.value] += 1
+        self.told.events.update(kinds)
+        ends = [kind for kind in kinds if kind in TERMINAL]
+        statuses = [event for event in events if event.type in set(TaskStatus)]
+        changes = await self._store.changes(record.id)
+        kept = record.status in {TaskStatus.PENDING, TaskStatus.RETRYING} and record.parent is None
+        must = {
+            "seq has no holes": [event.seq for event in events] == list(range(1, len(events) + 1)),
+            "one terminal event, and last": ends == [record.status] == kinds[-1:] or (self._drained and kept),
+            "each status has its entry": [(e.seq, e.type) for e in statuses] == [(c.seq, c.status) for c in changes],
+            "as many attempts as may be": kinds.count("retrying") <= record.policy.retry.retries,
+            "each attempt has its number": [e.data["attempt"] for e in events if e.type == "running"]
+            == list(range(1, kinds.count("running") + 1)),
+            "no word of an attempt in another": all(_fits(event, events) for event in events if event.type == "tick"),
+            "one wish to cancel": kinds.count("cancel_requested") == (record.cancel is not None),
+            "a wish to cancel is honoured or overtaken": record.cancel is None or record.status in TERMINAL,
+            "nothing that waits is in a terminal record": record.status not in TERMINAL or record.retry_at is None,
+        }
+        for name, holds in must.items():
+            self._must(holds, f"{name}: {record.id[-2:]} {kinds}")
+
+
+def _is_input(event: Event, task_id: str, ctx: TaskContext) -> bool:
+    return task_id == ctx.task_id and event.type == "input"
+
+
+def _fits(tick: Event, events: list[Event]) -> bool:
+    """Whether the last attempt that had begun before is the one that speaks."""
+    begun = [event.data["attempt"] for event in events if event.type == "running" and event.seq < tick.seq]
+    return begun[-1:] == [tick.data["attempt"]]
+
+
+def simulate_crowd(seed: int) -> Told:
+    """Play one life, and say what was seen."""
+    loop = ExploringLoop(seed)
+
+    async def play() -> Told:
+        crowd = Crowd(seed)
+        try:
+            await crowd.run()
+        except StreamingError as error:
+            crowd.told.problems.append(f"an error that nobody expects: {error!r}")
+        return crowd.told
+
+    with (
+        capture_logs() as lines,
+        patch("streaming.engine.hub.Log", OrderedLog),
+        asyncio.Runner(loop_factory=lambda: loop) as runner,
+    ):
+        told = runner.run(play())
+    told.trace = loop.trace
+    told.problems += [
+        f"{line['event']}: {line.get('task_id')}" for line in lines if line["event"] == "the runner failed"
+    ]
+    return told
