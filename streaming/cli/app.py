@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli import database, ending, finding, starting, steering
+from streaming.cli import database, ending, figures, finding, pruning, starting, steering
 from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
@@ -43,6 +43,7 @@ def _print_version(wanted: bool) -> None:
 
 
 app.add_typer(database.app, name="db")
+app.command()(pruning.prune)
 
 
 @app.callback()
@@ -164,6 +165,7 @@ def watch(
 app.command(name="list")(finding.list_tasks)
 app.command(name="count")(finding.count_tasks)
 app.command()(finding.show)
+app.command()(figures.stats)
 app.command()(ending.cancel)
 app.command()(steering.retry)
 app.command()(steering.extend)

@@ -1,6 +1,6 @@
 """Questions to the list of tasks, and what comes back.
 
-Owns:   filters -> query parameters; counts, histories and bulk answers as values.
+Owns:   filters -> query parameters; counts, histories, statistics and bulk answers as values.
 Never:  knows which fields and operators there are: the server says so.
 """
 
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from streaming.client.answers import bad_answer, first_line
 from streaming.rules.history import Span
+from streaming.rules.statistics import Statistics
 
 Answer = TypeVar("Answer")
 
@@ -65,6 +66,7 @@ class Bulk:
 
 
 _count, _bulk, _spans = TypeAdapter(Count), TypeAdapter(Bulk), TypeAdapter(list[Span])
+_statistics = TypeAdapter(Statistics)
 
 
 def query_of(*filters: Filters | None) -> dict[str, str]:
@@ -126,6 +128,20 @@ def bulk_from(document: dict[str, Any], done: str) -> Bulk:
         ServerError: code ``bad_answer``; this is none.
     """
     return _read(_bulk, {**document, "done": document.get(done)}, "The answer of a bulk")
+
+
+def statistics_from(document: dict[str, Any]) -> Statistics:
+    """Read statistics.
+
+    Raises:
+        ServerError: code ``bad_answer``; these are none.
+    """
+    parts = {"by_type": ("types", "type"), "by_time": ("buckets", "start")}
+    try:
+        named = {name: {each[key]: each for each in document[place]} for name, (place, key) in parts.items()}
+    except (KeyError, TypeError) as error:
+        raise bad_answer(f"Statistics were expected: {first_line(error)}") from error
+    return _read(_statistics, {**document, **named}, "Statistics")
 
 
 def _read(adapter: TypeAdapter[Answer], document: object, what: str) -> Answer:

@@ -11,9 +11,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from streaming.client.answers import document_from, items_in, record_from
-from streaming.client.listing import Bulk, Count, Filters, Value, bulk_from, count_from, query_of
+from streaming.client.listing import Bulk, Count, Filters, Value, bulk_from, count_from, query_of, statistics_from
 from streaming.client.wire import Wire
 from streaming.records import Record
+from streaming.rules.statistics import Statistics
 
 PAGE = 100
 
@@ -96,6 +97,23 @@ class ManyTasks:
         """
         query = query_of(filters, fields, {"group_by": group_by})
         return count_from(document_from(await self._wire.send("GET", "/tasks/count", query=query)))
+
+    async def statistics(
+        self, *, window: str = "24h", type: str | Sequence[str] = (), by: str | None = None
+    ) -> Statistics:
+        """What tasks that have ended have done: counts, throughput, shares, and how long they waited and ran.
+
+        Args:
+            window: how far back, like ``15m``, ``24h`` or ``7d``.
+            type: only tasks of these types.
+            by: ``hour`` or ``day``: also of each of these.
+
+        Raises:
+            BadFilter: the window or ``by`` is none.
+            QueryTooSlow: the question takes the server longer than it may.
+        """
+        query = query_of({"window": window, "type": type or None, "by": by})
+        return statistics_from(document_from(await self._wire.send("GET", "/stats", query=query)))
 
     async def cancel_many(
         self,

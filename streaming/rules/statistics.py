@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from streaming.errors import BadFilter
 from streaming.events import rfc3339, seconds_of
 from streaming.records import TaskStatus
+from streaming.rules.times import DAY_S, read_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """The numbers as they go over the wire."""
         numbers = {"mean_s": self.mean_s, "p50_s": self.p50_s, "p95_s": self.p95_s, "p99_s": self.p99_s}
-        return {name: None if value is None else round(value, 6) for name, value in numbers.items()}
+        rounded = {name: None if value is None else round(value, 6) for name, value in numbers.items()}
+        return {"count": self.count, **rounded}
 
 
 class Bucket(StrEnum):
@@ -67,9 +69,6 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 #: The longest window, in days.
 WINDOW_DAYS_MAX = 90
 
-_WINDOW = re.compile(r"([1-9]\d{0,6})(m|h|d)", re.ASCII)
-_UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
-
 
 def read_window(text: str) -> float:
     """How long a window is, in seconds: ``15m``, ``24h`` or ``7d``.
@@ -77,14 +76,16 @@ def read_window(text: str) -> float:
     Raises:
         BadFilter: it is no such length, or too long.
     """
-    found = _WINDOW.fullmatch(text)
-    seconds = int(found[1]) * _UNITS_S[found[2]] if found else 0
-    if not 0 < seconds <= WINDOW_DAYS_MAX * _UNITS_S["d"]:
+    try:
+        seconds = read_length(text)
+    except ValueError:
+        seconds = math.inf
+    if seconds > WINDOW_DAYS_MAX * DAY_S:
         raise BadFilter(
-            f"window must be a number of minutes, hours or days like 15m, 24h or 7d, at most {WINDOW_DAYS_MAX}d, "
-            f"not {text[:64]!r}."
+            f"window must be a number of seconds, minutes, hours or days like 15m, 24h or 7d, "
+            f"at most {WINDOW_DAYS_MAX}d, not {text[:64]!r}."
         )
-    return float(seconds)
+    return seconds
 
 
 class Ended(NamedTuple):

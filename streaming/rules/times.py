@@ -1,6 +1,7 @@
 """Times that others write, as the product writes its own.
 
-Owns:   reading RFC 3339 of any offset; a time some seconds before another, and the midnight before it.
+Owns:   reading RFC 3339 of any offset, and lengths like 15m; a time some seconds before another, and the midnight
+        before it.
 Never:  reads a clock: ``now`` is always given.
 
 All results are in the fixed-width form of ``events.rfc3339``, so that texts compare like times.
@@ -14,6 +15,10 @@ from datetime import UTC, datetime, timedelta, timezone
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-])(\d\d):([0-5]\d))\Z", re.ASCII
 )
+
+_LENGTH = re.compile(r"([1-9][0-9]{0,8})([smhd])\Z")
+DAY_S = 86_400
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": DAY_S}
 
 
 def read_time(text: str) -> str:
@@ -53,6 +58,24 @@ def _offset(sign: str | None, hours: str | None, minutes: str | None) -> timedel
 def _written(time: datetime) -> str:
     # Not strftime: its %Y has no leading zeros everywhere.
     return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def read_length(text: str) -> float:
+    """Read how long something takes: a whole number with ``s``, ``m``, ``h`` or ``d``.
+
+    Args:
+        text: for example ``15m`` or ``7d``.
+
+    Returns:
+        Seconds, more than 0.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _LENGTH.match(text)
+    if found is None:
+        raise ValueError(f"{text[:64]!r} is no number of seconds, minutes, hours or days, like 15m, 24h or 7d")
+    return float(int(found[1]) * _UNITS_S[found[2]])
 
 
 def earlier(time: str, seconds: float) -> str:

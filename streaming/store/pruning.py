@@ -104,13 +104,32 @@ def surplus(connection: Connection, type: str, bounds: Bounds, now: str, limit: 
     return [row.id for row in may_go[:gone]]
 
 
-def count_surplus(connection: Connection, type: str, bounds: Bounds, now: str) -> int:
-    """How many records would go."""
+def rehearse(connection: Connection, type: str, policy: Retention, now: str) -> Pruned:
+    """What would go of the tasks of a type: records, and events of those that stay."""
+    kept = policy.for_type(type)
+    going = _going(connection, type, kept.records, now)
+    gone = 0
+    walk: Walk | None = Walk(type) if kept.events.limited else None
+    while walk is not None:
+        ids, walk = outgrown(connection, policy, walk, now, _IDS_MAX)
+        gone += count_outgrown(connection, [task_id for task_id in ids if task_id not in going], policy, now)
+    return Pruned(records=len(going), events=gone)
+
+
+def _going(connection: Connection, type: str, bounds: Bounds, now: str) -> set[str]:
+    """The ids of all records that would go."""
     by_index(connection)
     count, size = total_of(connection, type)
+    ids: list[str] = []
+
+    def told(rows: Iterable[Row[Any]]) -> Iterator[tuple[str, int]]:
+        for row in rows:
+            if row.status in TERMINAL:
+                ids.append(row.id)
+                yield _sized(row)
+
     with connection.execute(oldest(type, None), execution_options={"stream_results": True}) as rows:
-        may_go = (_sized(row) for row in rows if row.status in TERMINAL)
-        return bounds.surplus(may_go, count=count, size=size, now=now)
+        return set(ids[: bounds.surplus(told(rows), count=count, size=size, now=now)])
 
 
 def _sized(row: Row[Any]) -> tuple[str, int]:

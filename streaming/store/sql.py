@@ -198,13 +198,9 @@ class SqlStore:
         """See `Journal.trim`."""
         return await self._write(pruning.trim, task_ids, policy, now, limit)
 
-    async def rehearse(self, type: str, bounds: Bounds, *, now: str) -> int:
-        """How many records `prune` would remove, one call after the other."""
-        return await self._read(pruning.count_surplus, type, bounds, now)
-
-    async def rehearse_trim(self, task_ids: Sequence[str], policy: Retention, *, now: str) -> int:
-        """How many events `trim` would remove, one call after the other."""
-        return await self._read(pruning.count_outgrown, task_ids, policy, now)
+    async def rehearse(self, type: str, policy: Retention, *, now: str) -> Pruned:
+        """What `prune` and `trim` would remove of the tasks of a type, one call after the other; it takes its time."""
+        return await self._read(pruning.rehearse, type, policy, now)
 
     async def durations(self, type: str, *, limit: int) -> list[float]:
         """See `Journal.durations`."""

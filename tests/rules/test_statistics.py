@@ -193,10 +193,10 @@ def test_what_goes_over_the_wire_has_rounded_numbers_and_names() -> None:
         "per_minute": 0.033333,
         "success_share": 1.0,
         "retry_share": 0.0,
-        "waiting": {"mean_s": 12.5, "p50_s": 10.0, "p95_s": 15.0, "p99_s": 15.0},
-        "running": {"mean_s": 5.0, "p50_s": 5.0, "p95_s": 5.0, "p99_s": 5.0},
+        "waiting": {"count": 2, "mean_s": 12.5, "p50_s": 10.0, "p95_s": 15.0, "p99_s": 15.0},
+        "running": {"count": 1, "mean_s": 5.0, "p50_s": 5.0, "p95_s": 5.0, "p99_s": 5.0},
     }
-    assert Summary(0).as_json() == {"mean_s": None, "p50_s": None, "p95_s": None, "p99_s": None}
+    assert Summary(0).as_json() == {"count": 0, "mean_s": None, "p50_s": None, "p95_s": None, "p99_s": None}
 
 
 @given(st.lists(st.tuples(st.integers(1, 59), st.sampled_from("ab"), st.booleans()), max_size=30))
@@ -218,7 +218,7 @@ def test_a_window_is_a_number_with_a_unit(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0m", "h", "1", "1s", "-1h", "1.5h", "91d", "2161h", "1 h", "24H", "٣h", "9" * 30 + "d"]
+    "text", ["", "0m", "h", "1", "-1h", "1.5h", "91d", "2161h", "1 h", "24H", "٣h", "9" * 30 + "d"]
 )
 def test_a_window_that_is_none_is_refused_with_the_possible_ones(text: str) -> None:
     with pytest.raises(BadFilter) as refused:

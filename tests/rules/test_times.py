@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.events import rfc3339
-from streaming.rules.times import earlier, midnight, read_time
+from streaming.rules.times import earlier, midnight, read_length, read_time
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 MOMENTS = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=OFFSETS)
@@ -90,3 +90,16 @@ def test_nothing_is_earlier_than_the_first_year() -> None:
 def test_a_day_begins_at_midnight_in_utc() -> None:
     assert midnight("2026-11-01T23:59:59.999999Z") == "2026-11-01T00:00:00.000000Z"
     assert midnight("2026-11-01T00:30:00+01:00") == "2026-10-31T00:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1s", 1), ("90s", 90), ("15m", 900), ("24h", 86_400), ("365d", 31_536_000)]
+)
+def test_a_length_is_a_whole_number_with_a_unit(text: str, seconds: float) -> None:
+    assert read_length(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0d", "-1d", "1.5h", "1", "d", "1w", "1 d", "1d ", "1d\n", "٣h", "1" * 10 + "d"])
+def test_what_is_no_length_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="like 15m, 24h or 7d"):
+        read_length(text)

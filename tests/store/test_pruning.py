@@ -229,7 +229,8 @@ async def test_a_live_record_with_the_time_of_an_end_stays(make_sqlite: MakeStor
         with closing(sqlite3.connect(database_path)) as other, other:
             other.execute("UPDATE tasks SET status = 'running' WHERE id = ?", (task_id(1),))
 
-        assert await store.rehearse("countdown", Bounds(age_s=1), now=NOW) == 2
+        policy = parse_retention({"*": {"records": {"age_s": 1}}})
+        assert await store.rehearse("countdown", policy, now=NOW) == Pruned(records=2)
         await prune_all(store, Bounds(age_s=1), limit=2)
         assert await numbers(store) == [1]
 
@@ -360,13 +361,15 @@ async def test_the_types_of_all_tasks(store: Journal) -> None:
 async def test_a_rehearsal_says_what_would_go_and_leaves_it(make_durable: MakeStore) -> None:
     async with opened(make_durable) as store:
         await ended(store, *range(1, 8), events=5)
-        policy, walk = of_events(count=2), Walk("countdown")
-        ids, _ = await store.outgrown(policy, walk, now=NOW, limit=100)
+        policy = parse_retention({"*": {"records": {"count": 3}, "events": {"count": 2}}})
 
-        assert await store.rehearse("countdown", Bounds(count=3), now=NOW) == 4
-        assert await store.rehearse_trim(ids, policy, now=NOW) == 21
+        assert await store.rehearse("countdown", policy, now=NOW) == Pruned(records=4, events=9)
+        assert (
+            await store.rehearse("countdown", parse_retention({"*": {"records": {"age_s": None}}}), now=NOW) == Pruned()
+        )
         assert await numbers(store) == list(range(1, 8))
-        assert await trim_all(store, policy) == 21
+        await prune_all(store, Bounds(count=3))
+        assert await trim_all(store, policy) == 9
 
 
 # -- whatever the policy -----------------------------------------------------------------------------------------------
