@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +35,7 @@ from streaming.errors import (
     TooManyInputs,
     TooManyTasks,
 )
-from streaming.events import Event
+from streaming.events import Event, seconds_of
 from streaming.records import Priority, Record, TaskStatus
 from streaming.rules.deadlines import Limit
 from streaming.rules.lifecycle import TERMINAL
@@ -44,12 +45,15 @@ from tests.kit import TestedStore, build
 from tests.leftovers import leftovers
 from tests.stumbling import OrderedLog, StumblingStore
 
-STARTERS = 6
+STARTERS = 8
 STEERERS = 5
 CHILDREN_MAX = 3
-KEYS = ("a", "b", None, None)
+
+#: So long may a store that stumbles take to store the end of a parent.
+LATE_S = 3.0
+KEYS = ("a", "a", "b", None, None)
 PAUSES_S = (0.0, 0.0, 0.001, 0.3, 1.0, 4.0)
-KINDS = ("plain", "plain", "fails once", "fails", "parent", "parent", "listens", "saves", "slow to stop")
+KINDS = ("plain", "plain", "fails once", "fails", "parent", "parent", "parent", "listens", "saves", "slow to stop")
 
 #: What whoever asks for something may be told.
 REFUSALS = (
@@ -107,7 +111,7 @@ class Crowd:
         self._ids: dict[str, None] = {}
         self._holds: dict[str, str] = {}
         self._at_work: dict[str, str] = {}
-        self._hurried = False
+        self._keys: dict[str, str] = {}
         self._drained = False
 
     async def run(self) -> None:
@@ -126,6 +130,8 @@ class Crowd:
         self._must(leftovers(coordinator).keys() <= {"stuck"}, f"nothing is left: {leftovers(coordinator)}")
         for record in [*self._store_records()]:
             await self._check(record)
+        self._check_keys()
+        self._check_families()
 
     def _store_records(self) -> list[Record]:
         return [task.record for task in self._store._tasks.values()]
@@ -163,6 +169,7 @@ class Crowd:
     def _begin(self, ctx: TaskContext, key: str | None) -> None:
         self._active(ctx)
         if key is not None:
+            self._keys[ctx.task_id] = key
             other = self._holds.setdefault(key, ctx.task_id)
             self._must(other == ctx.task_id, "of one key one task works at a time")
 
@@ -227,9 +234,9 @@ class Crowd:
             "priority": choice(list(Priority)),
             "key": key,
             "if_running": choice(list(IfRunning)),
-            "timeout_s": choice((1, 20, 50)),
-            "total_timeout_s": choice((None, None, 10, 100)),
-            "queue_timeout_s": choice((None, None, 3, 30)),
+            "timeout_s": choice((1, 50, 50, 50)),
+            "total_timeout_s": choice((None, None, None, 10, 100)),
+            "queue_timeout_s": choice((None, None, None, 3, 30)),
             "heartbeat_timeout_s": choice((None, None, 2)),
             "cancel_unwatched_s": choice((None, 2)),
             "retry": {"retries": choice((0, 1, 3)), "backoff_s": choice((0.01, 2.0))},
@@ -237,8 +244,9 @@ class Crowd:
         return {"kind": choice(KINDS), "key": key, "pauses": pauses, "depth": depth}, options
 
     async def _starter(self, coordinator: TaskCoordinator) -> None:
-        for _ in range(self._chance.randrange(1, 4)):
-            await self._sometime()
+        for _ in range(self._chance.randrange(1, 5)):
+            if self._chance.random() < 0.5:
+                await self._sometime()
             params, options = self._wish()
             once = self._chance.choice((None, None, "once"))
             # A body that is always the same, as who repeats a request sends it.
@@ -317,6 +325,26 @@ class Crowd:
         }
         for name, holds in must.items():
             self._must(holds, f"{name}: {record.id[-2:]} {kinds}")
+
+    def _check_keys(self) -> None:
+        """Of one key one task ends before the next one begins, with all its attempts."""
+        spans: dict[str, tuple[int, int]] = {}
+        for place, ((task_id, _), event) in enumerate(self._store.committed.items()):
+            if event.type == "running" or task_id in spans:
+                spans[task_id] = (spans.get(task_id, (place, 0))[0], place)
+        for key in set(self._keys.values()):
+            ordered = sorted(span for task_id, span in spans.items() if self._keys.get(task_id) == key)
+            apart = all(later[0] > earlier[1] for earlier, later in itertools.pairwise(ordered))
+            self._must(apart, "of one key one task ends before the next begins")
+
+    def _check_families(self) -> None:
+        """No task goes on without its parent, unless it has heard of it and takes its time."""
+        ends = {id: event for (id, _), event in self._store.committed.items() if event.type in TERMINAL}
+        heard = {id for (id, _), event in self._store.committed.items() if event.type == "cancel_requested"}
+        for record in self._store_records():
+            if record.parent in ends and record.id in ends and record.id not in heard:
+                late_s = seconds_of(ends[record.id].time) - seconds_of(ends[record.parent].time)
+                self._must(late_s <= LATE_S, "a task of a handler does not go on without it")
 
 
 def _is_input(event: Event, task_id: str, ctx: TaskContext) -> bool:

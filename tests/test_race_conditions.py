@@ -24,6 +24,7 @@ from streaming.rules.lifecycle import TERMINAL
 from streaming.store import open_store
 from streaming.tasks import http_fetch
 from streaming.web.application import Application
+from tests.crowd import simulate_crowd
 from tests.engine.hubs import end_elsewhere
 from tests.kit import TestedStore, build, collect, events_of, types
 from tests.leftovers import leftovers
@@ -35,6 +36,9 @@ pytestmark = pytest.mark.clock("virtual")
 
 #: Orders of steps that the explorer tries in each run of the suite.
 SCHEDULES = 200
+
+#: Crowds of tasks that depend on each other, each in an order of its own.
+CROWDS = 60
 
 
 def ends(store: TestedStore, task_id: str) -> list[str]:
@@ -920,6 +924,24 @@ def test_whatever_the_order_of_steps_all_tell_the_same_story(record_property: Ca
     assert {seed: story.problems for seed, story in stories.items() if story.problems} == {}
     assert schedules > 0.9 * SCHEDULES
     assert {story.status for story in stories.values()} >= {"completed", "cancelled", "timed_out", "failed"}
+
+
+@pytest.mark.scenario("races", 9)
+@pytest.mark.scenario("races", 16)
+@pytest.mark.scenario("races", 17)
+@pytest.mark.scenario("races", 19)
+def test_whatever_the_order_of_steps_tasks_that_depend_on_each_other_keep_their_rules(
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Keys, priorities, attempts, children, inputs, deadlines, viewers, a full house and a store that stumbles."""
+    told = {seed: simulate_crowd(seed) for seed in range(CROWDS)}
+    record_property("schedules", len({each.trace for each in told.values()}))
+
+    assert {seed: each.problems for seed, each in told.items() if each.problems} == {}
+    statuses = sum((each.statuses for each in told.values()), Counter[str]())
+    events = sum((each.events for each in told.values()), Counter[str]())
+    assert statuses.keys() >= {"completed", "cancelled", "timed_out", "failed", "pending"}
+    assert events.keys() >= {"retrying", "input", "unwatched", "deadline_warning", "cancel_requested"}
 
 
 async def test_a_start_does_not_wait_for_ever_for_a_store_that_hangs() -> None:
