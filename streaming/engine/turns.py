@@ -143,7 +143,7 @@ class Turns:
         if self._lent.pop(runner.id, None) is None:
             self._busy[runner.task_type.name] -= 1
         if (returning := self._returning.pop(runner.id, None)) is not None:
-            returning.set_result(None)  # something that the handler has left behind
+            _wake(returning)  # something that the handler has left behind
 
     def ended(self, task_id: str) -> None:
         """The task has ended, or could not be stored: its key passes on."""
@@ -210,7 +210,7 @@ class Turns:
 
     def _let_on(self, runner: Runner) -> None:
         self._take_back(runner)
-        self._returning.pop(runner.id).set_result(None)
+        _wake(self._returning.pop(runner.id))
 
     def _take_back(self, runner: Runner) -> None:
         if self.running.get(runner.id) is not runner:
@@ -268,3 +268,8 @@ class Turns:
             wait.stop()
         if pause is not None:
             pause.cancel()
+
+
+def _wake(returning: asyncio.Future[None]) -> None:
+    if not returning.done():  # its handler is cancelled in the same step
+        returning.set_result(None)
