@@ -31,6 +31,9 @@ from streaming.rules.retention import Kept, Retention, parse_retention
 PAUSE_S = 0.05
 STEP_S = 0.05
 
+#: Steps become smaller down to this part: each has costs of its own, and a sweep has to get ahead.
+PARTS_MAX = 8
+
 #: Logs of one type that one sweep looks at; those of live tasks are no part of it.
 LOGS_MAX = 20_000
 
@@ -182,6 +185,7 @@ class _Steps:
     def __init__(self, most: int, tell: Tell, stopped: Callable[[], bool]) -> None:
         self.done = Pruned()
         self._most = self._limit = most
+        self._least = max(1, most // PARTS_MAX)
         self._tell = tell
         self._stopped = stopped
 
@@ -194,7 +198,8 @@ class _Steps:
         done = await step(self._limit)
         if done:
             took_s = clock() - begun
-            self._limit = max(1, self._limit // 2) if took_s > STEP_S else min(self._most, self._limit * 2)
+            self._limit = self._limit // 2 if took_s > STEP_S else self._limit * 2
+            self._limit = min(self._most, max(self._least, self._limit))
             self.done += done
             self._tell(done)
             await asyncio.sleep(max(PAUSE_S, took_s))

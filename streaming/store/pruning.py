@@ -298,9 +298,8 @@ def task_types(connection: Connection) -> list[str]:
 def by_index(connection: Connection) -> None:
     """For what is left of the transaction, let PostgreSQL use an index wherever there is one."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(
-            "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"
-        )
+        names = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
+        connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = off" for name in names))
 
 
 def _time(value: object) -> str:

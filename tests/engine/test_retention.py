@@ -138,21 +138,22 @@ async def test_where_nothing_is_limited_nothing_is_looked_at() -> None:
     assert store.steps == []
 
 
-async def test_where_steps_take_too_long_the_next_ones_are_smaller() -> None:
+async def test_where_steps_take_too_long_the_next_ones_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Recording()
     async with Desk(store) as desk:
         await tasks(desk, *"abcdefghijklmnopqrstuvwxyz")
         each = Sweeper(store, parse_retention({"*": {"records": {"count": 1}}}), Settings(retention_batch=8), now)
+        monkeypatch.setattr(retention, "PARTS_MAX", 4)
         sizes: list[int] = []
 
         def tell(step: Pruned) -> None:
             sizes.append(step.records)
-            store.takes_s = 0.2 if len(sizes) < 3 else 0.01
+            store.takes_s = 0.2 if len(sizes) < 4 else 0.01
 
         store.takes_s = 0.2
         await each.sweep(tell=tell)
 
-    assert sizes == [8, 4, 2, 1, 2, 4, 4]  # and one is kept
+    assert sizes == [8, 4, 2, 2, 2, 4, 3]  # and one is kept
 
 
 async def test_every_step_is_small_and_followed_by_a_pause_as_long_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -451,6 +451,7 @@ def _fill(connection: Any) -> None:
     if connection.dialect.name == "sqlite":
         with_numbers = _MANY.replace("SELECT", _NUMBERS["sqlite"] + "SELECT", 1)
     connection.exec_driver_sql(with_numbers.replace("%", "%%") if connection.dialect.name != "sqlite" else with_numbers)
+    connection.exec_driver_sql("INSERT INTO terms SELECT 'word', type, id FROM tasks")
     connection.exec_driver_sql("ANALYZE")
 
 
@@ -487,9 +488,10 @@ async def test_no_step_looks_at_more_than_its_limit(make_durable: MakeStore, que
 
 async def test_terms_are_deleted_by_their_key(make_durable: MakeStore) -> None:
     async with opened(make_durable) as store:
+        await store._write(_fill)
         plan = await store._read(_terms_plan)
 
-    assert "terms_pkey" in plan or "SEARCH terms USING PRIMARY KEY" in plan
+    assert ("terms_pkey" in plan and "Nested Loop" in plan) or "SEARCH terms USING PRIMARY KEY" in plan
 
 
 def _terms_plan(connection: Any) -> str:
