@@ -94,11 +94,11 @@ def records(count: int, now: datetime) -> Iterator[Record]:
 
 
 def _hurry(connection: Connection) -> None:
-    """Nobody is told that these are there, so none of them has to reach the disk at once."""
+    """Nobody is told that these are there, so none has to reach the disk at once; and what they refer to is there."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA cache_size = -1000000")
     else:
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off; SET LOCAL session_replication_role = replica")
 
 
 def _look_over(connection: Connection) -> None:
