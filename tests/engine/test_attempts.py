@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from streaming import HandlerError, Record, TaskContext, TaskCoordinator, task
+from streaming.engine.runner import Runner
 from streaming.events import Event, rfc3339
 from streaming.records import Progress, TaskError, TaskStatus
 from streaming.rules.lifecycle import TERMINAL
+from tests.engine.hubs import end_elsewhere
 from tests.kit import EPOCH_S, build, events_of, types
 from tests.leftovers import leftovers
-from tests.stage import ended, instant, now, rounds, run
+from tests.stage import ended, forever, instant, now, rounds, run, running
 
 pytestmark = pytest.mark.clock("virtual")
 
@@ -394,4 +396,46 @@ async def test_a_silent_run_is_tried_again_where_that_is_listed(on: list[str], a
         assert final.status is TaskStatus.TIMED_OUT
         silences = [event for event in events if event.type == "deadline_warning"]
         assert len(silences) == attempts
+    assert leftovers(coordinator) == {}
+
+
+# -- lost --------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_attempt_of_a_task_that_is_lost_before_its_first_step_does_not_begin() -> None:
+    coordinator, _ = build([instant, forever], max_running=1)
+    async with coordinator:
+        await running(coordinator, "forever")
+        record, _ = await coordinator.start("instant", {})
+        runner = coordinator._tasks[record.id]
+        assert isinstance(runner, Runner)
+        coordinator._turns.withdraw(runner)
+        coordinator._hub.drop(runner.log)
+        await runner.run()
+        assert runner.settled.is_set()
+        assert runner.where() == "not started"
+        coordinator._forget(runner)
+        assert (await coordinator.get(record.id)).status is TaskStatus.PENDING
+    assert leftovers(coordinator) == {}
+
+
+async def test_nobody_is_warned_in_a_log_that_is_ours_no_longer() -> None:
+    @task
+    async def protects(ctx: TaskContext) -> None:
+        async with ctx.protected("save", at_most_s=1000):
+            await asyncio.sleep(2)
+            await ctx.emit("tick")
+            await asyncio.sleep(160)
+
+    coordinator, store = build([protects])
+    async with coordinator:
+        record, _ = await coordinator.start("protects", {}, timeout_s=100)
+        await asyncio.sleep(1)
+        await end_elsewhere(store, record.id)
+        await asyncio.sleep(200)
+        assert [event.type for event in await coordinator.history(record.id, after=0, limit=9)] == [
+            "pending",
+            "running",
+            "failed",
+        ]
     assert leftovers(coordinator) == {}

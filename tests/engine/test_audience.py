@@ -280,3 +280,37 @@ async def test_a_viewer_who_leaves_in_a_drain_counts_as_long_as_the_handler_runs
         assert now() == 11
     assert (await store.record(record.id)).status is TaskStatus.CANCELLED
     assert leftovers(coordinator) == {}
+
+
+async def test_a_viewer_who_comes_back_while_the_end_is_being_stored_is_too_late() -> None:
+    coordinator, store = built()
+    async with coordinator:
+        task_id = await started(coordinator)
+        await watched(coordinator, task_id)
+        await asyncio.sleep(30.2 - now() + 0.5)
+        store.hold()
+        await asyncio.sleep(1)
+        store.release()
+        await rounds()
+        store.hold()
+        back = await coordinator.watch(task_id)
+        await rounds()
+        store.release()
+        assert (await coordinator.wait(task_id, 10)).status is TaskStatus.CANCELLED
+        back.close()
+    assert leftovers(coordinator) == {}
+
+
+async def test_a_task_that_is_gone_is_nobodys_to_cancel_either() -> None:
+    coordinator, _ = built()
+    async with coordinator:
+        task_id = await started(coordinator)
+        task = coordinator._tasks[task_id]
+        await coordinator.cancel_task(task_id, wait_s=10)
+        await rounds()
+        coordinator._cancel_unwatched(task.log, None)
+        coordinator._cancel_unwatched(task.log, "late")
+        record = await coordinator.get(task_id)
+        assert record.cancel is not None
+        assert record.cancel.reason == ""
+    assert leftovers(coordinator) == {}

@@ -340,7 +340,7 @@ async def test_a_thread_that_waits_for_room_goes_on_when_there_is_some(gate: str
 
 async def test_a_thread_that_waits_for_a_store_that_is_away_is_stopped_all_the_same(gate: str) -> None:
     """Its emit would wait for as long as the disk is full."""
-    coordinator, store = build([floods], backlog_events_max=10)
+    coordinator, store = build([floods], backlog_events_max=10, store_wait_s=SOON_S)
     async with coordinator:
         record, _ = await coordinator.start("floods", {"gate": gate})
         await until(lambda: len(store.commits) > 3)

@@ -543,3 +543,10 @@ async def test_what_is_written_together_is_one_transaction(before: int, together
     assert list(commit.updated) == [record]
     assert [event.seq for event in commit.events][-together:] == [2 + before + n for n in range(together)]
     await writer.committer.close(now() + 60)
+
+
+async def test_a_change_after_the_end_goes_nowhere() -> None:
+    writer = Writer()
+    assert await writer.committer.close(now() + 1) == 0
+    writer.committer.submit_change(Change("a", 1, TaskStatus.PENDING, TIME, "anna"))
+    assert writer.journal.commits == []

@@ -10,7 +10,7 @@ import pytest
 from streaming import HandlerError, TaskContext, TaskCoordinator, task
 from streaming.engine.family import Child
 from streaming.errors import TaskCancelled, TaskEnded, TaskFailed, TaskInterrupted
-from streaming.records import Priority, Record, TaskStatus
+from streaming.records import Priority, TaskStatus
 from streaming.rules.schedule import IfRunning
 from tests.kit import build, events_of, types
 from tests.leftovers import leftovers
@@ -19,8 +19,10 @@ from tests.stage import Gate, broken, ended, forever, instant, now, rounds, run
 pytestmark = pytest.mark.clock("virtual")
 
 
-def child_of(record: Record) -> list[str]:
-    return [] if record.parent is None else [record.parent]
+@task(run_in="outside")
+def there() -> None:
+    """Work that is done elsewhere."""
+    raise AssertionError("it is never called")
 
 
 class Parent:
@@ -149,19 +151,20 @@ async def test_the_tasks_of_a_handler_end_with_it_however_it_ends(end: str) -> N
     assert all(record.cancel is not None and record.cancel.by == "server" for record in records)
 
 
+@pytest.mark.parametrize("kind", ["forever", "there"], ids=["here", "elsewhere"])
 @pytest.mark.parametrize("store", ["stored", "refused"])
-async def test_a_task_that_is_stored_after_its_parent_has_ended_never_runs(store: str) -> None:
+async def test_a_task_that_is_stored_after_its_parent_has_ended_never_runs(store: str, kind: str) -> None:
     """A start that its handler does not wait for, in the step in which the handler returns."""
     starting: list[asyncio.Task[Child]] = []
     begun = asyncio.Event()
 
     @task
     async def parent(ctx: TaskContext) -> None:
-        starting.append(asyncio.create_task(ctx.start("forever")))
+        starting.append(asyncio.create_task(ctx.start(kind)))
         begun.set()
         await asyncio.sleep(0)
 
-    coordinator, journal = build([parent, forever])
+    coordinator, journal = build([parent, forever, there])
     async with coordinator:
         task_id = (await coordinator.start("parent", {}))[0].id
         await begun.wait()
