@@ -248,7 +248,7 @@ class Runner:
             self._teller.report_overruns(now)
             self._cancel_if_unwatched()
         elif step is Step.WARN:
-            self._warn(deadlines.next_warning())
+            warn(self._hub, self.log, deadlines.next_warning())
         elif self._stop is None:  # Step.EXPIRE
             self._due = deadlines.next_due()
             self._stop = Stop(Cause.TIMEOUT)
@@ -259,11 +259,6 @@ class Runner:
             if step is Step.INSIST:
                 self._report_ignored(self._stop, handler, declined=False)
             self._deliver(self._stop, handler, now)
-
-    def _warn(self, due: Due) -> None:
-        due.warned = True
-        if self._writable():
-            warn(self._hub, self.log, due)
 
     def _leave(self) -> bool:
         """A protected section has ended: do what it has held back, and say whether the handler was cancelled."""

@@ -545,8 +545,9 @@ async def test_what_is_written_together_is_one_transaction(before: int, together
     await writer.committer.close(now() + 60)
 
 
-async def test_a_change_after_the_end_goes_nowhere() -> None:
+async def test_a_change_and_a_key_after_the_end_go_nowhere() -> None:
     writer = Writer()
     assert await writer.committer.close(now() + 1) == 0
     writer.committer.submit_change(Change("a", 1, TaskStatus.PENDING, TIME, "anna"))
+    writer.committer.submit_key(IdempotencyKey("k", "anna", "print", "a", TIME))
     assert writer.journal.commits == []

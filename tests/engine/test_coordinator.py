@@ -594,6 +594,37 @@ async def test_a_task_whose_loss_is_found_while_it_waits_never_runs(log_lines: L
         assert "the record was changed by somebody else" not in [line["event"] for line in log_lines], "it never began"
 
 
+# -- acknowledging -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_result_of_a_task_is_acknowledged_once_it_has_ended() -> None:
+    coordinator, store = built(max_running=1)
+    async with coordinator:
+        blocker = await running(coordinator, "forever")
+        with pytest.raises(TaskActive):
+            await coordinator.acknowledge(blocker)
+        with pytest.raises(TaskNotFound):
+            await coordinator.acknowledge("f" * 32)
+        await coordinator.cancel_task(blocker, wait_s=10)
+        first = (await coordinator.acknowledge(blocker)).acked_at
+        await asyncio.sleep(5)
+        assert (await coordinator.acknowledge(blocker)).acked_at == first
+        await store.delete(blocker)
+
+
+async def test_a_task_that_goes_while_it_is_acknowledged_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(task_id: str, time: str) -> None:
+        return None
+
+    coordinator, store = built()
+    async with coordinator:
+        record, _ = await coordinator.start("instant", {})
+        await coordinator.wait(record.id, 10)
+        monkeypatch.setattr(store, "acknowledge", nobody)
+        with pytest.raises(TaskNotFound):
+            await coordinator.acknowledge(record.id)
+
+
 # -- deleting ----------------------------------------------------------------------------------------------------------
 
 

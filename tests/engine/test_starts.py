@@ -63,7 +63,7 @@ async def all_at_once(
 
 def outcomes(found: list[tuple[Record, bool] | BaseException]) -> Counter[str]:
     return Counter(
-        each.code if isinstance(each, StreamingError) else "new" if each[1] else "joined"  # type: ignore[index]
+        each.code if isinstance(each, StreamingError) else "new" if each[1] else "joined"  # type: ignore[index]  # it is a pair
         for each in found
     )
 
