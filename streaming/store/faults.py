@@ -37,6 +37,12 @@ _SQLITE: Mapping[int, str] = MappingProxyType(
     }
 )
 
+FEW_RIGHTS, READ_ONLY = "42501", "25006"
+
+#: What stands for a SQLSTATE where there is none: the connection was lost, or never came about.
+_LOST, _NO_HOST = "08", "08 host"
+_NO_VALUE, _NO_OPTION, _NO_PROOF = "22", "option", "proof"
+
 #: SQLSTATEs of PostgreSQL (https://www.postgresql.org/docs/current/errcodes-appendix.html), whole or by their class.
 _POSTGRES: Mapping[str, str] = MappingProxyType(
     {
@@ -51,9 +57,9 @@ _POSTGRES: Mapping[str, str] = MappingProxyType(
         "57P02": "it has crashed",
         "57P03": "it is starting or being shut down",
         "57P05": "the connection was idle for too long",
-        "25006": "it is read-only",
+        READ_ONLY: "it is read-only",
         "25P03": "the transaction was idle for too long",
-        "42501": "its user may not do that",
+        FEW_RIGHTS: "its user has too few rights; let it own the schema 'streaming' and all that is in it",
         "08": "nobody answers there, or the connection was lost",
         "22": "a value does not fit into it",
         "23": "what it was given contradicts what it holds",
@@ -62,6 +68,9 @@ _POSTGRES: Mapping[str, str] = MappingProxyType(
         "42": "its tables are not those of this version",
         "53": "it has no resources left",
         "58": "its disk does not work, or has no room left",
+        _NO_HOST: "no address is known for its host",
+        _NO_OPTION: "STREAMING_STORE_URL has an option that is unknown, or whose value cannot be",
+        _NO_PROOF: "it does not offer the encryption or the proof of who it is that is demanded",
         "XX": "it is damaged",
     }
 )
@@ -78,9 +87,14 @@ _REFUSALS = (
     (re.compile(r"database .* does not exist|permission denied for database"), "3D"),
     (re.compile(r"too many clients|connection slots|too many connections"), "53300"),
     (re.compile(r"is starting up|is shutting down|not yet accepting|recovery mode"), "57P03"),
+    (re.compile(r"failed to resolve host|could not translate host name"), _NO_HOST),
+    (re.compile(r"invalid connection option|bad value for|invalid \S+ value|invalid port number|invalid integer value|"
+                r"could not parse network address|unrecognized configuration parameter|invalid value for parameter"),
+     _NO_OPTION),
+    (re.compile(r"does not support SSL|certificate|encryption required|channel binding required|method requirement"),
+     _NO_PROOF),
 )  # fmt: skip
 
-_LOST, _NO_VALUE = "08", "22"
 _UNKNOWN = "an unexpected error"
 
 
@@ -121,11 +135,15 @@ def reason(error: SQLAlchemyError | sqlite3.Error) -> str:
         return "all its connections are busy"
     cause = _cause(error)
     if _is_a("Error", cause):
-        state = _sqlstate(cause)
-        return _POSTGRES.get(state) or _POSTGRES.get(state[:2], _UNKNOWN)
+        return words(_sqlstate(cause))
     # An extended code carries the primary one in its lowest byte. Errors of the Python driver itself have none.
     code = getattr(cause, "sqlite_errorcode", None)
     return _UNKNOWN if code is None else _SQLITE.get(code & 0xFF, _UNKNOWN)
+
+
+def words(sqlstate: str) -> str:
+    """What a state of PostgreSQL means."""
+    return _POSTGRES.get(sqlstate) or _POSTGRES.get(sqlstate[:2], _UNKNOWN)
 
 
 def _is_too_slow(error: SQLAlchemyError | sqlite3.Error) -> bool:
@@ -149,7 +167,8 @@ def _sqlstate(cause: BaseException | None) -> str:
     state: str | None = getattr(cause, "sqlstate", None)
     if state is not None:
         return state
-    if _is_a("OperationalError", cause):
-        text = str(cause)
-        return next((state for pattern, state in _REFUSALS if pattern.search(text)), _LOST)
-    return _NO_VALUE if _is_a("DataError", cause) else ""
+    if _is_a("DataError", cause):
+        return _NO_VALUE
+    otherwise = _LOST if _is_a("OperationalError", cause) else ""
+    text = str(cause)
+    return next((state for pattern, state in _REFUSALS if pattern.search(text)), otherwise)

@@ -33,17 +33,17 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
 from streaming.config import Settings
 from streaming.errors import StoreUnavailable
 from streaming.store.database import Inspection
-from streaming.store.faults import faults, kind, reason
+from streaming.store.faults import FEW_RIGHTS, READ_ONLY, faults, kind, reason, words
 from streaming.store.revision import Tell, make_current, stored_revision
-from streaming.store.schema import APPLICATION_ID, SCHEMA
+from streaming.store.schema import APPLICATION_ID, SCHEMA, feed, metadata
 
 RV = TypeVar("RV")
 
 #: Advisory locks belong to one database: the key names the program and the schema.
 LOCK_KEY = (APPLICATION_ID << 32 | zlib.crc32(SCHEMA.encode())) & (1 << 63) - 1
 
-#: ``IS JSON`` came with this one.
-VERSION_MIN = 16
+#: The oldest one that all of this has been tried with.
+VERSION_MIN = 15
 
 #: How a dead network is noticed: probes after so many seconds of silence, so often, so many in vain.
 KEEPALIVES = {"idle": 10, "interval": 5, "count": 3}
@@ -65,6 +65,14 @@ _SET = "SELECT " + ", ".join(
         *(f"tcp_keepalives_{name}" for name in KEEPALIVES),
     )
 )
+#: May our schema be made, if it is missing?
+_MAY_MAKE = """
+SELECT to_regnamespace(%s) IS NOT NULL, has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user)
+"""
+_RIGHTS = """
+SELECT current_setting('transaction_read_only')::bool, bool_and(has_table_privilege(name, needed))
+FROM unnest(%s::text[]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed
+"""
 _SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _END_SESSION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
 _HOLDER = """
@@ -124,6 +132,7 @@ class PostgresDatabase:
             if upgrade is not None:
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             make_current(connection, upgrade)
+            _check_rights(connection)
         self._opened = True
 
     def close(self) -> None:
@@ -243,7 +252,9 @@ def _url(text: str) -> URL:
     except (ArgumentError, ValueError):
         url = None
     if url is None or not url.database:
-        raise StoreUnavailable("STREAMING_STORE_URL names no database; say postgresql+psycopg://user@host/database.")
+        raise StoreUnavailable(
+            "STREAMING_STORE_URL cannot be read, or names no database; say postgresql+psycopg://user@host/database."
+        )
     return url
 
 
@@ -283,5 +294,24 @@ def _check_server(connection: SqlConnection) -> None:
 
 def _make_schema(connection: SqlConnection) -> None:
     """Only where it is missing: whoever may not make one can be given one."""
-    if connection.exec_driver_sql("SELECT to_regnamespace(%s)", (SCHEMA,)).scalar() is None:
-        connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
+    there, possible, user = connection.exec_driver_sql(_MAY_MAKE, (SCHEMA,)).one()
+    if there:
+        return
+    if not possible:
+        raise StoreUnavailable(
+            f"its user may not create a schema; let its owner run: CREATE SCHEMA {SCHEMA} AUTHORIZATION {user}"
+        )
+    connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
+
+
+def _check_rights(connection: SqlConnection) -> None:
+    """See now that every table is there and may be written, as the first commit would be tried for ever.
+
+    Raises:
+        StoreUnavailable: the user has too few rights, or the database is read-only.
+        SQLAlchemyError: one is missing.
+    """
+    names = [table.name for table in (*metadata.sorted_tables, feed)]
+    read_only, allowed = connection.exec_driver_sql(_RIGHTS, (names,)).one()
+    if read_only or not allowed:
+        raise StoreUnavailable(words(READ_ONLY if read_only else FEW_RIGHTS))

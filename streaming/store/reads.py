@@ -139,7 +139,7 @@ def feed_after(connection: Connection, position: int, last_position: int, limit:
         return list(_first(items, lambda item: item.event))
 
 
-def _event(task_id: str, seq: int, type: object, time: object, payload: object, json_valid: bool) -> Event:
+def _event(task_id: str, seq: int, type: object, time: object, payload: object, json_valid: bool | None) -> Event:
     """The event of a row, or the gap that stands for it."""
     try:
         return event_from(task_id, seq, type, time, payload, json_valid)

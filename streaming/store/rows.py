@@ -214,7 +214,7 @@ def tags_from(text: str) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def event_from(task_id: str, seq: int, type: object, time: object, payload: object, json_valid: bool) -> Event:
+def event_from(task_id: str, seq: int, type: object, time: object, payload: object, json_valid: bool | None) -> Event:
     """The event of a row.
 
     Args:
@@ -223,7 +223,8 @@ def event_from(task_id: str, seq: int, type: object, time: object, payload: obje
         type: as it is, like all that follows.
         time: of the event.
         payload: of the event.
-        json_valid: what SQLite says of the payload: it is quick, and holds up nobody meanwhile.
+        json_valid: what the database says of the payload: it is quick, and holds up nobody meanwhile. None if it
+            cannot tell, which has to be found out here then.
 
     Raises:
         ValueError: it would not fit into a stream.
@@ -232,7 +233,9 @@ def event_from(task_id: str, seq: int, type: object, time: object, payload: obje
         raise ValueError("its type or time is none")
     if not isinstance(payload, str) or "\n" in payload or "\r" in payload or "\0" in payload:
         raise ValueError("its payload is no line of text")
-    if not json_valid:
+    if json_valid is None:
+        _from_json(payload)
+    elif not json_valid:
         raise ValueError("its payload is no JSON")
     return Event(task_id, seq, type, time, payload)
 

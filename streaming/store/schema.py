@@ -37,6 +37,9 @@ REVISION = "0003"
 #: Where all that is ours lies in a PostgreSQL database.
 SCHEMA = "streaming"
 
+#: PostgreSQL before this version has no ``IS JSON``.
+IS_JSON_SINCE = (16,)
+
 #: Marks a SQLite file as ours ("strm"), so that nobody else's database is ever touched.
 APPLICATION_ID = 0x7374726D
 
@@ -218,7 +221,7 @@ def _of_postgres(*_: object, **__: object) -> str:
 
 
 class JsonValid(FunctionElement[bool]):
-    """Whether a text is JSON."""
+    """Whether a text is JSON; NULL where the database cannot tell."""
 
     inherit_cache = True
     type = Boolean()
@@ -231,6 +234,9 @@ def _valid_in_sqlite(element: JsonValid, compiler: SQLCompiler, **options: Any) 
 
 @compiles(JsonValid, "postgresql")
 def _valid_in_postgres(element: JsonValid, compiler: SQLCompiler, **options: Any) -> str:
+    version = getattr(compiler.dialect, "server_version_info", None)  # none before it has ever been connected
+    if version is not None and version < IS_JSON_SINCE:
+        return "CAST(NULL AS boolean)"
     return f"({compiler.process(element.clauses, **options)} IS JSON)"
 
 

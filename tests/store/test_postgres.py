@@ -10,17 +10,19 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select
 
 from streaming.config import Settings
 from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal
 from streaming.errors import QueryTooSlow, StoreUnavailable, StoreUnreachable
 from streaming.records import Change, TaskError, TaskStatus
-from streaming.store import open_database, writes
+from streaming.store import open_database, reads, writes
 from streaming.store.postgres import PostgresDatabase
-from streaming.store.schema import REVISION
+from streaming.store.schema import REVISION, JsonValid, events
 from tests.postgres import PostgresServer
 from tests.store.samples import at, event, plain, record, start, task_id, ticks, whole_feed, whole_log
+
+IS_JSON = select(JsonValid(events.c.payload))
 
 pytestmark = pytest.mark.process
 
@@ -284,10 +286,77 @@ def role(server: PostgresServer, url: str, **rights: str) -> Iterator[str]:
             admin.execute("drop role few")
 
 
-def test_who_may_not_make_a_schema_is_told(postgres_server: PostgresServer, postgres_url: str) -> None:
+def test_who_may_not_make_a_schema_is_told_what_helps(postgres_server: PostgresServer, postgres_url: str) -> None:
     with role(postgres_server, postgres_url) as url:
         line = refusal(url)
-    assert line == "The database 'test' cannot be used: its user may not do that."
+        assert line == (
+            "The database 'test' cannot be used: its user may not create a schema; "
+            "let its owner run: CREATE SCHEMA streaming AUTHORIZATION few."
+        )
+        with driver(postgres_url) as owner:
+            owner.execute("create schema streaming authorization few")
+        with opened(url):
+            pass
+
+
+def test_who_may_only_read_is_refused_before_anything_is_begun(
+    postgres_server: PostgresServer, our_database: str
+) -> None:
+    """It would try its first commit for ever."""
+    with role(postgres_server, our_database) as url, driver(our_database) as owner:
+        assert "its user has too few rights; let it own the schema 'streaming' and all that is in it" in refusal(url)
+        owner.execute("grant usage on schema streaming to few")
+        owner.execute("grant select, insert, update on all tables in schema streaming to few")
+        assert "its user has too few rights" in refusal(url)
+        owner.execute("grant delete on all tables in schema streaming to few")
+        with opened(url):
+            pass
+        owner.execute("alter role few set default_transaction_read_only = on")
+        assert "it is read-only" in refusal(url)
+
+
+def test_a_schema_in_which_tables_are_missing_is_refused(our_database: str) -> None:
+    with driver(our_database) as other:
+        other.execute("drop table streaming.changes")
+    assert "its tables are not those of this version" in refusal(our_database)
+
+
+@pytest.mark.parametrize(
+    ("addition", "why"),
+    [
+        ("?nonsense=1", "STREAMING_STORE_URL has an option that is unknown, or whose value cannot be"),
+        ("?sslmode=bogus", "STREAMING_STORE_URL has an option that is unknown, or whose value cannot be"),
+        ("?sslmode=require", "it does not offer the encryption or the proof of who it is that is demanded"),
+    ],
+)
+def test_an_option_that_cannot_be_met_is_not_waited_for(addition: str, why: str, postgres_url: str) -> None:
+    assert why in refusal(postgres_url + addition)
+
+
+def test_a_url_that_cannot_be_read_is_refused_without_its_password() -> None:
+    with pytest.raises(StoreUnavailable, match="cannot be read, or names no database") as caught:
+        make("postgresql+psycopg://me:secret@here:notaport/test")
+    assert "secret" not in caught.value.detail
+
+
+def test_what_a_server_cannot_say_of_json_is_found_out_here(our_database: str) -> None:
+    """Before version 16 there is no ``IS JSON``."""
+    with opened(our_database) as made:
+        with made.writing() as connection:
+            writes.write(connection, start(1))
+            connection.exec_driver_sql("update events set payload = '{no'")
+        with made.reading() as connection:
+            assert "IS JSON" in str(IS_JSON.compile(connection))
+        made._questions.dialect.server_version_info = (15, 4)
+        with made.reading() as connection:
+            assert "IS JSON" not in str(IS_JSON.compile(connection))
+            (found,) = reads.events_after(connection, task_id(1), 0, 1, 10)
+        assert found.type == "gap"
+        with made.writing() as connection:
+            connection.exec_driver_sql("update events set payload = '{}'")
+        with made.reading() as connection:
+            (found,) = reads.events_after(connection, task_id(1), 0, 1, 10)
+        assert found.type == "pending"
 
 
 @pytest.mark.parametrize(
@@ -305,19 +374,21 @@ def test_what_an_operator_must_change_is_named(change: tuple[str, str], why: str
     assert "secret" not in caught.value.detail
 
 
-@pytest.mark.parametrize("change", [("127.0.0.1", "no-such-host.invalid"), ("127.0.0.1:", "127.0.0.1:1")])
-def test_where_nobody_answers_it_is_unreachable_and_no_address_is_told(
-    change: tuple[str, str], postgres_url: str, postgres_server: PostgresServer
-) -> None:
-    url = postgres_url.replace(*change) if change[1] != "127.0.0.1:1" else postgres_url.replace(
-        str(postgres_server.port), "1"
-    )  # fmt: skip
-    with closing(make(url)) as away, pytest.raises(StoreUnreachable) as caught:
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("no-such-host.invalid:5432", "no address is known for its host"),
+        ("127.0.0.1:1", "nobody answers there, or the connection was lost"),
+    ],
+)
+def test_where_nobody_answers_it_is_unreachable_and_no_address_is_told(place: str, why: str) -> None:
+    with (
+        closing(make(f"postgresql+psycopg://postgres@{place}/test")) as away,
+        pytest.raises(StoreUnreachable) as caught,
+    ):
         away.open()
 
-    assert caught.value.detail == (
-        "The database 'test' cannot be used: nobody answers there, or the connection was lost."
-    )
+    assert caught.value.detail == f"The database 'test' cannot be used: {why}."
 
 
 def test_only_utf8_will_do(postgres_server: PostgresServer) -> None:
