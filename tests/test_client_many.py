@@ -16,6 +16,7 @@ from streaming import errors
 from streaming.client import Bulk, Client, Count, Patience, Refused
 from streaming.client.answers import record_from
 from streaming.client.listing import query_of
+from streaming.errors import ServerError
 from streaming.records import Eta, Policy, Record, RetryPolicy, Steps, TaskStatus
 from streaming.rules.history import Span
 from tests.rules.tasks import RECORDS
@@ -129,6 +130,46 @@ async def test_a_history_is_spans() -> None:
     assert found == [Span(1, TaskStatus.PENDING, None, TIME, "anna", "", 1.5)]
     assert [span.as_json() for span in found] == [change]
     assert server.asked[0].target == f"/tasks/{TASK_ID}/history"
+
+
+_TIMES = {"count": 2, "mean_s": 1.0, "p50_s": 1.0, "p95_s": 1.5, "p99_s": 1.5}
+_FIGURES = {
+    "tasks": 2,
+    "by_status": {"completed": 1, "failed": 1},
+    "per_minute": 0.1,
+    "success_share": 0.5,
+    "retry_share": None,
+    "waiting": _TIMES,
+    "running": {**_TIMES, "count": 0, "mean_s": None},
+}
+
+
+async def test_statistics_are_figures_in_all_by_type_and_by_time() -> None:
+    said = {
+        "window": "7d",
+        "since": TIME,
+        "until": TIME,
+        "sampled": False,
+        "total": _FIGURES,
+        "types": [{"type": "a", **_FIGURES}],
+        "buckets": [{"start": TIME, **_FIGURES}],
+    }
+    async with scripted(said_json(said)) as server, Client(server.url, patience=PATIENCE) as client:
+        found = await client.statistics(window="7d", type=["a", "b"], by="day")
+        await client.statistics()
+
+    assert {"window": "7d", **found.as_json()} == said
+    assert found.by_type["a"].waiting.p95_s == 1.5
+    assert [asked.target for asked in server.asked] == ["/stats?window=7d&type=a%2Cb&by=day", "/stats?window=24h"]
+
+
+@pytest.mark.parametrize("said", [{}, {"types": [1], "buckets": []}, {"types": [], "buckets": [], "total": {}}])
+async def test_what_are_no_statistics_is_a_bad_answer(said: dict[str, Any]) -> None:
+    async with scripted(said_json(said)) as server, Client(server.url, patience=PATIENCE) as client:
+        with pytest.raises(ServerError) as refused:
+            await client.statistics()
+
+    assert refused.value.code == "bad_answer"
 
 
 async def test_a_bulk_says_what_became_of_it() -> None:

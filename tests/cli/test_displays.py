@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import pytest
 
 from streaming.cli.board import open_board
-from streaming.cli.displays import bars_wanted, display
+from streaming.cli.displays import bars_wanted, display, time_left
 from streaming.cli.output import Output
+from streaming.events import rfc3339
 from streaming.rules.sse import envelope
 from tests.scripted_server import TIME, event
 
@@ -50,6 +52,34 @@ def test_a_plain_line_has_everything(capsys: pytest.CaptureFixture[str]) -> None
         show(event(1, "tick", {"n": 5}))
 
     assert capsys.readouterr() == (f'{TIME}\t1\ttick\t{{"n":5}}\n', "")
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "percent", "words"),
+    [
+        (10, 50, "7-15 s left"),
+        (100, 50, "1-2 min left"),
+        (7200, 50, "1-3 h left"),
+        (60, 99, "1 s left"),
+        (60, 100, "0 s left"),
+        (60, 0.5, ""),
+        (0, 50, ""),
+    ],
+)
+def test_how_long_it_may_go_on_is_a_range(elapsed_s: float, percent: float, words: str) -> None:
+    began = dataclasses.replace(event(2, "running", {"attempt": 1}), time=rfc3339(1e9))
+    progress = dataclasses.replace(event(3, "progress", {"percent": percent}), time=rfc3339(1e9 + elapsed_s))
+
+    assert time_left(began, progress) == words
+
+
+def test_a_bar_says_how_long_it_may_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal(monkeypatch)
+    with display(Output.TEXT, "t") as show:
+        show(dataclasses.replace(event(1, "running"), time=rfc3339(1e9)))
+        show(dataclasses.replace(PROGRESS, time=rfc3339(1e9 + 40)))
+
+    assert "38-96 s left" in capsys.readouterr().err
 
 
 def test_progress_moves_a_bar_and_other_events_pass_above_it(
