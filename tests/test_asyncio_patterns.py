@@ -16,6 +16,7 @@ from streaming.engine.subscription import Subscription
 from streaming.errors import StoreUnavailable, TaskTimedOut
 from streaming.events import Event
 from streaming.records import CancelOutcome
+from streaming.rules.deadlines import Limit
 from tests.kit import TestedStore, build, collect, events_of, types
 from tests.leftovers import leftovers
 from tests.stage import Gate, broken, deaf, forever, now, rounds, running, ticks, tidy
@@ -143,7 +144,8 @@ async def test_one_deadline_covers_several_awaits(limit_s: float, end: str) -> N
         started, _ = await coordinator.start("several", {}, timeout_s=limit_s)
         events = await events_of(coordinator, started.id)
 
-    assert types(events) == ["pending", "running", "a", "b", "c", end]
+    warned = ["deadline_warning"] if end == "timed_out" else []
+    assert types(events) == ["pending", "running", "a", "b", *warned, "c", end], "warned in the last fifth of the time"
     assert now() == min(limit_s, 6)
     assert left == [limit_s, limit_s - 2, limit_s - 4], "each await has what the ones before left over"
 
@@ -154,7 +156,7 @@ async def test_a_deadline_moved_later_gives_a_running_task_more_time() -> None:
     async with coordinator:
         started, _ = await coordinator.start("forever", {}, timeout_s=10)
         await asyncio.sleep(9)
-        record = await coordinator.move_deadline(started.id, 30)
+        record = await coordinator.extend(started.id, {Limit.RUN: 30})
         await coordinator.wait(started.id, 1000)
 
     assert (record.timeout_s, now()) == (30, 30), "counted from its start"
@@ -172,7 +174,7 @@ async def test_a_deadline_moved_earlier_ends_the_task_earlier_if_need_be_at_once
     async with coordinator:
         started, _ = await coordinator.start("forever", {}, timeout_s=20)
         await asyncio.sleep(9)
-        await coordinator.move_deadline(started.id, moved_to_s)
+        await coordinator.extend(started.id, {Limit.RUN: moved_to_s})
         record = await coordinator.wait(started.id, 1000)
 
     assert (now(), record.status) == (ends_at, TaskStatus.TIMED_OUT)
@@ -186,7 +188,7 @@ async def test_a_deadline_moved_while_the_task_waits_for_its_turn_holds_from_its
     async with coordinator:
         await running(coordinator, "gate")
         queued, _ = await coordinator.start("forever", {}, timeout_s=10)
-        await coordinator.move_deadline(queued.id, 3)
+        await coordinator.extend(queued.id, {Limit.RUN: 3})
         await asyncio.sleep(100)
         gate.opened.set()
         await coordinator.wait(queued.id, 1000)
@@ -442,7 +444,7 @@ async def test_a_protected_section_finishes_under_a_second_stop_as_well(second: 
         if second == "cancel":
             await coordinator.cancel_task(started.id, reason="second")
         elif second == "deadline":
-            await coordinator.move_deadline(started.id, 1)
+            await coordinator.extend(started.id, {Limit.RUN: 1})
         else:
             await coordinator.shutdown(2.5)
         await coordinator.wait(started.id, 60)
@@ -673,8 +675,8 @@ async def test_a_timeout_that_is_eaten_is_reported_too_and_no_cancel_is_blamed()
         events = await events_of(coordinator, started.id)
         record = await coordinator.get(started.id)
 
-    assert types(events) == ["pending", "running", "cancel_ignored", "timed_out"]
-    assert (events[2].data["cause"], record.cancel) == ("timeout", None)
+    assert types(events) == ["pending", "running", "deadline_warning", "cancel_ignored", "timed_out"]
+    assert (events[3].data["cause"], record.cancel) == ("timeout", None)
 
 
 @pytest.mark.scenario("patterns", 19)
@@ -768,6 +770,6 @@ async def test_a_timeout_cannot_be_taken_back() -> None:
         started, _ = await coordinator.start("takes_back", {}, timeout_s=1)
         events = await events_of(coordinator, started.id)
 
-    assert types(events) == ["pending", "running", "cancel_ignored", "timed_out"]
-    assert events[2].data["declined"] is False
+    assert types(events) == ["pending", "running", "deadline_warning", "cancel_ignored", "timed_out"]
+    assert events[3].data["declined"] is False
     assert now() == 6, "cancelled again after the grace"

@@ -24,6 +24,7 @@ from streaming.records import Change, TaskStatus
 from streaming.rules.deadlines import Limit
 from streaming.rules.fields import Operator
 from streaming.rules.filters import Filter, Term
+from streaming.rules.statistics import StatisticsQuery
 from tests.engine.hubs import seqs, to_end
 from tests.kit import build, collect, events_of, types
 from tests.stage import Gate, broken, forever, instant, now, rounds, running, ticks
@@ -467,3 +468,14 @@ async def test_a_page_that_begins_inside_what_retention_has_removed_begins_with_
 
     assert [event.seq for event in found] == [10, 11, 12]
     assert found[0].data == {"from": 3, "to": 10, "reason": "retention"}
+
+
+async def test_figures_and_durations_are_those_of_the_store() -> None:
+    coordinator, store = build(HANDLERS)
+    async with coordinator:
+        record, _ = await coordinator.start("ticks", {"n": 2})
+        await coordinator.wait(record.id, 100)
+        query = StatisticsQuery("2001-09-09T00:00:00.000000Z", "2001-09-10T00:00:00.000000Z")
+
+        assert await coordinator.durations("ticks", 5) == await store.durations("ticks", limit=5) == [2.0]
+        assert await coordinator.statistics(query) == await store.statistics(query)
