@@ -196,8 +196,9 @@ class TaskContext:
     async def start(self, type: str, params: dict[str, Any] | None = None, **options: Unpack[StartOptions]) -> Child:
         """Start another task under this one.
 
-        It is cancelled when this one ends, in whichever way, and must have ended when this one's time is over. It gets
-        this one's principal, and its priority unless you name another.
+        It is cancelled when this attempt ends, in whichever way, does not outlive the server, and must have ended when
+        this one's time is over. It gets this one's principal, and its priority unless you name another. One that you
+        join by its key is somebody else's, and goes on.
 
         Args:
             type: name of the task type.
@@ -210,9 +211,9 @@ class TaskContext:
         Raises:
             UnknownType: no such task type.
             InvalidParams: parameters or options are wrong.
-            KeyBusy: its key is busy, and ``if_running`` is ``reject``.
+            KeyBusy: its key is busy, and ``if_running`` is ``reject``; or a task above it holds the key.
             TooManyTasks: the queue is full.
-            TaskEnded: this task has ended.
+            TaskEnded: this attempt has ended, or its time is over.
             Draining: the server is shutting down.
             StoreUnavailable: it could not be stored, and nothing was started.
         """
