@@ -38,7 +38,7 @@ FAILED = {"type": "lifespan.startup.failed"}
 COMPLETE = {"type": "lifespan.startup.complete"}
 OVER = {"type": "lifespan.shutdown.complete"}
 
-BUILT_IN = ["checksum", "command", "countdown", "http_fetch"]
+BUILT_IN = ["checksum", "command", "countdown", "external", "http_fetch"]
 
 
 @task
