@@ -52,6 +52,9 @@ SEND_BUFFER_BYTES = 131_072
 AWAY_FIRST_S = 0.5
 AWAY_MAX_S = 5.0
 
+#: A start that takes longer answers requests meanwhile: that it lives, and is not ready.
+LISTEN_AFTER_S = 2.0
+
 _M_ARENA_MAX = -8
 
 _log = structlog.get_logger(__name__)
@@ -166,15 +169,24 @@ class Server:
         """
         pause_s = AWAY_FIRST_S
         while True:
+            listening = asyncio.create_task(self._listen(settings, startup, after_s=LISTEN_AFTER_S))
             try:
                 return await _try_to_begin(stack, settings, registry)
             except StoreUnreachable as away:
                 _log.warning("the store cannot be reached, and is tried again", reason=away.detail, pause_s=pause_s)
-            self._web = self._web or Waiting(settings)
-            await startup.complete()
+            finally:
+                listening.cancel()
+                await asyncio.wait({listening})
+            await self._listen(settings, startup)
             if await _told_to_stop(receive, pause_s):
                 return None
             pause_s = min(2 * pause_s, AWAY_MAX_S)
+
+    async def _listen(self, settings: Settings, startup: _Startup, *, after_s: float = 0) -> None:
+        """Answer requests, although there is no store to answer from."""
+        await asyncio.sleep(after_s)
+        self._web = self._web or Waiting(settings)
+        await startup.complete()
 
 
 class _Startup:

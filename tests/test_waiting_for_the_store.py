@@ -123,6 +123,52 @@ async def test_what_waiting_does_not_cure_is_refused_at_once(host: Host) -> None
     assert host.said == [{"type": "lifespan.startup.failed", "message": ""}]
 
 
+async def unready(host: Host) -> None:
+    await host.until(lambda: host.said)
+    assert host.said == [COMPLETE]
+    assert (await host.ask("GET", "/healthz"))[0] == 200
+    assert await ready(host) == 503
+
+
+async def test_a_store_that_takes_long_to_answer_is_waited_for_with_open_doors(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks whether the process is alive would kill it otherwise."""
+    monkeypatch.setattr(module, "LISTEN_AFTER_S", 0.01)
+    answers = asyncio.Event()
+    opened = MemoryStore.open
+
+    async def slow(store: MemoryStore) -> None:
+        await answers.wait()
+        await opened(store)
+
+    monkeypatch.setattr(Away, "open", slow)
+    await host.start()
+    await unready(host)
+    answers.set()
+    await until_ready(host)
+    await host.stop()
+    assert host.said == [COMPLETE, {"type": "lifespan.shutdown.complete"}]
+
+
+async def test_so_is_one_that_takes_no_first_commit_and_a_signal_ends_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LISTEN_AFTER_S", 0.01)
+
+    async def refuse(_store: MemoryStore, _commit: Any) -> Any:
+        raise StoreUnavailable("Its disk is full.")
+
+    monkeypatch.setattr(MemoryStore, "commit", refuse)
+    await host.start()
+    await unready(host)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await host.until(lambda: host.uvicorn.should_exit)
+    await host.stop()
+    assert host.said == [COMPLETE, {"type": "lifespan.shutdown.complete"}]
+    assert host.server.failure is None
+
+
 async def test_a_store_that_goes_away_while_tasks_are_taken_up_is_waited_for(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

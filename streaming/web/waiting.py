@@ -49,5 +49,5 @@ class Waiting:
             return problem(error)
         if request.segments == ("healthz",) and request.method in ("GET", "HEAD"):
             return health(self._settings, None)
-        away = "The store cannot be reached yet; the server goes on trying."
+        away = "The store is not ready yet; the server goes on trying."
         return problem(StoreUnreachable(away, retry_after_s=RETRY_AFTER_S))
