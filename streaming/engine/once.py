@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from streaming.engine.journal import Journal
-from streaming.errors import IdempotencyMismatch
+from streaming.errors import IdempotencyMismatch, StoreUnavailable
 from streaming.events import rfc3339
 from streaming.records import IdempotencyKey, Record
 
@@ -27,10 +27,12 @@ class Once:
 
     Args:
         journal: where keys are remembered.
+        wait_s: seconds that a start is waited for.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, wait_s: float) -> None:
         self._journal = journal
+        self._wait_s = wait_s
         self._sweep_due = ""
         self._flights: dict[tuple[str, str], asyncio.Task[tuple[str, bool]]] = {}
 
@@ -41,14 +43,27 @@ class Once:
 
         Args:
             wanted: the key, without a task yet.
-            create: starts the task and stores the key with it; or says which one it joins.
+            create: starts the task and stores the key with it; or says which one it joins. It ends when it is known
+                what has become of that, however long it takes: until then nobody else may start under this key.
 
         Returns:
             The task's id, and whether it is new.
 
         Raises:
             IdempotencyMismatch: the key stands for another request.
+            StoreUnavailable: it takes too long to wait for; it goes on.
         """
+        try:
+            async with asyncio.timeout(self._wait_s):
+                return await self._start(wanted, create)
+        except TimeoutError:
+            raise StoreUnavailable(
+                "The store does not answer; whether the task is started shows when it does."
+            ) from None
+
+    async def _start(
+        self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[tuple[Record, bool]]]
+    ) -> tuple[str, bool]:
         name = (wanted.principal, wanted.key)
         while (other := self._flights.get(name)) is not None:
             await asyncio.wait({other})

@@ -60,7 +60,7 @@ class Starts:
         self._new_id = new_id
         self._take_in = take_in
         self._replace = replace
-        self._once = Once(journal)
+        self._once = Once(journal, settings.store_wait_s)
         self._starting: Counter[str] = Counter()
         self._queueing = 0
         self._starting_outside = 0
@@ -142,7 +142,7 @@ class Starts:
             return None
         if remember is not None:
             self._hub.remember(dataclasses.replace(remember, task_id=task_id))
-            await self._hub.committed(self._settings.store_wait_s)
+            await self._hub.committed()
         return runner.log.snapshot()
 
     def _count(self, wanted: Draft, change: int, *, waits: bool) -> None:
@@ -176,7 +176,8 @@ class Starts:
         remembered = None if remember is None else dataclasses.replace(remember, task_id=record.id)
         log = self._hub.create(record, {}, remembered, on_created)
         try:
-            async with asyncio.timeout(self._settings.store_wait_s):
+            # Whoever starts under an idempotency key is told by `Once`, which has to hear how it ends.
+            async with asyncio.timeout(self._settings.store_wait_s if remember is None else None):
                 problem: StoreUnavailable | None = await stored
         except TimeoutError:
             problem = StoreUnavailable("The store does not answer; whether the task is started shows when it does.")

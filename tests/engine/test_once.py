@@ -47,7 +47,7 @@ class Starts:
 
     def __init__(self) -> None:
         self.store = Store()
-        self.once = Once(self.store)
+        self.once = Once(self.store, wait_s=5.0)
         self.started: list[str] = []
         self.go = asyncio.Event()
         self.go.set()
@@ -107,6 +107,18 @@ async def test_other_keys_do_not_wait_for_each_other(starts: Starts) -> None:
 
     starts.go.set()
     assert (await slow)[1] is True
+
+
+async def test_nobody_waits_longer_than_agreed_and_the_start_goes_on(starts: Starts) -> None:
+    starts.go.clear()
+    for number in (1, 2):  # the second one waits for the first one's start
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await starts.start()
+        assert asyncio.get_running_loop().time() == 5.0 * number
+    starts.go.set()
+    found, created = await starts.start()
+
+    assert (starts.started, created) == ([found], False)
 
 
 async def test_another_request_under_the_same_key_is_refused(starts: Starts) -> None:

@@ -427,6 +427,48 @@ async def test_a_start_that_the_store_does_not_answer_says_so_in_time_and_may_ru
     assert leftovers(coordinator) == {}
 
 
+@pytest.mark.parametrize("stored", [True, False])
+async def test_an_idempotency_key_waits_for_the_fate_of_its_start_and_never_begins_a_second_one(stored: bool) -> None:
+    """The one who asked was told 503, and asks again, while the store has not answered yet."""
+    coordinator, store = build([instant], store_wait_s=2)
+    async with coordinator:
+        store.hold()
+        if not stored:
+            store.fail()
+        for _ in range(3):
+            begin = now()
+            with pytest.raises(StoreUnavailable, match="does not answer"):
+                await coordinator.start("instant", {}, idempotency_key="once")
+            assert now() == begin + 2
+        store.release()
+        await asyncio.sleep(1)
+        record, created = await coordinator.start("instant", {}, idempotency_key="once")
+        assert created is not stored
+        assert record.id == f"{1 if stored else 2:032x}"
+        assert await coordinator.result(record.id) == "at once"
+    assert leftovers(coordinator) == {}
+
+
+async def test_a_key_that_joins_waits_until_that_is_stored() -> None:
+    coordinator, store = build([forever], store_wait_s=2)
+    async with coordinator:
+        first = await start(coordinator, "forever", key="k")
+        await rounds()
+        store.hold()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="does not answer"):
+                await coordinator.start("forever", {}, key="k", if_running=IfRunning.JOIN, idempotency_key="once")
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await coordinator.cancel_task(first.id)
+        store.release()
+        await asyncio.sleep(1)
+        again, created = await coordinator.start(
+            "forever", {}, key="k", if_running=IfRunning.JOIN, idempotency_key="once"
+        )
+        assert (again.id, created) == (first.id, False)
+    assert leftovers(coordinator) == {}
+
+
 async def test_those_behind_a_start_that_was_not_stored_have_their_turn() -> None:
     coordinator, store = build([instant, forever], commit_events_max=1)
     async with coordinator:
