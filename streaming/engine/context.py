@@ -7,7 +7,7 @@ Never:  decides whether a task goes on (``engine.runner``), or knows of stores a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Unpack
@@ -248,16 +248,16 @@ class ThreadChild:
         id: of the task.
     """
 
-    __slots__ = ("_call", "_child", "id")
+    __slots__ = ("_child", "_wait", "id")
 
-    def __init__(self, child: Child, call: Callable[..., Any]) -> None:
+    def __init__(self, child: Child, wait: Callable[[Callable[[], Awaitable[Any]]], Any]) -> None:
         self.id = child.id
         self._child = child
-        self._call = call
+        self._wait = wait
 
     def result(self) -> Any:
-        """See `Child.result`; blocks the thread instead of waiting."""
-        return self._call(self._child.result)
+        """See `Child.result`; blocks the thread instead of waiting, and raises `Stopped` once the task is to stop."""
+        return self._wait(self._child.result)
 
 
 class ThreadContext:
@@ -302,14 +302,14 @@ class ThreadContext:
         return int(self._call(line))
 
     def inputs(self) -> Iterator[Input]:
-        """See `TaskContext.inputs`; blocks the thread while there is none."""
+        """See `TaskContext.inputs`; blocks the thread while there is none, and raises `Stopped` once it is to stop."""
         inputs = self._context.inputs()
 
         async def following() -> Input:
             return await anext(inputs)
 
         while True:
-            yield self._call(following)
+            yield self._wait(following)
 
     def start(self, type: str, params: dict[str, Any] | None = None, **options: Unpack[StartOptions]) -> ThreadChild:
         """See `TaskContext.start`; blocks the thread instead of waiting."""
@@ -317,7 +317,7 @@ class ThreadContext:
         async def begin() -> Child:
             return await self._context.start(type, params, **options)
 
-        return ThreadChild(self._call(begin), self._call)
+        return ThreadChild(self._call(begin), self._wait)
 
     @property
     def stopping(self) -> bool:
@@ -328,3 +328,12 @@ class ThreadContext:
         """Call between blocks of work: raises `Stopped` once the task is to stop."""
         if self._stopping():
             raise Stopped
+
+    def _wait(self, function: Callable[[], Awaitable[Any]]) -> Any:
+        """Wait for what may never come. Who is told to stop before the wait begins is not woken up: it begins none."""
+
+        async def waiting() -> Any:
+            self.check()  # on the loop, where a stop is told: none can come in between
+            return await function()
+
+        return self._call(waiting)

@@ -357,6 +357,38 @@ async def test_a_thread_that_waits_for_a_store_that_is_away_is_stopped_all_the_s
         assert (record.status, record.result) == ("cancelled", "stopped")
 
 
+@task
+async def quick() -> str:
+    return "done"
+
+
+@task(run_in="thread")
+def waits_late(ctx: ThreadContext, gate: str, what: str) -> None:
+    child = ctx.start("quick")
+    GATES[gate].entered.set()
+    while not ctx.stopping:
+        GATES[gate].leave.wait(0.001)
+    if what == "input":
+        next(ctx.inputs())
+    child.result()
+
+
+@pytest.mark.parametrize("what", ["input", "result"])
+async def test_a_thread_that_is_told_to_stop_begins_no_wait_without_end(gate: str, what: str) -> None:
+    """Nobody would wake it up before the grace of its cancel is over."""
+    async with running([waits_late, quick], cancel_grace_s=SOON_S) as coordinator:
+        record, _ = await coordinator.start("waits_late", {"gate": gate, "what": what})
+        await until(GATES[gate].entered.is_set)
+        receipt = await coordinator.cancel_task(record.id, wait_s=SOON_S / 2)
+        record = await coordinator.wait(record.id, 0)
+
+    assert (receipt.outcome, record.status, record.error and record.error.code) == (
+        CancelOutcome.STOPPED,
+        "cancelled",
+        "cancelled",
+    )
+
+
 async def test_a_thread_cannot_speak_after_its_task_has_ended(gate: str) -> None:
     @task(run_in="thread")
     def late(ctx: ThreadContext, gate: str) -> None:
