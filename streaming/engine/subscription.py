@@ -43,7 +43,7 @@ class Subscription(ABC):
         cursor: where to begin: behind this event, 0 for the first.
     """
 
-    __slots__ = ("_alarm", "_closed", "_hub", "_nudged", "_page", "cursor")
+    __slots__ = ("_alarm", "_closed", "_hub", "_nudged", "_page", "_reading", "cursor")
 
     def __init__(self, hub: Hub, cursor: int) -> None:
         self.cursor = cursor
@@ -52,6 +52,7 @@ class Subscription(ABC):
         self._closed = False
         self._nudged = False
         self._page = PAGE_FIRST
+        self._reading: asyncio.Task[Batch] | None = None
 
     @property
     def finished(self) -> bool:
@@ -78,7 +79,7 @@ class Subscription(ABC):
             elif self._nudged:
                 self._nudged = False
                 return Batch((), self.cursor, b"")
-            else:
+            elif found is Reading.WAIT:
                 await self._alarm.wait()
         return None
 
@@ -97,20 +98,37 @@ class Subscription(ABC):
             self._closed = True
             self._leave()
             self._alarm.ring()
+            if self._reading is not None:
+                self._reading.cancel()
 
     async def _stored(self) -> Batch | Reading:
-        """What the store has; if it cannot be read, still BELOW after a while, or END where the server has drained."""
+        """What the store has; still BELOW if somebody nudges meanwhile, or a while after it could not be read.
+
+        END if it cannot be read, and the server has drained.
+        """
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_store(), name="streaming-page")
+            self._reading.add_done_callback(self._has_read)
+        while not (self._reading.done() or self._nudged or self._closed):
+            await self._alarm.wait()
+        if self._closed or not self._reading.done():
+            return Reading.BELOW
+        reading, self._reading = self._reading, None
         try:
-            batch = await self._read_store()
+            batch = reading.result()
         except StoreUnavailable as problem:
             if self._hub.closed:
                 return Reading.END
             _log.warning("a reader waits for the store", reason=problem.detail)
             await self._alarm.wait(asyncio.get_running_loop().time() + RETRY_S)
-            self._alarm.ring()  # ask again, also where nothing new comes any more
             return Reading.BELOW
         self._page = min(PAGE_MAX, max(PAGE_FIRST, 2 * len(batch.events)))
         return batch
+
+    def _has_read(self, reading: asyncio.Task[Batch]) -> None:
+        if not reading.cancelled():
+            reading.exception()  # seen, also where nobody waits for it any more
+        self._alarm.ring()
 
     @abstractmethod
     def _look(self) -> Batch | Reading:

@@ -302,6 +302,80 @@ async def test_a_reader_that_waits_for_the_store_can_be_nudged_and_can_leave(mon
         assert now() < RETRY_S
 
 
+class Slow:
+    """Lets reading take as long as told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
+        self.go = asyncio.Event()
+        self.begun = self.given_up = 0
+        self.problem: Exception | None = None
+        read = desk.store.events_after
+
+        async def reading(*args: Any, **kwargs: Any) -> Any:
+            self.begun += 1
+            try:
+                await self.go.wait()
+            except asyncio.CancelledError:
+                self.given_up += 1
+                raise
+            if self.problem is not None:
+                raise self.problem
+            return await read(*args, **kwargs)
+
+        monkeypatch.setattr(desk.store, "events_after", reading)
+
+
+async def test_a_reader_can_be_nudged_while_the_store_reads_which_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that hangs would make its streams silent, and whoever is in between would cut them."""
+    async with Desk() as desk:
+        log = await desk.log()
+        slow = Slow(monkeypatch, desk)
+        reader = desk.hub.read(log, 0)
+        for _ in range(3):
+            reading = asyncio.create_task(reader.next())
+            await asyncio.sleep(1)
+            reader.nudge()
+            batch = await reading
+            assert batch is not None
+            assert (batch.events, batch.last) == ((), 0)
+        await desk.emit(log)
+        slow.go.set()
+
+        assert await seqs(reader, 3) == [1, 2, 3]
+        assert slow.begun == 1
+
+
+@pytest.mark.parametrize("nudged", [True, False])
+async def test_what_nobody_waits_for_any_more_is_not_read(nudged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        slow = Slow(monkeypatch, desk)
+        reader = desk.hub.read(log, 0)
+        reading = asyncio.create_task(reader.next())
+        await asyncio.sleep(1)
+        if nudged:
+            reader.nudge()
+            await reading
+        reader.close()
+        if not nudged:
+            assert await reading is None
+        await asyncio.sleep(1)
+        assert (slow.begun, slow.given_up) == (1, 1)
+
+
+async def test_a_mistake_in_reading_reaches_the_reader_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        slow = Slow(monkeypatch, desk)
+        slow.problem = ZeroDivisionError()
+        reader = desk.hub.read(log, 0)
+        reader.nudge()
+        assert (await reader.next()) is not None
+        slow.go.set()
+        with pytest.raises(ZeroDivisionError):
+            await reader.next()
+
+
 async def test_a_reader_that_waits_for_the_store_ends_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Desk() as desk:
         log = await desk.log()
