@@ -245,11 +245,7 @@ class MemoryStore:
     def _check_fits(self, commit: Commit, stored: Sequence[Event]) -> None:
         """Refuse, before anything is changed, what a database would refuse."""
         created = {record.id for record in commit.created}
-        fits = (
-            len(created) == len(commit.created)
-            and created.isdisjoint(self._tasks)
-            and self._logs_fit(stored)
-        )
+        fits = len(created) == len(commit.created) and created.isdisjoint(self._tasks) and self._logs_fit(stored)
         if not fits:
             raise StoreUnavailable("The store cannot be written: what it was given contradicts what it holds.")
 
