@@ -127,7 +127,7 @@ def test_every_part_of_a_retry_has_its_limits(name: str, right: list[Any], wrong
 def test_a_name_is_short_and_printable(name: str) -> None:
     for right in ("x", "x" * NAME_MAX, "schlüssel 🔑"):
         assert getattr(drafted(**dict[str, Any]({name: right})).record, name) == right
-    for wrong in ("", "x" * (NAME_MAX + 1), "a\nb", "x\n", "\x00", "\ud800"):
+    for wrong in ("", "x" * (NAME_MAX + 1), "a\nb", "x\n", "\x00", "\ud800", "right\u202eleft", "\u2028", "\u200b"):
         with pytest.raises(InvalidParams) as refused:
             drafted(**dict[str, Any]({name: wrong}))
         assert name in str(refused.value.errors)

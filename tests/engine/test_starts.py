@@ -169,6 +169,19 @@ async def test_a_replacement_that_could_not_be_stored_cancels_nothing(when: str)
     assert leftovers(coordinator) == {}
 
 
+async def test_a_replacement_is_answered_once_the_cancel_of_the_old_task_is_stored() -> None:
+    """A server that dies right after the answer would else leave the old one to go on, and the new one to wait."""
+    coordinator, journal = build([tidy, instant])
+    async with coordinator:
+        old, _ = await coordinator.start("tidy", {"takes_s": 3}, key="k")
+        await asyncio.sleep(1)
+        await coordinator.start("instant", {}, key="k", if_running=IfRunning.REPLACE)
+        stored = await journal.record(old.id)
+        assert stored.cancel is not None
+        assert stored.status is TaskStatus.RUNNING
+    assert leftovers(coordinator) == {}
+
+
 async def test_a_replacement_waits_until_the_old_task_has_stopped() -> None:
     coordinator, _ = build([tidy, instant])
     async with coordinator:

@@ -17,7 +17,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["pytest", "alembic.command", "streaming.server", "streaming.store.sqlite", "streaming.store.sql", __name__])
+_context.set_forkserver_preload(
+    ["pytest", "alembic.command", "streaming.server", "streaming.store.sqlite", "streaming.store.sql", __name__]
+)
 
 
 class Forked:
