@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, TypeVar, cast
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -260,8 +261,26 @@ def read_said(model: type[Fields], body: dict[str, Any]) -> Fields:
 
 def _field_error(model: type[BaseModel], place: tuple[int | str, ...], kind: str, message: str) -> FieldError:
     if kind == "extra_forbidden":
-        message = f"There is no such field; possible: {', '.join(model.model_fields)}."
+        message = f"There is no such field; possible: {', '.join(_inside(model, place[:-1]).model_fields)}."
+    elif kind == "model_type":
+        message = "Input should be an object"
     return FieldError(".".join(map(str, place))[:200], message.removeprefix("Value error, "))
+
+
+def _inside(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model of an object that lies inside of a body."""
+    for name in place:
+        if isinstance(name, str):
+            kinds = _all_kinds(model.model_fields[name].annotation)
+            model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return model
+
+
+def _all_kinds(annotation: object) -> Iterator[object]:
+    """An annotation, and those that it is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _all_kinds(part)
 
 
 def fingerprint(body: dict[str, Any]) -> str:

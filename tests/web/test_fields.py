@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from streaming.errors import InvalidParams
-from streaming.web.fields import CancelFields, StartFields, fingerprint, read_fields
+from streaming.web.fields import CancelFields, EventsFields, ReportFields, StartFields, fingerprint, read_fields
 
 
-def wrong(body: dict[str, object], model: type[StartFields | CancelFields] = StartFields) -> dict[str, str]:
+def wrong(body: dict[str, object], model: type[BaseModel] = StartFields) -> dict[str, str]:
     with pytest.raises(InvalidParams) as caught:
         read_fields(model, body)
     return {error.field: error.message for error in caught.value.errors}
@@ -34,6 +35,21 @@ def test_all_wrong_fields_are_named_at_once() -> None:
 
 def test_an_unknown_field_is_told_the_known_ones() -> None:
     assert "possible: type, params, timeout_s, queue_timeout_s, " in wrong({"type": "x", "parms": {}})["parms"]
+
+
+def test_an_unknown_field_inside_of_another_is_told_the_fields_there() -> None:
+    assert wrong({"type": "x", "retry": {"x": 1}})["retry.x"].endswith(
+        "possible: retries, backoff_s, backoff_max_s, on."
+    )
+    assert wrong({"events": [{"type": "a", "x": 1}]}, EventsFields)["events.0.x"].endswith(
+        "possible: type, data, client_seq."
+    )
+    assert wrong({"progress": {"x": 1}}, ReportFields)["progress.x"].endswith("possible: percent, message.")
+
+
+def test_what_is_no_object_is_told_so_without_names_from_the_code() -> None:
+    assert wrong({"type": "x", "retry": 5}) == {"retry": "Input should be an object"}
+    assert wrong({"events": [1]}, EventsFields) == {"events.0": "Input should be an object"}
 
 
 def test_a_missing_type_is_named() -> None:
