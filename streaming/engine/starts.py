@@ -179,6 +179,8 @@ class Starts:
             # Whoever starts under an idempotency key is told by `Once`, which has to hear how it ends.
             async with asyncio.timeout(self._settings.store_wait_s if remember is None else None):
                 problem: StoreUnavailable | None = await stored
+                if problem is None and isinstance(decision, Replace):
+                    await self._hub.committed()  # a crash after the answer must not leave the old ones to go on
         except TimeoutError:
             problem = StoreUnavailable("The store does not answer; whether the task is started shows when it does.")
         if problem is not None:

@@ -175,10 +175,17 @@ async def test_a_replacement_is_answered_once_the_cancel_of_the_old_task_is_stor
     async with coordinator:
         old, _ = await coordinator.start("tidy", {"takes_s": 3}, key="k")
         await asyncio.sleep(1)
-        await coordinator.start("instant", {}, key="k", if_running=IfRunning.REPLACE)
-        stored = await journal.record(old.id)
-        assert stored.cancel is not None
-        assert stored.status is TaskStatus.RUNNING
+        journal.hold()
+        replacing = asyncio.create_task(coordinator.start("instant", {}, key="k", if_running=IfRunning.REPLACE))
+        await journal.entered.wait()
+        journal.release()
+        journal.hold()  # only the new task went through
+        await journal.entered.wait()
+        await rounds()
+        assert not replacing.done()
+        journal.release()
+        await replacing
+        assert (await journal.record(old.id)).cancel is not None
     assert leftovers(coordinator) == {}
 
 
