@@ -8,7 +8,6 @@ Never:  starts anything.
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,8 +24,6 @@ RETRY_NAMES_MAX = 32
 NAME_MAX = 255
 
 _Word = TypeVar("_Word", Priority, IfRunning)
-
-_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +169,7 @@ def _retry(default: RetryPolicy, options: RetryOptions, settings: Settings) -> R
         message = f"A whole number from 0 to {RETRIES_MAX}."
         raise InvalidParams("retry.retries is wrong.", errors=[FieldError("retry.retries", message)])
     names = tuple(dict.fromkeys(policy.on))
-    if len(names) > RETRY_NAMES_MAX or not all(_NAME.match(name) for name in names):
+    if len(names) > RETRY_NAMES_MAX or not all(map(_is_name, names)):
         message = f"At most {RETRY_NAMES_MAX} error codes or names of exception classes."
         raise InvalidParams("retry.on is wrong.", errors=[FieldError("retry.on", message)])
     for name in ("backoff_s", "backoff_max_s"):
@@ -182,7 +179,11 @@ def _retry(default: RetryPolicy, options: RetryOptions, settings: Settings) -> R
 
 
 def _check_names(names: dict[str, str | None]) -> None:
-    wrong = [name for name, value in names.items() if value is not None and not _NAME.match(value)]
+    wrong = [name for name, value in names.items() if value is not None and not _is_name(value)]
     if wrong:
         message = f"1 to {NAME_MAX} printable characters."
         raise InvalidParams(f"{wrong[0]} is wrong.", errors=[FieldError(name, message) for name in wrong])
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= NAME_MAX and text.isprintable()
