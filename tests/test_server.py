@@ -103,8 +103,9 @@ async def test_what_is_not_to_be_kept_is_removed_while_it_runs(monkeypatch: pyte
         ids = [(await host.coordinator.start("countdown", {"count": 0}))[0].id for _ in range(5)]
         for each in ids[-2:]:
             await host.coordinator.wait(each, 10)
-        while len(await host.coordinator.list(RecordQuery())) > 2:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while len(await host.coordinator.list(RecordQuery())) > 2:  # noqa: ASYNC110  # nobody is told of a sweep
+                await asyncio.sleep(0.01)
         await host.stop()
 
 
