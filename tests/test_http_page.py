@@ -1,4 +1,4 @@
-"""The curl lines of the HTTP page work as they stand: every one of them that needs no task of its own."""
+"""The curl lines of the HTTP page work as they stand, each block of them as one session."""
 
 from __future__ import annotations
 
@@ -15,12 +15,7 @@ from tests.serving import ROOT, serving
 pytestmark = pytest.mark.process
 
 PAGE = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
-LINES = [
-    line
-    for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("curl ")
-]
+BLOCKS = [block for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) if "curl " in block]
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +25,19 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_there_are_lines_to_try() -> None:
-    assert len(LINES) >= 7
+    assert sum(block.count("curl ") for block in BLOCKS) >= 12
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_a_line_works_as_pasted(line: str, url: str) -> None:
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_block_works_as_pasted(block: str, url: str) -> None:
     bash = shutil.which("bash")
     assert bash is not None
-    command = line.replace("http://127.0.0.1:8000", url)
-    assert command != line
-    done = subprocess.run([bash, "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    lines = block.replace("http://127.0.0.1:8000", url).splitlines()
+    script = "\n".join(f"{line}; echo" if line.startswith("curl ") else line for line in lines)
+    done = subprocess.run([bash, "-ec", script], capture_output=True, text=True, timeout=30, check=True)
 
-    answer = json.loads(done.stdout)
-    assert "code" not in answer, answer
-    assert answer.keys() & {"tasks", "count", "matched"}
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line]
+    assert len(answers) == sum(line.startswith("curl ") for line in lines)
+    for answer in answers:
+        assert "code" not in answer, answer
+        assert answer.keys() & {"tasks", "count", "matched", "id"}
