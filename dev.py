@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 POETRY = ("poetry==2.5.1", "poetry-plugin-pypi-mirror==0.6.5")
+JSON = "application/json"
 PIP = "pip>=23"  # beside Poetry, only to be asked for its settings
 PIP_WHEEL = "pip-26.0-py3-none-any.whl"
 PIP_SHA256 = "98436feffb9e31bc9339cf369fd55d3331b1580b6a6f1173bacacddcf9c34754"
@@ -605,7 +606,7 @@ def mirror(settings: Mapping[str, str], python: Path) -> str | None:
     """The index that Poetry has to be told about, if it is not the one it would ask and understand by itself."""
     ordinary = default_index(python)
     index = settings.get("index-url") or ordinary
-    if index is None or (index.rstrip("/") == (ordinary or "").rstrip("/") and answers_json(index, settings)):
+    if index is None or (index.rstrip("/") == (ordinary or "").rstrip("/") and answers_poetry(index, settings)):
         return None
     return index
 
@@ -619,13 +620,18 @@ def default_index(python: Path) -> str | None:
     return match.group(1) if match else None
 
 
-def answers_json(index: str, settings: Mapping[str, str]) -> bool:
-    """Whether it speaks the newer of the two languages of package indexes, the only one that Poetry expects there."""
-    wanted = "application/vnd.pypi.simple.v1+json"
+def answers_poetry(index: str, settings: Mapping[str, str]) -> bool:
+    """Whether it speaks the language of package indexes that Poetry expects there, and has the pages of releases too.
+
+    Some mirrors have the first alone, and Poetry finds nothing in them without its interpreter.
+    """
+    pages, wanted = index.rstrip("/"), "application/vnd.pypi.simple.v1+json"
+    release = f"{pages.removesuffix('/simple')}/pypi/{POETRY[0].replace('==', '/')}/json"
     try:
-        return answer(index.rstrip("/") + "/pip/", settings, wanted)[0] == wanted
+        kinds = [answer(url, settings, kind)[0] for url, kind in ((f"{pages}/pip/", wanted), (release, JSON))]
     except OSError:
         return False
+    return kinds == [wanted, JSON]
 
 
 if __name__ == "__main__":

@@ -567,7 +567,7 @@ def ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_poetry_is_told_of_every_index_that_it_would_not_find_or_not_understand(
     settings: dict[str, str], json: bool, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dev, "answers_json", lambda _index, _settings: json)
+    monkeypatch.setattr(dev, "answers_poetry", lambda _index, _settings: json)
 
     assert dev.mirror(settings, Path("/poetry/python")) == expected
 
@@ -656,6 +656,7 @@ class Index(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), IndexHandler)
         self.files: dict[str, bytes] = {}
         self.content_type = "text/html"
+        self.has_releases = True
         self.password = ""
 
     @property
@@ -676,12 +677,14 @@ class IndexHandler(http.server.BaseHTTPRequestHandler):
             self.reply("".join(links).encode())
         elif self.path.startswith("/files/"):
             self.reply(self.server.files[self.path.removeprefix("/files/")])
+        elif self.server.has_releases and self.path.startswith("/pypi/poetry/"):
+            self.reply(b"{}", "application/json")
         else:
             self.send_error(404)
 
-    def reply(self, body: bytes) -> None:
+    def reply(self, body: bytes, content_type: str | None = None) -> None:
         self.send_response(200)
-        self.send_header("Content-Type", self.server.content_type)
+        self.send_header("Content-Type", content_type or self.server.content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -745,12 +748,19 @@ def test_an_index_without_pip_or_without_an_answer_is_passed_over(
 
 
 def test_an_index_is_asked_which_language_it_speaks(index: Index) -> None:
-    assert not dev.answers_json(index.url, {})
+    assert not dev.answers_poetry(index.url, {})
 
     index.content_type = "application/vnd.pypi.simple.v1+json"
-    assert dev.answers_json(index.url, {})
-    assert dev.answers_json(index.url + "/", {})
-    assert not dev.answers_json(index.url + "/gone", {})
+    assert dev.answers_poetry(index.url, {})
+    assert dev.answers_poetry(index.url + "/", {})
+    assert not dev.answers_poetry(index.url + "/gone", {})
+
+
+def test_an_index_without_the_pages_of_releases_needs_an_interpreter(index: Index) -> None:
+    index.content_type = "application/vnd.pypi.simple.v1+json"
+    index.has_releases = False
+
+    assert not dev.answers_poetry(index.url, {})
 
 
 # --- promises about the repository -----------------------------------------------------------------------------------
