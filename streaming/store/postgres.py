@@ -83,6 +83,18 @@ AND classid::bigint = %s AND objid::bigint = %s AND objsubid = 1
 """
 
 
+class _Piecemeal(psycopg.ServerCursor[Any]):
+    """A cursor that the end of its connection has closed: who uses that one next is told, and that is enough."""
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except psycopg.OperationalError:
+            if not self.connection.closed:
+                raise
+            super().close()  # now it asks nobody
+
+
 class _Connection(psycopg.Connection[Any]):
     """A connection that does not wait for ever: one whose server is silent for too long is closed.
 
@@ -189,6 +201,7 @@ class PostgresDatabase:
         }
         connection = _Connection.connect(**{**given, **options}, autocommit=True)
         connection.limit_s = self._timeout_s + self._wait_s
+        connection.server_cursor_factory = _Piecemeal
         try:
             limit = str(_ms(self._timeout_s))
             connection.execute(_SET, (SCHEMA, limit, limit, limit, *map(str, KEEPALIVES.values())))

@@ -160,7 +160,8 @@ class Server:
         """Stop it as it should be stopped, and see that it was."""
         self.signal(signal.SIGTERM)
         assert await self.exited() == 0
-        assert [entry for entry in self.entries if "exception" in entry] == []
+        raised = [entry for entry in self.entries if "exception" in entry]
+        assert not raised, "\n".join(f"{entry['event']}\n{entry['exception']}" for entry in raised)
 
     async def kill(self) -> None:
         """End it as a crash would; having ended before is fine."""

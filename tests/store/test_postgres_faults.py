@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -196,6 +196,22 @@ async def test_a_reader_whose_network_hangs_is_told_in_time(through: str, proxy:
         proxy.resume()
         proxy.cut()
         await until_it_answers(store)
+
+
+async def test_one_cut_while_rows_come_piecemeal_is_told_in_words_and_nowhere_with_a_traceback(
+    through: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def first_only(found: Iterable[Any], _: object) -> Iterator[Any]:
+        yield next(iter(found))
+        proxy.cut()
+
+    async with opened(through) as store:
+        await store.commit(start(1))
+        await store.commit(Commit(ticks(1, 2, 200)))
+        monkeypatch.setattr(reads, "_first", first_only)
+        with pytest.raises(StoreUnreachable, match="the connection was lost"):
+            await store.events_after(task_id(1), 0, last_seq=200, limit=200)
+    assert caplog.records == []
 
 
 # -- the server itself -------------------------------------------------------------------------------------------------
