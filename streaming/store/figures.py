@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Row, Select, select
 
 from streaming.records import TaskStatus
 from streaming.rules.statistics import Ended, Statistics, StatisticsQuery, ended, statistics
-from streaming.store.pruning import BY_TYPE_END, END_OF_TIME, by_index, ended_between
+from streaming.store.planner import by_index
+from streaming.store.pruning import BY_TYPE_END, END_OF_TIME, ended_between
 from streaming.store.schema import tasks
 
 #: So many ended tasks are looked at for each duration that is asked for: most of them may have failed.

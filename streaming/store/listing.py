@@ -37,11 +37,10 @@ from streaming.store.conditions import (
     sorted_by,
 )
 from streaming.store.pages import Values, most_first, page_of
+from streaming.store.planner import DETOURS, by_any_plan, without
 from streaming.store.reads import PIECEMEAL, RECORDS, Readable
 from streaming.store.schema import tasks
 
-#: PostgreSQL guesses how many rows there will be, and where it guesses wrong it reads a whole table to find a few.
-_BY_INDEX = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
 _ONE = literal_column("1", Integer)
 _PRIORITIES = dict(enumerate(Priority))
 
@@ -74,7 +73,7 @@ class Listing:
             source, candidates = self._fewest(connection, filter, or_all=False)
             dialect = connection.dialect.name
             if candidates > self._scan_max:
-                _by_any_plan(connection)
+                by_any_plan(connection)
                 groups = [column_of(name, tasks) for name in group_by]
                 counting = select(*groups, func.count()).select_from(tasks)
                 statement = counting.where(*matches(filter, tasks, dialect, probe=False))
@@ -258,14 +257,8 @@ def _snapshot(connection: Connection) -> Iterator[None]:
         finally:
             connection.exec_driver_sql("ROLLBACK")
     else:
-        settings = "".join(f"; SET LOCAL {name} = off" for name in _BY_INDEX)
         connection.exec_driver_sql(
-            f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL plan_cache_mode = force_custom_plan{settings}"
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL plan_cache_mode = force_custom_plan; "
+            + without(DETOURS)
         )
         yield
-
-
-def _by_any_plan(connection: Connection) -> None:
-    """For what has to look at everything anyway."""
-    if connection.dialect.name != "sqlite":
-        connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = DEFAULT" for name in _BY_INDEX))

@@ -34,6 +34,7 @@ from streaming.config import Settings
 from streaming.errors import StoreUnavailable
 from streaming.store.database import Inspection
 from streaming.store.faults import FEW_RIGHTS, READ_ONLY, faults, kind, reason, words
+from streaming.store.planner import DETOURS
 from streaming.store.revision import Tell, make_current, stored_revision
 from streaming.store.schema import APPLICATION_ID, SCHEMA, feed, metadata
 
@@ -65,6 +66,8 @@ _SET = "SELECT " + ", ".join(
         *(f"tcp_keepalives_{name}" for name in KEEPALIVES),
     )
 )
+#: The writer knows its rows by their keys, however few there were when a statement was prepared.
+_BY_INDEX = "SELECT " + ", ".join(f"set_config('{name}', 'off', false)" for name in DETOURS)
 #: May our schema be made, if it is missing?
 _MAY_MAKE = """
 SELECT to_regnamespace(%s) IS NOT NULL, has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user)
@@ -225,6 +228,7 @@ class PostgresDatabase:
         connection = self._connect()
         try:
             connection.autocommit = True
+            connection.execute(_BY_INDEX)
             self._take_lock(connection)
             self._session = connection.execute(_SESSION).fetchone()
             connection.autocommit = False

@@ -31,6 +31,7 @@ from streaming.engine.journal import Pruned, Walk
 from streaming.errors import RecordDamaged
 from streaming.rules.lifecycle import LIVE, TERMINAL
 from streaming.rules.retention import Bounds, Retention
+from streaming.store.planner import by_index
 from streaming.store.reads import RECORDS
 from streaming.store.rows import record_from, term_rows
 from streaming.store.schema import events, tasks
@@ -42,17 +43,6 @@ EVENTS_PER_RECORD = 10
 
 #: Ids in one statement: older builds of SQLite take no more than 999 values.
 _IDS_MAX = 400
-
-#: What PostgreSQL takes for quicker as long as it does not know what is in a table.
-_DETOURS = (
-    "enable_seqscan",
-    "enable_bitmapscan",
-    "enable_hashjoin",
-    "enable_mergejoin",
-    "enable_sort",
-    "enable_incremental_sort",
-    "jit",
-)
 
 #: Behind every time. Of what cannot be read: no limit of age reaches it.
 END_OF_TIME = "~"
@@ -304,12 +294,6 @@ def task_types(connection: Connection) -> list[str]:
         if found is None:
             return types
         types.append(found)
-
-
-def by_index(connection: Connection) -> None:
-    """For what is left of the transaction, let PostgreSQL use the index in the order that is asked for."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = off" for name in _DETOURS))
 
 
 def _time(value: object) -> str:

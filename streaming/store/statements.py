@@ -19,7 +19,18 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sqlalchemy import ClauseElement, Connection, Dialect, Table, func, select, text
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    Dialect,
+    FromClause,
+    ScalarSelect,
+    Table,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from streaming.rules.lifecycle import LIVE, TERMINAL
@@ -127,20 +138,28 @@ def _power_of_two(number: int) -> int:
 
 # -- where the feed and the logs end -----------------------------------------------------------------------------------
 
-_end = select(events.c.task_id).where(events.c.task_id == tasks.c.id, events.c.type.in_(sorted(TERMINAL)))
-_last_seq = select(func.max(events.c.seq)).where(events.c.task_id == tasks.c.id).scalar_subquery()
-_goes_on = (tasks.c.status.in_(sorted(LIVE)), ~_end.exists())
+
+def _last_seq(rows: FromClause) -> ScalarSelect[int]:
+    return select(func.max(events.c.seq)).where(events.c.task_id == rows.c.id).scalar_subquery()
+
+
+def _goes_on(rows: FromClause) -> tuple[ColumnElement[bool], ...]:
+    end = select(events.c.task_id).where(events.c.task_id == rows.c.id, events.c.type.in_(sorted(TERMINAL)))
+    return rows.c.status.in_(sorted(LIVE)), ~end.exists()
+
 
 # SQLite: one row tells all, and takes a JSON list of ids, so that one text serves any number of them.
-_named = func.json_each(text("?")).table_valued("value")
-_heads = select(func.json_group_object(tasks.c.id, _last_seq)).where(tasks.c.id.in_(select(_named.c.value)), *_goes_on)
+_ids = select(func.json_each(text("?")).table_valued("value").c.value)
+_heads = select(func.json_group_object(tasks.c.id, _last_seq(tasks))).where(tasks.c.id.in_(_ids), *_goes_on(tasks))
 _SQLITE_HEADS = Statement(select(LAST_POSITION.scalar_subquery(), _heads.scalar_subquery()))
 
 # PostgreSQL: the lock on the one row of `feed` comes first. Whoever else would write waits for it, so that positions
-# become visible in their order, and what is read behind it is what was committed last.
+# become visible in their order, and what is read behind it is what was committed last. The OFFSET is a fence: the index
+# of the status has an entry for each status that any task had since the last vacuum, and is no way to find a few tasks.
 _LOCK_FEED = Statement(select(feed.c.position).with_for_update())
 _MOVE_FEED = Statement(feed.update().values(position=text("?")))
-_HEADS = Statement(select(tasks.c.id, _last_seq).where(text("tasks.id = ANY(?)"), *_goes_on))
+_named = select(tasks.c.id, tasks.c.status).where(text("tasks.id = ANY(?)")).offset(0).subquery("named")
+_HEADS = Statement(select(_named.c.id, _last_seq(_named)).where(*_goes_on(_named)))
 
 
 def heads(connection: Connection, task_ids: Collection[str]) -> tuple[int, dict[str, int]]:

@@ -16,11 +16,13 @@ from streaming.store.schema import totals
 
 _COUNT = """
 INSERT INTO totals (type, records, bytes)
-SELECT type, {sign} * count(*), {sign} * sum(log_bytes - trimmed_bytes) FROM tasks
-WHERE id {named} AND finished_at IS NOT NULL AND NOT held GROUP BY type
+SELECT type, {sign} * count(*), {sign} * sum(log_bytes - trimmed_bytes)
+FROM (SELECT type, log_bytes, trimmed_bytes, finished_at, held FROM tasks WHERE id {named}) AS named
+WHERE finished_at IS NOT NULL AND NOT held GROUP BY type
 ON CONFLICT (type) DO UPDATE SET records = totals.records + excluded.records, bytes = totals.bytes + excluded.bytes
 """
-_NAMED = MappingProxyType({"sqlite": "IN (SELECT value FROM json_each(?))", "postgresql": "= ANY(%s)"})
+#: The OFFSET keeps PostgreSQL from looking for them by anything but their ids; see `statements.heads`.
+_NAMED = MappingProxyType({"sqlite": "IN (SELECT value FROM json_each(?))", "postgresql": "= ANY(%s) OFFSET 0"})
 _TEXTS = MappingProxyType(
     {(name, sign): _COUNT.format(sign=sign, named=named) for name, named in _NAMED.items() for sign in (1, -1)}
 )

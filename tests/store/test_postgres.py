@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import create_engine, select
+from sqlalchemy.event import listen, remove
 
 from streaming.config import Settings
 from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal
@@ -20,7 +21,7 @@ from streaming.store import open_database, reads, writes
 from streaming.store.postgres import PostgresDatabase
 from streaming.store.schema import REVISION, JsonValid, events
 from tests.postgres import PostgresServer
-from tests.store.samples import at, event, plain, record, start, task_id, ticks, whole_feed, whole_log
+from tests.store.samples import at, end, event, plain, record, start, task_id, ticks, whole_feed, whole_log
 
 IS_JSON = select(JsonValid(events.c.payload))
 
@@ -50,6 +51,46 @@ def refusal(url: str, **settings: Any) -> str:
         refused.open()
     assert "\n" not in caught.value.detail
     return caught.value.detail
+
+
+# -- plans -------------------------------------------------------------------------------------------------------------
+
+
+def generic_plans(database: PostgresDatabase, *commits: Commit) -> dict[str, str]:
+    """What each statement of some commits is planned as, whatever its values are, in a database as it is now."""
+    said: dict[str, None] = {}
+
+    def hear(_: Any, __: Any, statement: str, *___: Any) -> None:
+        said[statement] = None
+
+    listen(database._writer, "before_cursor_execute", hear)
+    for commit in commits:
+        with database.writing() as connection:
+            writes.write(connection, commit)
+    remove(database._writer, "before_cursor_execute", hear)
+    plans = {}
+    with database.writing() as connection:
+        for statement in said:
+            first, *rest = statement.split("%s")
+            numbered = first + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))
+            rows = connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {numbered}")
+            plans[statement] = "\n".join(row[0] for row in rows)
+    return plans
+
+
+def test_a_commit_finds_its_rows_by_their_ids_also_with_what_was_planned_while_the_tables_were_empty(
+    our_database: str,
+) -> None:
+    """Such a plan is kept while they fill: a commit would soon read all that there is."""
+    with opened(our_database) as database:
+        plans = generic_plans(database, start(1, 2), end(1, 2, finished_at=at(9)))
+
+    reading = {statement: plan for statement, plan in plans.items() if "FROM tasks" in statement}
+    assert len(reading) == 2
+    for plan in reading.values():
+        assert "using tasks_pkey on tasks" in plan
+    read_whole = [plan for plan in plans.values() if "Seq Scan" in plan.replace("Seq Scan on feed", "")]
+    assert read_whole == []
 
 
 # -- positions ---------------------------------------------------------------------------------------------------------

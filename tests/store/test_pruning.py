@@ -20,6 +20,7 @@ from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Policy, TaskStatus
 from streaming.rules.retention import Bounds, Retention, parse_retention
 from streaming.store import figures, pruning, terms
+from streaming.store.planner import by_index
 from streaming.store.sql import SqlStore
 from tests.store.conftest import MakeStore
 from tests.store.samples import at, end, event, plain, record, start, task_id, ticks, wanted, whole_feed, whole_log
@@ -455,7 +456,7 @@ def _fill(connection: Any) -> None:
 
 
 def _plan(connection: Any, query: Any) -> str:
-    pruning.by_index(connection)
+    by_index(connection)
     compiled = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
     explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
     return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {compiled}"))
@@ -501,7 +502,7 @@ async def test_terms_are_deleted_by_their_key(make_durable: MakeStore) -> None:
 def _terms_plan(connection: Any) -> str:
     dialect = connection.dialect.name
     explain = "EXPLAIN QUERY PLAN" if dialect == "sqlite" else "EXPLAIN"
-    pruning.by_index(connection)
+    by_index(connection)
     given = terms.parameters(dialect, [("tag", "red", task_id(number)) for number in range(500)])
     rows = connection.exec_driver_sql(f"{explain} {terms.DELETES[dialect]}", given)
     return "\n".join(str(row[-1]) for row in rows)
