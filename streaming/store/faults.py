@@ -108,13 +108,15 @@ def faults(action: str, within_s: float | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except Exception as error:
+        if not isinstance(error, SQLAlchemyError | sqlite3.Error) and not _is_a("Error", error):
+            raise
         if within_s is not None and _is_too_slow(error):
             raise QueryTooSlow(f"The store takes longer than {within_s:g} s for this; ask for less.") from error
         raise kind(error)(f"The store cannot be {action}: {reason(error)}.") from error
 
 
-def kind(error: SQLAlchemyError | sqlite3.Error) -> type[StoreUnavailable]:
+def kind(error: Exception) -> type[StoreUnavailable]:
     """What can be done about it."""
     cause = _cause(error)
     if not _is_a("Error", cause):
@@ -129,7 +131,7 @@ def may_be_repeated(problem: StoreUnavailable) -> bool:
     return _sqlstate(_cause(problem.__cause__)) in _CONFLICT
 
 
-def reason(error: SQLAlchemyError | sqlite3.Error) -> str:
+def reason(error: Exception) -> str:
     """Why, without internals: "its disk is full"."""
     if isinstance(error, PoolTimeout):
         return "all its connections are busy"
@@ -146,7 +148,7 @@ def words(sqlstate: str) -> str:
     return _POSTGRES.get(sqlstate) or _POSTGRES.get(sqlstate[:2], _UNKNOWN)
 
 
-def _is_too_slow(error: SQLAlchemyError | sqlite3.Error) -> bool:
+def _is_too_slow(error: Exception) -> bool:
     """Whether it was stopped since its time was up."""
     cause = _cause(error)
     code = getattr(cause, "sqlite_errorcode", None)

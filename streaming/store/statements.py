@@ -7,13 +7,14 @@ Never:  decides what is written.
 Why not ``executemany`` on SQLite: its driver gives up the interpreter lock for every row and has to get it back from a
 busy event loop. A statement with many rows gives it up once, which is up to twice as fast, and far steadier under load.
 On PostgreSQL ``executemany`` sends all rows before it waits for the first answer, which has measured faster there than
-statements with many rows or arrays.
+statements with many rows or arrays; `one_trip` does the same with all statements of a commit.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import chain
 from types import MappingProxyType
@@ -108,6 +109,20 @@ class RowInsert:
             values = tuple(chain.from_iterable(rows[start : start + size]))
             connection.exec_driver_sql(self._text(size), values)
             start += size
+
+
+@contextmanager
+def one_trip(connection: Connection) -> Iterator[None]:
+    """Send what is executed inside to PostgreSQL without a wait for each answer, in the pipeline mode of its protocol.
+
+    Nothing inside may ask for rows. An error may come with any later statement, or at the end as one of psycopg.
+    """
+    if connection.dialect.name == "sqlite":
+        yield
+    else:
+        driver: Any = connection.connection.driver_connection
+        with driver.pipeline():
+            yield
 
 
 def storable(connection: Connection, row: tuple[Any, ...]) -> tuple[Any, ...]:

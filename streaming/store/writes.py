@@ -19,7 +19,7 @@ from streaming.rules.lifecycle import TERMINAL
 from streaming.store import reads
 from streaming.store.rows import change_row, event_row, key_row, task_row, term_rows, update_row
 from streaming.store.schema import MUTABLE, changes, events, idempotency_keys, tasks, terms
-from streaming.store.statements import RowInsert, Statement, heads, move_feed, storable
+from streaming.store.statements import RowInsert, Statement, heads, move_feed, one_trip, storable
 from streaming.store.terms import delete_terms
 from streaming.store.totals import count_ended
 
@@ -47,19 +47,21 @@ def write(connection: Connection, commit: Commit) -> Committed:
             return done
     stored = [event for event in commit.events if event.task_id not in lost]
     positions = range(last_position + 1, last_position + 1 + len(stored))
-    _insert_tasks.run(connection, [task_row(record) for record in commit.created])
-    _insert_events.run(connection, [event_row(*pair) for pair in zip(positions, stored, strict=True)])
-    if stored:
-        move_feed(connection, positions[-1])
-    updates = [storable(connection, update_row(record)) for record in commit.updated if record.id not in lost]
-    if updates:
-        connection.exec_driver_sql(_UPDATE_TASK.text(connection), updates)
-    _insert_keys.run(connection, [key_row(key) for key in _standing(connection, commit)])
-    _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
-    failed = [record for record in commit.updated if record.error and record.finished_at and record.id not in lost]
-    _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
-    ended = [record.id for record in (*commit.created, *commit.updated) if record.finished_at and record.id not in lost]
-    count_ended(connection, ended)
+    keys = _standing(connection, commit)
+    updated = [record for record in commit.updated if record.id not in lost]
+    failed = [record for record in updated if record.error and record.finished_at]
+    with one_trip(connection):
+        _insert_tasks.run(connection, [task_row(record) for record in commit.created])
+        _insert_events.run(connection, [event_row(*pair) for pair in zip(positions, stored, strict=True)])
+        if stored:
+            move_feed(connection, positions[-1])
+        if updated:
+            values = [storable(connection, update_row(record)) for record in updated]
+            connection.exec_driver_sql(_UPDATE_TASK.text(connection), values)
+        _insert_keys.run(connection, [key_row(key) for key in keys])
+        _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
+        _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
+        count_ended(connection, [record.id for record in (*commit.created, *updated) if record.finished_at])
     return Committed(positions, lost)
 
 
