@@ -115,7 +115,7 @@ class RowInsert:
 def one_trip(connection: Connection) -> Iterator[None]:
     """Send what is executed inside to PostgreSQL without a wait for each answer, in the pipeline mode of its protocol.
 
-    Nothing inside may ask for rows. An error may come with any later statement, or at the end as one of psycopg.
+    Rows are there behind it. An error may come with any later statement, or at the end as one of psycopg.
     """
     if connection.dialect.name == "sqlite":
         yield
@@ -187,9 +187,12 @@ def heads(connection: Connection, task_ids: Collection[str]) -> tuple[int, dict[
         named = json.dumps(list(task_ids))
         position, found = connection.exec_driver_sql(_SQLITE_HEADS.text(connection), (named,)).one()
         return position or 0, {task_id: last_seq or 0 for task_id, last_seq in json.loads(found).items()}
-    position = connection.exec_driver_sql(_LOCK_FEED.text(connection)).scalar_one()
-    rows = connection.exec_driver_sql(_HEADS.text(connection), (list(task_ids),)) if task_ids else ()
-    return position, {task_id: last_seq or 0 for task_id, last_seq in rows}
+    driver: Any = connection.connection.driver_connection
+    with one_trip(connection):  # which begins the transaction as well
+        locked = driver.execute(_LOCK_FEED.text(connection))
+        found = driver.execute(_HEADS.text(connection), (list(task_ids),))
+    [(position,)] = locked
+    return position, {task_id: last_seq or 0 for task_id, last_seq in found}
 
 
 def move_feed(connection: Connection, position: int) -> None:

@@ -17,7 +17,7 @@ from streaming.config import Settings
 from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal
 from streaming.errors import QueryTooSlow, StoreUnavailable, StoreUnreachable
 from streaming.records import Change, TaskError, TaskStatus
-from streaming.store import open_database, reads, writes
+from streaming.store import open_database, reads, statements, writes
 from streaming.store.postgres import PostgresDatabase
 from streaming.store.schema import REVISION, JsonValid, events
 from tests.postgres import PostgresServer
@@ -70,7 +70,7 @@ def generic_plans(database: PostgresDatabase, *commits: Commit) -> dict[str, str
     remove(database._writer, "before_cursor_execute", hear)
     plans = {}
     with database.writing() as connection:
-        for statement in said:
+        for statement in (*said, statements._HEADS.text(connection)):
             first, *rest = statement.split("%s")
             numbered = first + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))
             rows = connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {numbered}")
