@@ -17,7 +17,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, create_engine
 
 from streaming.config import Settings
 from streaming.engine.journal import Commit
@@ -76,10 +76,9 @@ def fill(url: str, count: int, told: Told) -> None:
                 _hurry(connection)
                 write(connection, _commit(batch))
             told(len(batch))
-        with database.writing() as connection:
-            _look_over(connection)
     finally:
         database.close()
+    _look_over(url)
 
 
 def records(count: int, now: datetime) -> Iterator[Record]:
@@ -101,10 +100,13 @@ def _hurry(connection: Connection) -> None:
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off; SET LOCAL session_replication_role = replica")
 
 
-def _look_over(connection: Connection) -> None:
+def _look_over(url: str) -> None:
     """What autovacuum does on a PostgreSQL that has run for a while."""
-    if connection.dialect.name != "sqlite":
-        connection.exec_driver_sql("ANALYZE")
+    if not url.startswith("sqlite"):
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("VACUUM (ANALYZE)")
+        engine.dispose()
 
 
 def _commit(batch: Sequence[Record]) -> Commit:

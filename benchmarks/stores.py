@@ -1,7 +1,7 @@
 """Where the server of a benchmark keeps its tasks: a SQLite file, or a database of a real PostgreSQL.
 
-Owns:   one PostgreSQL a run, with ``fsync`` and its own defaults; empty stores; stores with many records, made once a
-        run and used by every round.
+Owns:   one PostgreSQL a run, with ``fsync`` and 1 GB of shared buffers; empty stores; stores with many records, made
+        once a run and used by every round.
 Uses:   tests.postgres (the server), benchmarks.records (what is in a store), benchmarks.machine (cores).
 Never:  measures.
 """
@@ -83,8 +83,8 @@ class Stores:
 
             try:
                 with machine.on_all_cores():
-                    # What tests make smaller, as PostgreSQL has it by default.
-                    server = PostgresServer(fsync=True, shared_buffers="128MB", max_wal_size="1GB")
+                    # As its manual advises where memory is there, and as it is by default.
+                    server = PostgresServer(fsync=True, shared_buffers="1GB", max_wal_size="1GB")
                     self._postgres = self._stack.enter_context(server)
             except NoPostgres as reason:
                 raise Flaw(str(reason)) from None
