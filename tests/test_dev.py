@@ -366,7 +366,8 @@ def test_a_signal_ends_the_installation_with_everything_it_started(number: signa
     installer = "sh -c 'echo $$; exec sleep 60' & wait"
     script = textwrap.dedent(
         f"""
-        import dev, os, pathlib
+        import dev, os, pathlib, signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
         folder = pathlib.Path({str(tmp_path)!r})
         with dev.held_lock(folder) as lock:
             dev.Steps(folder / "install.log", lock).run("", ["sh", "-c", {installer!r}], os.environ)
