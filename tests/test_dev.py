@@ -367,7 +367,7 @@ def test_a_signal_ends_the_installation_with_everything_it_started(number: signa
     script = textwrap.dedent(
         f"""
         import dev, os, pathlib, signal
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
         folder = pathlib.Path({str(tmp_path)!r})
         with dev.held_lock(folder) as lock:
             dev.Steps(folder / "install.log", lock).run("", ["sh", "-c", {installer!r}], os.environ)
