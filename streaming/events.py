@@ -116,4 +116,4 @@ def rfc3339(wall_s: float) -> str:
     Returns:
         For example ``2026-11-01T12:00:00.000000Z``.
     """
-    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

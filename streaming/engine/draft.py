@@ -17,9 +17,9 @@ from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.registry import TaskType
 from streaming.errors import FieldError, InvalidParams
 from streaming.records import Policy, Priority, Record, RetryPolicy, TaskStatus
+from streaming.rules.retry import RETRIES_MAX
 from streaming.rules.schedule import IfRunning
 
-RETRIES_MAX = 1000
 RETRY_NAMES_MAX = 32
 NAME_MAX = 255
 
@@ -164,6 +164,8 @@ def _policy(default: Policy, options: StartOptions, settings: Settings) -> Polic
 
 def _retry(default: RetryPolicy, options: RetryOptions, settings: Settings) -> RetryPolicy:
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if not changes:
+        return default
     policy = dataclasses.replace(default, **changes)
     if not 0 <= policy.retries <= RETRIES_MAX:
         message = f"A whole number from 0 to {RETRIES_MAX}."

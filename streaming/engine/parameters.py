@@ -289,6 +289,8 @@ def refuse_unstorable(fields: Mapping[str, object]) -> None:
     """
     wrong = []
     for field, value in fields.items():
+        if value is None or value == () or (type(value) is str and value.isascii()):
+            continue  # nearly all of them, and nothing can be wrong with these
         try:
             json.loads(encode_payload(value))
         except (TypeError, ValueError, RecursionError) as error:

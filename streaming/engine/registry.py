@@ -23,17 +23,13 @@ from streaming.engine.context import TaskContext, ThreadContext
 from streaming.engine.parameters import Parameters
 from streaming.errors import FieldError, InvalidParams, InvalidTaskType, UnknownType
 from streaming.records import Policy, RetryPolicy
+from streaming.rules.retry import RETRIES_MAX
 
 RunIn = Literal["loop", "thread", "process", "outside"]
 OnInterrupt = Literal["report", "restart"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
-_PLACES: dict[str, str] = {
-    "loop": "in a loop",
-    "thread": "in a thread",
-    "process": "in a process",
-    "outside": "outside",
-}
+_PLACES = {"loop": "in a loop", "thread": "in a thread", "process": "in a process", "outside": "outside"}
 _MARK = "__streaming_task_type__"
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}\Z")
 
@@ -279,6 +275,8 @@ def _check_numbers(
     for argument, (count, least) in counts.items():
         if count is not None and count < least:
             raise InvalidTaskType(f"{argument} of {name} must be at least {least}.")
+    if policy.retry.retries > RETRIES_MAX:
+        raise InvalidTaskType(f"retries of {name} must be at most {RETRIES_MAX}.")
 
 
 def _parameters(handler: Callable[..., Any], name: str, run_in: RunIn) -> tuple[str | None, Parameters]:

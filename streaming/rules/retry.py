@@ -10,7 +10,7 @@ Rules of this file:
 - A pause has full jitter: any part of a time that doubles with each retry, so that tasks that have failed together do
   not come back together (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 
-Owns:   `should_retry`, `failure_names`, `pause_s`.
+Owns:   `should_retry`, `failure_names`, `pause_s`, and how many retries there may be.
 Never:  throws the dice or waits: the chance comes as an argument, and somebody else has the clock.
 """
 
@@ -19,6 +19,9 @@ from __future__ import annotations
 from streaming.records import RetryPolicy, TaskError
 from streaming.rules.deadlines import EXPIRED_CODES, Limit
 from streaming.rules.lifecycle import Transition
+
+#: Retries that a start or a task type may ask for.
+RETRIES_MAX = 1000
 
 #: Codes of failures that would only be repeated; a policy can list them all the same.
 LASTING = frozenset(

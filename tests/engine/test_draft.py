@@ -10,7 +10,6 @@ from streaming import Registry, task
 from streaming.config import Settings
 from streaming.engine.draft import (
     NAME_MAX,
-    RETRIES_MAX,
     RETRY_NAMES_MAX,
     Draft,
     check_seconds,
@@ -21,6 +20,7 @@ from streaming.engine.draft import (
 from streaming.engine.options import StartOptions
 from streaming.errors import InvalidParams
 from streaming.records import Policy, Priority, Record, RetryPolicy, TaskStatus
+from streaming.rules.retry import RETRIES_MAX
 from streaming.rules.schedule import IfRunning
 
 SETTINGS = Settings(timeout_max_s=100, timeout_default_s=50)

@@ -230,6 +230,14 @@ def test_at_least_one_attempt() -> None:
         task(attempts_max=0)(work)
 
 
+def test_no_more_retries_than_a_start_may_ask_for() -> None:
+    async def work() -> None: ...
+
+    with pytest.raises(InvalidTaskType, match="retries of work must be at most 1000"):
+        task(retries=1001)(work)
+    assert Registry([task(retries=1000)(work)]).get("work").policy.retry.retries == 1000
+
+
 def test_an_interruption_is_reported_or_restarted_and_nothing_else() -> None:
     async def work() -> None: ...
 
