@@ -14,6 +14,7 @@ import json
 import re
 from collections import Counter
 from email.message import Message
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import asgineer
@@ -29,6 +30,9 @@ INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
 #: Seconds for which the rest of a refused body is read and thrown away: a socket that is closed while the client still
 #: writes takes the answer with it.
 LINGER_S = 2.0
+
+#: Nearly all clients name one and the same.
+MEDIA_TYPES_KEPT = 16
 
 _HINT = "Send JSON, for example with curl --json '{...}'."
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -127,9 +131,7 @@ async def linger(request: Request) -> None:
 
 def _check_media_type(request: Request) -> None:
     given = request.header("content-type")
-    header = Message()
-    header["content-type"] = given or "application/octet-stream"
-    type, charset = header.get_content_type(), header.get_content_charset("utf-8")
+    type, charset = _media_type(given or "application/octet-stream")
     if type != "application/json" and not (type.startswith("application/") and type.endswith("+json")):
         named = f"Content-Type {given[:64]!r} is not read here." if given else "A body needs a Content-Type."
         raise UnsupportedMediaType(f"{named} {_HINT}")
@@ -138,6 +140,14 @@ def _check_media_type(request: Request) -> None:
     coding = request.header("content-encoding") or "identity"
     if coding.lower() != "identity":
         raise UnsupportedMediaType(f"Content-Encoding {coding[:64]!r} is not read here; send the body as it is.")
+
+
+@lru_cache(MEDIA_TYPES_KEPT)
+def _media_type(text: str) -> tuple[str, str]:
+    """The type and the charset that a header names."""
+    header = Message()
+    header["content-type"] = text
+    return header.get_content_type(), header.get_content_charset("utf-8")
 
 
 # -- parsing ---------------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Request:
         self.receive = receive
         self.send = send
         self.body_refused = False
-        self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        self._headers = [(name.lower(), value) for name, value in scope["headers"]]
 
     def header(self, name: str) -> str | None:
         """A header's value, None without one; repeated ones are joined with a comma, as RFC 9110 says."""
@@ -83,7 +83,7 @@ class Request:
     def headers(self, name: str) -> list[str]:
         """All values of a header, in order."""
         wanted = name.encode()
-        return [value.decode("latin-1") for key, value in self._headers if key.lower() == wanted]
+        return [value.decode("latin-1") for key, value in self._headers if key == wanted]
 
 
 def _path(scope: Scope) -> str:
