@@ -24,7 +24,7 @@ from streaming.rules.sse import KEEPALIVE, RETRY, envelope
 from streaming.web.heartbeat import Heartbeat
 from streaming.web.reply import NDJSON, SSE, Reply, empty_reply
 from streaming.web.request import Request
-from streaming.web.transport import Torn, abort
+from streaming.web.transport import Torn, abort, is_cut
 
 _log = structlog.get_logger(__name__)
 
@@ -153,7 +153,7 @@ class Stream:
         take, send, write = self._subscription.next, self._request.channel.send, self._form.write
         heartbeat, opening = self._heartbeat, self._form.opening
         self.sending = False
-        while (batch := await take()) is not None:
+        while (batch := await take()) is not None and not is_cut(self._request.send):
             if batch.events:
                 data = opening + write(batch) if opening else write(batch)
                 opening = b""

@@ -4,7 +4,7 @@ ASGI has no word for "this reader is gone, let go of its memory at once", nor fo
 out ``send`` as a method of an object that knows its transport. A contract test holds this against the installed
 uvicorn; under any other server we fall back to leaving the response unfinished.
 
-Owns:   finding the transport behind a ``send``, and aborting it.
+Owns:   finding the transport behind a ``send``, aborting it, and whether it is over.
 Never:  writes to it.
 """
 
@@ -24,9 +24,22 @@ def abort(send: object) -> bool:
     Returns:
         Whether the connection was found.
     """
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    transport = _transport(send)
     cut = getattr(transport, "abort", None)
     if not callable(cut):
         return False
     cut()
     return True
+
+
+def is_cut(send: object) -> bool:
+    """Whether the connection behind an ASGI ``send`` is known to be over, and what is written would be thrown away.
+
+    The message that says so comes one step of the event loop later; without a transport it is the only one to do so.
+    """
+    closing = getattr(_transport(send), "is_closing", None)
+    return callable(closing) and bool(closing())
+
+
+def _transport(send: object) -> object:
+    return getattr(getattr(send, "__self__", None), "transport", None)

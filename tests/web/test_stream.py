@@ -324,6 +324,35 @@ async def test_a_reader_may_leave_in_the_middle_of_a_flood(caplog: pytest.LogCap
     assert caplog.records == []
 
 
+async def test_nothing_is_written_on_a_connection_that_has_just_been_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The event loop tells of it in its next step, and may have a whole backlog of batches before that."""
+    take = LogSubscription.next
+    batches: list[Any] = []
+
+    async with live() as here, here.raw() as (reader, writer):
+        task_id = await here.counted()
+
+        async def without_a_pause(self: LogSubscription) -> Any:
+            if not batches:
+                batches.append(await take(self))
+            elif len(batches) == 30:
+                return None
+            else:
+                for server_side in transports(here, writer.get_extra_info("socket")):
+                    server_side.transport.abort()
+                batches.append(batches[0])
+            return batches[-1]
+
+        monkeypatch.setattr(LogSubscription, "next", without_a_pause)
+        await open_raw(here, f"/tasks/{task_id}/events", reader, writer)
+        await read_away(reader)
+        await here.quiet()
+    assert len(batches) == 2
+    assert caplog.records == []
+
+
 async def test_a_reader_that_left_before_its_stream_began_leaves_nothing() -> None:
     store = TestedStore(settings_of())
     async with live(journal=store) as here:
