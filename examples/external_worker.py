@@ -1,5 +1,6 @@
 """A worker elsewhere, with the standard library: goes on where it was, waits for its server, obeys a cancel."""
 
+import http.client
 import json
 import sys
 import time
@@ -13,7 +14,7 @@ def report(method: str, below: str, body: dict[str, Any]) -> Any:
     while True:
         try:
             return json.load(urllib.request.urlopen(request, timeout=30))  # noqa: S310  # as above
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             if getattr(error, "code", 503) < 500:  # the server has understood, and refuses
                 raise
             time.sleep(0.2)  # it is away; the numbers of the events let it take the same report twice

@@ -228,6 +228,24 @@ async def test_the_external_worker_goes_on_after_its_own_end_and_the_servers(tmp
     assert (ended.status, ended.attempt) == ("completed", 1)
 
 
+async def test_the_external_worker_asks_again_where_an_answer_broke_off() -> None:
+    task = json.dumps({"params": {"frames": 0}, "client_seq": 0, "cancel": None}).encode()
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(task), task)
+    answers = [whole[:-5], b"", whole, whole]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(answers.pop(0))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        words = ("examples/external_worker.py", f"http://127.0.0.1:{port}", "x")
+        worker = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=ROOT)
+        assert await worker.wait() == 0
+    assert answers == []
+
+
 async def test_the_external_worker_obeys_a_cancel(place: Place) -> None:
     async with Client(place.url) as client:
         task = await client.start("external", {"frames": 1000, "pause_s": 0.01})

@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 ROUNDS = 25
 ROUNDS_ON_POSTGRES = 10
 
-#: A kill comes at any moment: while one of the ends is missing there are more rounds, up to so many times as many.
+#: A kill comes at any moment up to so many seconds after the load: while one of the ends is missing there are more
+#: rounds, at most so many times as many, each as much longer again: a busy machine may need that.
+LOAD_S = 0.4
 PATIENCE = 4
 ENDS = {"completed", "cancelled", "interrupted"}
 
@@ -199,7 +201,7 @@ async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(
             for reader in [*filter(wants_more, world.readers), world.feed]:
                 await reader.go_on(server)
             load = asyncio.create_task(world.load(server))
-            await asyncio.sleep(world.chance.uniform(0.02, 0.4))
+            await asyncio.sleep(world.chance.uniform(0.02, LOAD_S * max(1, round - rounds + 2)))
             await server.kill()
             await load
         for reader in [*world.readers, world.feed]:
