@@ -3,7 +3,7 @@
 Owns:   one PostgreSQL a run, with ``fsync`` and 1 GB of shared buffers; empty stores; stores with many records, made
         once a run and used by every round.
 Uses:   tests.postgres (the server), benchmarks.records (what is in a store), benchmarks.machine (cores).
-Never:  measures.
+Never:  measures our server.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy import create_engine
 
 from benchmarks import machine, records
 from benchmarks.figure import Flaw
@@ -26,6 +28,9 @@ from benchmarks.server import COMMAND, Server, running
 
 if TYPE_CHECKING:
     from tests.postgres import PostgresServer
+
+#: Transactions that are timed.
+COMMITS = 300
 
 KINDS: Mapping[str, str] = MappingProxyType({"sqlite": "SQLite", "postgres": "PostgreSQL"})
 
@@ -101,6 +106,28 @@ def kept() -> Iterator[None]:
     finally:
         _current.remove(stores)
         stores.close()
+
+
+def commits_ms(kind: str) -> list[float]:
+    """What small transactions take by themselves: one connection, one row each. Blocks."""
+    url = _stores().empty(kind)
+    engine = create_engine(url)
+    times_ms = []
+    with closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        if kind == "sqlite":
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("CREATE TABLE plain (value TEXT)")
+        connection.commit()
+        for _ in range(COMMITS):
+            begin_s = time.perf_counter()
+            cursor.execute("INSERT INTO plain VALUES ('x')")
+            connection.commit()
+            times_ms.append(1_000 * (time.perf_counter() - begin_s))
+    engine.dispose()
+    _stores().remove(url)
+    return times_ms
 
 
 @asynccontextmanager

@@ -5,23 +5,25 @@ Owns:   PATCH with progress by 100 workers with a task each: at a rate, and with
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.calls import Address, call_all, clients, get, post_task, start_tasks, with_body
-from benchmarks.figure import Figure, Flaw, Goal, Metric, Scale, Values, percentile
+from benchmarks.figure import Figure, Flaw, Scale, Values, percentile
 from benchmarks.server import usage_while
-from benchmarks.status_figures.create import milliseconds
-from benchmarks.stores import KINDS, serving
+from benchmarks.status_figures.create import at_a_rate, metrics, milliseconds, without_a_pause
+from benchmarks.stores import KINDS, commits_ms, serving
 
 #: Updates of each worker per second.
-RATE = 10.0
+RATE = 5.0
 WARM_UP = 3
 
 
 async def measure(scale: Scale, *, kind: str) -> Values:
     """Report progress; the records must show the last one afterwards."""
+    plain_ms = await asyncio.to_thread(commits_ms, kind)
     async with serving(kind) as server:
         task_ids = await start_tasks(server.address, [post_task("external")] * scale.clients)
         each = max(1, scale.calls // scale.clients)
@@ -29,16 +31,9 @@ async def measure(scale: Scale, *, kind: str) -> Values:
         paced, usage = await usage_while(server, _update(server.address, task_ids, each, rate=RATE))
         begin_s = time.perf_counter()
         busy = await _update(server.address, task_ids, each)
-        per_s = len(task_ids) * each / (time.perf_counter() - begin_s)
+        busy_s = time.perf_counter() - begin_s
         await all_have(server.address, task_ids, events=2 + WARM_UP + 2 * each)
-    return {
-        "p50_ms": percentile(paced, 50),
-        "p99_ms": percentile(paced, 99),
-        "cores": usage.cpu_s / usage.wall_s,
-        "busy_per_s": per_s,
-        "busy_p50_ms": percentile(busy, 50),
-        "busy_p99_ms": percentile(busy, 99),
-    }
+    return at_a_rate(paced, usage) | without_a_pause(busy, busy_s) | {"plain_ms": percentile(plain_ms, 50)}
 
 
 async def _update(address: Address, task_ids: Sequence[str], each: int, rate: float = 0.0) -> list[float]:
@@ -65,14 +60,7 @@ FIGURES = [
     Figure(
         f"update-{kind}",
         f"{title}: PATCH with the progress of external tasks by 100 workers",
-        (
-            Metric("p50_ms", "10 updates/s of each worker: half within", "ms", Goal("<", 5)),
-            Metric("p99_ms", "99 of 100 within", "ms"),
-            Metric("cores", "CPU of the server", "cores"),
-            Metric("busy_per_s", "without a pause", "updates/s"),
-            Metric("busy_p50_ms", "without a pause: half within", "ms"),
-            Metric("busy_p99_ms", "without a pause: 99 of 100 within", "ms"),
-        ),
+        metrics("updates", RATE, 5),
         partial(measure, kind=kind),
     )
     for kind, title in KINDS.items()
