@@ -121,8 +121,18 @@ def one_trip(connection: Connection) -> Iterator[None]:
         yield
     else:
         driver: Any = connection.connection.driver_connection
-        with driver.pipeline():
-            yield
+        problem: BaseException | None = None
+        try:
+            with driver.pipeline():
+                try:
+                    yield
+                except BaseException as error:
+                    problem = error  # the pipeline would log what follows from it, with the host and the user
+        except Exception:
+            if problem is None:
+                raise
+        if problem is not None:
+            raise problem
 
 
 def storable(connection: Connection, row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -136,6 +136,17 @@ async def test_the_position_of_a_deleted_event_is_never_given_again(postgres: Jo
     assert plain(await postgres.commit(start(3))) == ([3], set())
 
 
+async def test_a_large_commit_that_is_refused_in_the_middle_tells_no_log_where_the_database_is(
+    postgres: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its error comes while the rest is still being sent."""
+    await postgres.commit(start(1))
+    with pytest.raises(StoreUnavailable, match="contradicts what it holds"):
+        await postgres.commit(start(*range(1, 3000)))
+    assert caplog.records == []
+    assert plain(await postgres.commit(start(3000))) == ([2], set())
+
+
 async def test_a_nul_in_a_plain_text_stops_no_commit(postgres: Journal) -> None:
     cause = Change(task_id(1), 1, TaskStatus.PENDING, at(1), "a\0b", "because\0")
     started = start(1, created_by="a\0b", tags=("x\0y",))
