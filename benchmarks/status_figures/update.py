@@ -17,7 +17,7 @@ from benchmarks.status_figures.create import at_a_rate, metrics, milliseconds, w
 from benchmarks.stores import KINDS, commits_ms, serving
 
 #: Updates of each worker per second.
-RATE = 5.0
+RATE = 10.0
 WARM_UP = 3
 
 
