@@ -2,7 +2,7 @@
 
 Owns:   POST to 201 by 100 clients: at a rate, and without a pause; what is told of both, here and of updates.
 
-Without a pause, half of the answers take as long as the line of 100 clients is; at a rate they say how long the work is.
+Without a pause, half of the answers take as long as the line of 100 clients is; at a rate they show how long work is.
 No store is quicker than its disk: what one row costs that is committed by itself, in the same run, is told as well.
 """
 
