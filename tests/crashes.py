@@ -12,7 +12,6 @@ import itertools
 import random
 from collections.abc import Callable
 from typing import Any, cast
-from unittest.mock import patch
 
 from structlog.testing import capture_logs
 
@@ -25,7 +24,6 @@ from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.sse import frame
 from tests.explorer import ExploringLoop
 from tests.kit import EPOCH_S, TestedStore
-from tests.stumbling import OrderedLog
 
 TASKS = 3
 READERS = 2
@@ -254,7 +252,6 @@ def simulate_crashes(seed: int) -> History:
     history = History(seed)
     with (
         capture_logs(),
-        patch("streaming.engine.hub.Log", OrderedLog),
         asyncio.Runner(loop_factory=lambda: ExploringLoop(seed)) as runner,
     ):
         runner.run(history.play())

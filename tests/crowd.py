@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from unittest.mock import patch
 
 from structlog.testing import capture_logs
 
@@ -43,7 +42,7 @@ from streaming.rules.schedule import IfRunning
 from tests.explorer import ExploringLoop
 from tests.kit import TestedStore, build
 from tests.leftovers import leftovers
-from tests.stumbling import OrderedLog, StumblingStore
+from tests.stumbling import StumblingStore
 
 STARTERS = 8
 STEERERS = 5
@@ -371,7 +370,6 @@ def simulate_crowd(seed: int) -> Told:
 
     with (
         capture_logs() as lines,
-        patch("streaming.engine.hub.Log", OrderedLog),
         asyncio.Runner(loop_factory=lambda: loop) as runner,
     ):
         told = runner.run(play())

@@ -14,8 +14,8 @@ import hashlib
 import random
 from asyncio.events import Handle
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from tests.virtual import VirtualLoop
 
@@ -25,8 +25,6 @@ DEFER = 0.2
 #: How often a timer fires although somebody is ready, and how many seconds it may be away: a step takes no longer.
 JUMP = 0.05
 JUMP_MAX_S = 0.05
-
-Item = TypeVar("Item")
 
 
 class ExploringLoop(VirtualLoop):
@@ -94,22 +92,3 @@ def _task_of(handle: Handle) -> asyncio.Task[Any] | None:
     """The task whose step a handle is; None for a plain callback."""
     owner = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]  # typeshed hides it
     return owner if isinstance(owner, asyncio.Task) else None
-
-
-class InOrder(Generic[Item]):
-    """A set that is iterated in the order of its filling, whatever the addresses of its items are."""
-
-    def __init__(self) -> None:
-        self._items: dict[Item, None] = {}
-
-    def add(self, item: Item) -> None:
-        self._items[item] = None
-
-    def discard(self, item: Item) -> None:
-        self._items.pop(item, None)
-
-    def __iter__(self) -> Iterator[Item]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)

@@ -14,7 +14,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from unittest.mock import patch
 
 from structlog.testing import capture_logs
 
@@ -30,7 +29,7 @@ from tests.explorer import ExploringLoop
 from tests.kit import TestedStore, build
 from tests.leftovers import leftovers
 from tests.stage import gone
-from tests.stumbling import OrderedLog, StumblingStore
+from tests.stumbling import StumblingStore
 
 READERS = 4
 PAUSES_S = (0.0, 0.0, 0.0, 0.001, 0.3, 1.0)
@@ -286,7 +285,6 @@ def simulate(seed: int) -> Story:
 
     with (
         capture_logs(),
-        patch("streaming.engine.hub.Log", OrderedLog),
         asyncio.Runner(loop_factory=lambda: loop) as runner,
     ):
         story = runner.run(play())

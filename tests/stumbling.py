@@ -1,6 +1,6 @@
-"""A store on a bad day, and a log that wakes its readers in one order.
+"""A store on a bad day.
 
-Owns:   `StumblingStore` and `OrderedLog`.
+Owns:   `StumblingStore`.
 Never:  forgets what it has stored.
 """
 
@@ -10,13 +10,9 @@ import asyncio
 import random
 
 from streaming.config import Settings
-from streaming.engine.hub import Log
 from streaming.engine.journal import Commit, Committed
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
-from streaming.records import Record
-from streaming.rules.log import LogWindow
-from tests.explorer import InOrder
 from tests.kit import TestedStore
 
 
@@ -74,11 +70,3 @@ class StumblingStore(TestedStore):
             self.stumbled = True
             return self._chance.choice(("before", "after"))
         return None
-
-
-class OrderedLog(Log):
-    """A log that wakes its readers in the order of their coming, so that a seed means one order."""
-
-    def __init__(self, record: Record, window: LogWindow) -> None:
-        super().__init__(record, window)
-        self.readers = InOrder()  # type: ignore[assignment]  # all that is asked of a set

@@ -539,7 +539,7 @@ async def test_waiting_for_the_first_of_growth_disconnect_and_cancel_leaks_no_ta
         await asyncio.wait({waiting})
         subscription.close()
 
-        assert log.readers == set()
+        assert not log.readers
         assert asyncio.all_tasks() == before
         if order[0] == "cancel" or order[:2] == ("disconnect", "cancel"):
             assert waiting.cancelled(), "a cancel is never swallowed"

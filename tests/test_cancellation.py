@@ -334,7 +334,7 @@ async def test_readers_are_released_after_a_cancel() -> None:
         async with asyncio.timeout(1):
             await asyncio.gather(*reading)
 
-        assert log.readers == set()
+        assert not log.readers
         assert [await reader.next() for reader in readers] == [None] * 10, "the end stays the end"
     assert leftovers(coordinator) == {}
 

@@ -11,7 +11,7 @@ import pytest
 
 from streaming.engine.hub import Hub, Log
 from streaming.engine.runner import Runner
-from tests.explorer import ExploringLoop, InOrder
+from tests.explorer import ExploringLoop
 from tests.simulation import simulate
 from tests.virtual import Deadlock, VirtualLoop
 
@@ -157,13 +157,3 @@ def test_a_planted_mistake_is_found(place: type[Any], name: str, planted: Callab
         found = {each for seed in SEEDS for each in simulate(seed).problems}
 
     assert problem in found
-
-
-def test_a_set_in_order_is_iterated_as_it_was_filled() -> None:
-    filled: InOrder[str] = InOrder()
-    for item in "cab":
-        filled.add(item)
-    filled.discard("a")
-    filled.discard("nobody")
-
-    assert (list(filled), len(filled)) == (["c", "b"], 2)

@@ -271,7 +271,7 @@ async def test_when_all_readers_leave_at_once_the_task_goes_on_and_nothing_is_he
             reader.close()
         store.release()
         logs = await asyncio.gather(*reading)
-        assert log.readers == set()
+        assert not log.readers
         await coordinator.wait(task_id, 60)
         again = await events_of(coordinator, task_id)
 

@@ -1,6 +1,6 @@
 """Waiting without losing a wake-up.
 
-Owns:   `Alarm`: one waiter, many who ring.
+Owns:   `Alarm`: one waiter, many who ring; `Latch`: set once, for all who wait.
 Never:  knows what is waited for.
 """
 
@@ -41,6 +41,34 @@ class Alarm:
                 if timer is not None:
                     timer.cancel()
         self._rung = False
+
+
+class Latch:
+    """Something that happens once, and that anybody may wait for; one for which nobody waits costs next to nothing."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._event: asyncio.Event | None = None
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        return self._is_set
+
+    def set(self) -> None:
+        """It has happened; to say so twice is allowed."""
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Wait until it has happened."""
+        if self._is_set:
+            return
+        if self._event is None:
+            self._event = asyncio.Event()
+        await self._event.wait()
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streaming.config import Settings
+from streaming.engine.alarm import Latch
 from streaming.engine.draft import scoped_key
 from streaming.engine.hub import Hub, Log
 from streaming.engine.mailbox import Mailbox
@@ -59,7 +60,7 @@ class External:
     ) -> None:
         self.task_type = task_type
         self.log = log
-        self.settled = asyncio.Event()
+        self.settled = Latch()
         self.mailbox = Mailbox(hub, log, inputs_max=settings.inputs_max, bytes_max=settings.event_bytes_max)
         self._hub = hub
         self._settings = settings

@@ -7,6 +7,7 @@ Never:  runs or ends a task itself.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -87,12 +88,14 @@ StartChild = Callable[[str, dict[str, Any], StartOptions, float], Awaitable[Chil
 
 def starter(host: Host, parent: str, attempt: int) -> StartChild:
     """How the handler of an attempt of ``parent`` starts others."""
+    return functools.partial(_start, host, parent, attempt)
 
-    async def start(type: str, params: dict[str, Any], options: StartOptions, remaining_s: float) -> Child:
-        record = await host.start_child(parent, attempt, type, params, options, remaining_s)
-        return Child(host, parent, record.id)
 
-    return start
+async def _start(
+    host: Host, parent: str, attempt: int, type: str, params: dict[str, Any], options: StartOptions, remaining_s: float
+) -> Child:
+    record = await host.start_child(parent, attempt, type, params, options, remaining_s)
+    return Child(host, parent, record.id)
 
 
 class Family:

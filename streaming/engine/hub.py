@@ -69,7 +69,7 @@ class Log:
         self.record = record
         self.visible = record
         self.window = window
-        self.readers: set[Subscription] = set()
+        self.readers: dict[Subscription, None] = {}  # a set in the order of coming, and smaller while it is empty
         self.lost = False
         self.dropped = False
         self.heartbeat_at = record.heartbeat_at
@@ -103,7 +103,7 @@ class Hub:
         self.journal = journal
         self.closed = False
         self.feed = FeedWindow()
-        self.feed_readers: set[Subscription] = set()
+        self.feed_readers: dict[Subscription, None] = {}
         self._settings = settings
         self._wall = wall
         self._logs: dict[str, Log] = {}

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
+from streaming.engine.alarm import Latch
 from streaming.engine.hub import Hub, Log
 from streaming.engine.journal import Journal, RecordPage, RecordQuery
 from streaming.engine.mailbox import Mailbox
@@ -59,7 +60,7 @@ class LiveTask(Protocol):
 
     log: Log
     mailbox: Mailbox
-    settled: asyncio.Event
+    settled: Latch
 
     @property
     def id(self) -> str:

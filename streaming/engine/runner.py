@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from streaming.engine.alarm import Alarm
+from streaming.engine.alarm import Alarm, Latch
 from streaming.engine.calls import Call, end_of
 from streaming.engine.context import Deadline, Links, TaskContext
 from streaming.engine.family import starter
@@ -54,7 +54,7 @@ class Runner:
     def __init__(self, task_type: TaskType, log: Log, workshop: Workshop, mailbox: Mailbox | None = None) -> None:
         self.task_type = task_type
         self.log = log
-        self.settled = asyncio.Event()
+        self.settled = Latch()
         self.mailbox = mailbox or Mailbox(
             workshop.hub,
             log,
@@ -66,7 +66,7 @@ class Runner:
         self._due: Due | None = None
         self._unwatched: str | None = None
         self._hub = workshop.hub
-        self._time = asyncio.get_running_loop().time  # a thread asks too how much time is left
+        self._loop = asyncio.get_running_loop()  # a thread asks too how much time is left
         self._settings = workshop.settings
         self._alarm = Alarm()
         self._stop: Stop | None = None
@@ -276,7 +276,7 @@ class Runner:
         is_due = stop is not None and stop.written and stop.delivered_at is None
         if not is_due or stop is None or handler is None or self._teller.held_by() is not None:
             return False
-        self._deliver(stop, handler, self._time())
+        self._deliver(stop, handler, self._loop.time())
         self._alarm.ring()  # the next look was planned for the time at which the section would have overrun
         return True
 
@@ -377,7 +377,7 @@ class Runner:
         return not self.log.lost and not self.log.window.ended
 
     def _remaining_s(self) -> float:
-        return math.inf if self._deadlines is None else self._deadlines.ends_at - self._time()
+        return math.inf if self._deadlines is None else self._deadlines.ends_at - self._loop.time()
 
 
 def may_restart(task_type: TaskType, record: Record) -> bool:

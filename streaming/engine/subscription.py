@@ -152,7 +152,7 @@ class LogSubscription(Subscription):
         super().__init__(hub, cursor)
         self._task_log = log
         self._look()  # refuses a cursor that is no position
-        log.readers.add(self)
+        log.readers[self] = None
         self._tell_audience()
 
     def _look(self) -> Batch | Reading:
@@ -167,7 +167,7 @@ class LogSubscription(Subscription):
         return batch_of((event, frame(event)) for event in whole)
 
     def _leave(self) -> None:
-        self._task_log.readers.discard(self)
+        self._task_log.readers.pop(self, None)
         self._tell_audience()
 
     def _tell_audience(self) -> None:
@@ -184,7 +184,7 @@ class FeedSubscription(Subscription):
         super().__init__(hub, cursor)
         self._wanted = wanted
         self._look()  # refuses a cursor that is no position
-        hub.feed_readers.add(self)
+        hub.feed_readers[self] = None
 
     def _look(self) -> Batch | Reading:
         return self._hub.feed.after(self.cursor, self._wanted)
@@ -196,4 +196,4 @@ class FeedSubscription(Subscription):
         return feed_batch(items, self._wanted, self.cursor) if items else Batch((), upto, b"")
 
     def _leave(self) -> None:
-        self._hub.feed_readers.discard(self)
+        self._hub.feed_readers.pop(self, None)

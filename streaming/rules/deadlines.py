@@ -105,11 +105,11 @@ class Deadlines:
     __slots__ = ("_dues",)
 
     def __init__(self, dues: Iterable[Due]) -> None:
-        self._dues = {due.limit: due for due in dues}
+        self._dues = tuple(dues)
 
     def at(self, limit: Limit) -> float:
         """When a limit is reached; infinity if it does not count."""
-        due = self._dues.get(limit)
+        due = self._of(limit)
         return math.inf if due is None else due.at
 
     @property
@@ -119,15 +119,15 @@ class Deadlines:
 
     def next_due(self) -> Due:
         """The deadline that comes first; perhaps at infinity."""
-        return min(self._dues.values(), key=lambda due: due.at)
+        return min(self._dues, key=lambda due: due.at)
 
     def next_warning(self) -> Due:
         """The deadline of which readers are to be warned first; who does it sets ``warned``."""
-        return min(self._dues.values(), key=lambda due: due.warn_at)
+        return min(self._dues, key=lambda due: due.warn_at)
 
     def heard(self, now: float) -> None:
         """Note that the task was heard of, by an event of its own and not of the server: its silence begins anew."""
-        due = self._dues.get(Limit.HEARTBEAT)
+        due = self._of(Limit.HEARTBEAT)
         if due is not None:
             due.since, due.warned = now, False
 
@@ -138,9 +138,12 @@ class Deadlines:
             limit: which.
             seconds: the new length, from where it counted before; None for as long as it takes.
         """
-        due = self._dues.get(limit)
+        due = self._of(limit)
         if due is not None:
             due.seconds, due.warned = _seconds(seconds), False
+
+    def _of(self, limit: Limit) -> Due | None:
+        return next((due for due in self._dues if due.limit is limit), None)
 
 
 def deadlines_of(

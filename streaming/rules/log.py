@@ -12,11 +12,9 @@ Never:  waits, wakes anybody, or reads a store.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import islice
 
 from streaming.errors import BadCursor, TaskEnded
 from streaming.events import Event, encode_payload
@@ -117,7 +115,7 @@ class LogWindow:
         self.last = last_seq
         self.committed = last_seq
         self.ended = ended
-        self._entries: deque[tuple[Event, bytes]] = deque()
+        self._entries: list[tuple[Event, bytes]] = []  # an empty deque would cost each task ten times as much
         self._bytes = 0
         self._batches: dict[int, Batch] = {}
 
@@ -150,10 +148,13 @@ class LogWindow:
 
     def trim(self, *, events_max: int, bytes_max: int) -> None:
         """Forget the oldest committed events until the rest fits."""
-        while self.first <= self.committed and (len(self._entries) > events_max or self._bytes > bytes_max):
-            _, framed = self._entries.popleft()
-            self._bytes -= len(framed)
-            self.first += 1
+        gone, entries = 0, self._entries
+        visible = self.committed + 1 - self.first
+        while gone < visible and (len(entries) - gone > events_max or self._bytes > bytes_max):
+            self._bytes -= len(entries[gone][1])
+            gone += 1
+        del entries[:gone]
+        self.first += gone
         self._batches.clear()
 
     def after(self, cursor: int) -> Batch | Reading:
@@ -180,6 +181,6 @@ class LogWindow:
         if batch is None:
             if len(self._batches) >= BATCHES_KEPT:
                 self._batches.clear()
-            behind = islice(self._entries, cursor + 1 - self.first, self.committed + 1 - self.first)
-            batch = self._batches[cursor] = batch_of(behind)
+            behind = range(cursor + 1 - self.first, self.committed + 1 - self.first)
+            batch = self._batches[cursor] = batch_of(map(self._entries.__getitem__, behind))
         return batch

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from streaming.engine.alarm import Alarm
+from streaming.engine.alarm import Alarm, Latch
 
 pytestmark = pytest.mark.clock("virtual")
 
@@ -98,3 +98,36 @@ async def test_a_cancelled_wait_leaves_no_timer_behind() -> None:
     await alarm.wait(until=200)  # at 100 nothing may wake this one
 
     assert now() == 200
+
+
+async def test_a_latch_lets_all_go_who_wait_or_come_later() -> None:
+    latch = Latch()
+    gone: list[tuple[str, float]] = []
+
+    async def wait(name: str) -> None:
+        await latch.wait()
+        gone.append((name, now()))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(wait("first"))
+        group.create_task(wait("second"))
+        await asyncio.sleep(3)
+        assert not latch.is_set()
+        assert gone == []
+        latch.set()
+        assert latch.is_set()
+        await asyncio.sleep(1)
+        latch.set()
+        await wait("late")
+
+    assert gone == [("first", 3), ("second", 3), ("late", 4)]
+
+
+async def test_a_latch_that_was_set_before_holds_nobody_up() -> None:
+    latch = Latch()
+    latch.set()
+
+    await latch.wait()
+
+    assert latch.is_set()
+    assert now() == 0
