@@ -10,7 +10,6 @@ Never:  decides about a task or a request.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import functools
 import os
 import random
@@ -25,6 +24,7 @@ import structlog
 import uuid_utils
 import uvicorn
 
+from streaming import heap
 from streaming.config import Settings, load_settings
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.journal import Journal
@@ -54,8 +54,6 @@ AWAY_MAX_S = 5.0
 
 #: A start that takes longer answers requests meanwhile: that it lives, and is not ready.
 LISTEN_AFTER_S = 2.0
-
-_M_ARENA_MAX = -8
 
 _log = structlog.get_logger(__name__)
 
@@ -276,7 +274,9 @@ def run(settings: Settings) -> int:
     """
     fill_standard_streams()
     configure(settings)
-    _share_one_heap()
+    heap.share_one()
+    with heap.loading():
+        open_store(settings)  # for what it imports: the server opens a store of its own
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _leave)  # uvicorn and our lifespan take over, and give them back
     listener = listen(settings)
@@ -304,16 +304,6 @@ def run(settings: Settings) -> int:
     if server.failure is not None:  # it had to wait for its store, and could not use it
         raise server.failure
     return 0
-
-
-def _share_one_heap() -> None:
-    """Let all threads allocate from one heap: glibc's heap for each thread keeps what was freed in it.
-
-    Source: mallopt(3), ``M_ARENA_MAX``. The threads take turns anyhow, for the interpreter's lock.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # other C libraries have no such thing
-        mallopt(_M_ARENA_MAX, 1)
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

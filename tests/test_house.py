@@ -32,7 +32,7 @@ FLOORS: list[set[str]] = [
     {"engine"},
     {"store", "tasks", "observe"},
     {"web"},
-    {"exit"},
+    {"exit", "heap"},
     {"server"},
     {"cli"},
 ]

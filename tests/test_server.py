@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import itertools
 import json
 import os
@@ -378,12 +377,6 @@ def test_the_socket_sends_at_once_holds_little_and_finds_out_who_is_gone() -> No
         assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * SEND_BUFFER_BYTES  # as Linux counts
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 12_000
         assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 1
-
-
-def test_a_c_library_without_such_a_switch_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-
-    module._share_one_heap()
 
 
 def test_where_the_system_cannot_tell_who_is_gone_it_works_without(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+from streaming.heap import loading
+
 __all__ = ["main"]
 
 
@@ -14,7 +16,8 @@ def main() -> None:
         # a traceback. An exception could get lost in whatever is being imported; the server takes over later.
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, _leave)
-    from streaming.cli.app import main as run
+    with loading():
+        from streaming.cli.app import main as run
 
     run()
 

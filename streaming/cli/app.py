@@ -18,6 +18,7 @@ from streaming.cli import database, ending, figures, finding, pruning, starting,
 from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
+from streaming.heap import loading
 
 if TYPE_CHECKING:
     from streaming.client import Client
@@ -88,7 +89,9 @@ def serve(
         streaming serve
         streaming serve my_tasks --port 9000 --store sqlite:////tmp/tasks.db
     """
-    from streaming.config import load_settings
+    with loading():
+        from streaming.config import load_settings
+        from streaming.server import run as run_server
 
     settings = load_settings(
         tasks=modules or None,
@@ -99,8 +102,6 @@ def serve(
         insecure_public=insecure_public or None,
         log_format=log_format,
     )
-    from streaming.server import run as run_server
-
     raise typer.Exit(run_server(settings))
 
 
