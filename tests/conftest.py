@@ -14,6 +14,7 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from streaming.heap import loading
 from tests.virtual import VirtualLoop
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clock(name): 'virtual' is a loop whose time jumps, 'each' also uvloop; 'real'")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Each process imports all tests: in half the time."""
+    with loading():
+        return (yield)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
