@@ -19,7 +19,7 @@ from streaming.errors import BadFilter
 from streaming.records import TaskStatus
 from streaming.rules.fields import FIELDS, Kind, Operator, Value, place
 from streaming.rules.filters import Filter, Term
-from streaming.rules.sorting import Key, Order, sort_text
+from streaming.rules.sorting import Key, Order, is_after, sort_text
 
 _LOW, _HIGH = (Operator.GT, Operator.GTE), (Operator.LT, Operator.LTE)
 _RANGES = (Operator.EQ, *_LOW, *_HIGH, Operator.BETWEEN)
@@ -40,6 +40,9 @@ _INDEXED: Mapping[str, Sequence[Operator]] = {
 
 #: Fields whose index goes on with the time of the start: records of one value come in that order.
 _LEADS = ("external_id", "retry_of", "key", "parent", "status", "type")
+
+#: No id is less, or greater.
+_LEAST, _GREATEST = "", "\U0010ffff"
 
 #: Orders that an index gives, as a caller writes them.
 ORDERS = ("created_at", "finished_at", "id")
@@ -148,8 +151,8 @@ def walk(filter: Filter, order: Sequence[Order], after: Key | None) -> Walk | No
     if fields not in (["created_at", "id"], ["finished_at", "id"], ["id"]):
         return None
     lead = _lead(filter) if fields[0] == "created_at" else None
-    begin = _begin(order, rest, fixed, after)
-    return Walk(lead, tuple(_pieces(tuple(rest), filter, begin)), fixed)
+    begin = None if after is None else _begin(order, fixed, after)
+    return Walk(lead, () if begin == () else tuple(_pieces(tuple(rest), filter, begin)), fixed)
 
 
 def _lead(filter: Filter) -> Term | None:
@@ -159,13 +162,25 @@ def _lead(filter: Filter) -> Term | None:
     return next(rare, equal[0] if equal else None)
 
 
-def _begin(order: Sequence[Order], rest: Sequence[Order], fixed: Mapping[str, Value], after: Key | None) -> Key | None:
-    """The place in what is left of an order; a place that no wanted record can have says nothing about an index."""
-    if after is None:
-        return None
-    values = dict(zip((each.field for each in order), after, strict=True))
-    fits = all(values[name] == place(value) for name, value in fixed.items() if name in values)
-    return tuple(values[each.field] for each in rest) if fits else None
+def _begin(order: Sequence[Order], fixed: Mapping[str, Value], after: Key) -> Key | None:
+    """The place in what is left of an order: None in front of all that is wanted, empty behind it.
+
+    Where a fixed field has another value in the place, the fields before it decide: of the records that are equal in
+    them, all that are wanted come behind the place, or none.
+    """
+    begin: list[str | float | None] = []
+    for each, value in zip(order, after, strict=True):
+        if each.field not in fixed:
+            begin.append(value)
+        elif (wanted := place(fixed[each.field])) != value:
+            all_behind = is_after((wanted,), (value,), (each,))
+            if not begin:
+                return None if all_behind else ()
+            last = next(each for each in order if each.field == "id")
+            return (*begin, _LEAST if all_behind is not last.descending else _GREATEST)
+        if each.field == "id":
+            break
+    return tuple(begin)
 
 
 def _pieces(order: tuple[Order, ...], filter: Filter, begin: Key | None) -> list[Piece]:

@@ -166,10 +166,32 @@ def test_an_index_has_one_begin_the_place_or_the_bound_behind_it() -> None:
     assert pieces("-created_at", (T2, "a"), **within)[0][2:] == (["gte 2026-11-02"], (T2, "a"))
 
 
-def test_a_place_that_no_wanted_record_has_is_no_begin() -> None:
-    assert walked("type,created_at", ("a", T1, "x"), type="a").pieces[0].after == (T1, "x")
-    assert walked("type,created_at", ("b", T1, "x"), type="a").pieces[0].after is None
+def test_a_place_that_wanted_records_can_have_is_the_begin() -> None:
+    assert walked("type,created_at", ("b", T1, "x"), type="b").pieces[0].after == (T1, "x")
     assert walked("priority,created_at", (2, T1, "x"), priority="high").pieces[0].after == (T1, "x")
+    assert walked("created_at,id,type", (T1, "x", "a"), type="b").pieces[0].after == (T1, "x"), "the id says who it is"
+
+
+@pytest.mark.parametrize(("sort", "before", "behind"), [("type", "a", "c"), ("-type", "c", "a")])
+def test_behind_another_place_are_all_wanted_records_or_none(sort: str, before: str, behind: str) -> None:
+    assert [each.after for each in walked(f"{sort},created_at", (before, T1, "x"), type="b").pieces] == [None]
+    assert walked(f"{sort},created_at", (behind, T1, "x"), type="b").pieces == ()
+    assert walked(f"{sort},finished_at", (behind, None, "x"), type="b").pieces == ()
+
+
+@pytest.mark.parametrize(("sort", "before", "behind"), [("type", "a", "c"), ("-type", "c", "a")])
+@pytest.mark.parametrize("last", ["id", "-id"])
+@pytest.mark.parametrize("time", [T2, None])
+def test_behind_a_place_of_the_same_time_are_all_of_that_time_or_none(
+    sort: str, before: str, behind: str, last: str, time: str | None
+) -> None:
+    first, end = ("", "\U0010ffff") if last == "id" else ("\U0010ffff", "")
+
+    def places(type: str) -> list[Key | None]:
+        return [each.after for each in walked(f"finished_at,{sort},{last}", (time, type, "x"), type="b").pieces]
+
+    assert (time, first) in places(before)
+    assert (time, end) in places(behind)
 
 
 def test_the_place_of_a_record_that_is_not_wanted_has_the_values_that_are() -> None:

@@ -211,6 +211,33 @@ def test_every_store_finds_what_the_rules_say(
         assert found == model(everything, query)
 
 
+few_times = st.sampled_from([None, "2026-11-01T12:00:00.000000Z", "2026-11-01T12:00:01.000000Z"])
+few_records = st.builds(
+    lambda number, type, finished_at: record(number, type=type, finished_at=finished_at),
+    st.integers(1, 9),
+    st.sampled_from("abc"),
+    few_times,
+)
+
+
+@by_chance(50)
+@given(
+    everything=st.lists(few_records, max_size=9, unique_by=lambda record: record.id),
+    fields=st.permutations(["finished_at", "type", "id"]),
+    down=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    other=few_records,
+    scan_max=st.integers(1, 3),
+)
+def test_a_list_goes_on_behind_the_place_of_a_record_that_it_does_not_have(
+    asked: Asked, everything: list[Record], fields: list[str], down: list[bool], other: Record, scan_max: int
+) -> None:
+    asked.fill(everything)
+    order = tuple(map(Order, fields, down))
+    query = RecordQuery(wanted(type="b"), order, sort_key(other, order), limit=2)
+
+    assert whole_list(asked, query, scan_max) == model(everything, query)
+
+
 # -- texts ------------------------------------------------------------------------------------------------------------
 
 TEXTS = [
