@@ -61,7 +61,7 @@ def check(store: Store = None, output: Format = Output.TEXT) -> None:
     """Say which schema the database has, and who uses it; change nothing.
 
     Exit status: 0 it is that of this version, 1 it is not, 5 it cannot be
-    looked at.
+    used: a table is missing, say.
 
     Examples:
         streaming db check

@@ -36,7 +36,7 @@ from streaming.store.database import Inspection
 from streaming.store.faults import FEW_RIGHTS, READ_ONLY, faults, kind, reason, words
 from streaming.store.planner import DETOURS
 from streaming.store.revision import Tell, make_current, stored_revision
-from streaming.store.schema import APPLICATION_ID, SCHEMA, feed, metadata
+from streaming.store.schema import APPLICATION_ID, REVISION, SCHEMA, feed, metadata
 
 RV = TypeVar("RV")
 
@@ -73,7 +73,8 @@ _MAY_MAKE = """
 SELECT to_regnamespace(%s) IS NOT NULL, has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user)
 """
 _RIGHTS = """
-SELECT current_setting('transaction_read_only')::bool, bool_and(has_table_privilege(name, needed))
+SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool,
+    bool_and(has_table_privilege(name, needed))
 FROM unnest(%s::text[]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed
 """
 _SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
@@ -160,7 +161,10 @@ class PostgresDatabase:
         """See `Database.inspect`."""
         with self._usable(), self._questions.connect() as connection:
             _check_server(connection)
-            return Inspection(stored_revision(connection), _holder(connection.exec_driver_sql))
+            revision = stored_revision(connection)
+            if revision == REVISION:
+                _check_rights(connection)
+            return Inspection(revision, _holder(connection.exec_driver_sql))
 
     @contextmanager
     def writing(self) -> Iterator[SqlConnection]:
@@ -322,11 +326,10 @@ def _make_schema(connection: SqlConnection) -> None:
 
 
 def _check_rights(connection: SqlConnection) -> None:
-    """See now that every table is there and may be written, as the first commit would be tried for ever.
+    """See now that every table may be written, as the first commit would be tried for ever.
 
     Raises:
         StoreUnavailable: the user has too few rights, or the database is read-only.
-        SQLAlchemyError: one is missing.
     """
     names = [table.name for table in (*metadata.sorted_tables, feed)]
     read_only, allowed = connection.exec_driver_sql(_RIGHTS, (names,)).one()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from streaming.errors import StoreUnavailable
-from streaming.store.schema import APPLICATION_ID, REVISION, SCHEMA
+from streaming.store.schema import APPLICATION_ID, REVISION, SCHEMA, feed, metadata
 
 #: Told each step before it is taken.
 Tell = Callable[[str], None]
@@ -30,12 +30,17 @@ def stored_revision(connection: Connection) -> str | None:
 
     Raises:
         StoreUnavailable: there are tables, but another program made them.
+        SQLAlchemyError: it has our revision, and a table or a column of it is missing: the first commit would be tried
+            for ever.
     """
     stored: str | None = None
     if connection.exec_driver_sql(_VERSIONS[connection.dialect.name]).scalar_one():
         stored = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
     if not _ours(connection, stored):
         raise StoreUnavailable(_FOREIGN)
+    if stored == REVISION:
+        for table in (*metadata.sorted_tables, feed):
+            connection.execute(select(table).limit(0))
     return stored
 
 

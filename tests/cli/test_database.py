@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from typer.testing import Result
 
@@ -68,6 +69,23 @@ def test_a_newer_one_is_left_alone(streaming: Streaming, url: str, path: Path) -
     assert "upgrade the program" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("damage", "missing"),
+    [("DROP TABLE terms", "no such table: terms"), ("ALTER TABLE tasks DROP COLUMN steps", "no such column: tasks.steps")],
+)
+def test_one_in_which_something_is_missing_is_refused_by_both_before_the_first_commit(
+    damage: str, missing: str, streaming: Streaming, url: str, path: Path
+) -> None:
+    streaming("db", "upgrade", "--store", url)
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute(damage)
+
+    for words in (["db", "check"], ["db", "upgrade"], ["serve", "--port", "0"]):
+        result = streaming(*words, "--store", url)
+        assert result.exit_code == 5
+        assert f"The database {path} cannot be used: {missing}." in result.stderr
+
+
 def test_who_uses_it_is_named_and_keeps_it_from_being_upgraded(streaming: Streaming, url: str) -> None:
     with closing(open_database(Settings(store_url=url))) as made:
         made.open()
@@ -98,6 +116,10 @@ def test_on_postgres_it_is_the_same(streaming: Streaming, postgres_url: str) -> 
         result = streaming("db", "check", "--store", postgres_url)
         assert (result.exit_code, "It is in use by streaming, process" in result.stdout) == (0, True)
         assert streaming("db", "upgrade", "--store", postgres_url).exit_code == 5
+    with psycopg.connect(postgres_url.replace("+psycopg", "")) as other:
+        other.execute("drop table streaming.terms")
+    result = streaming("db", "check", "--store", postgres_url)
+    assert (result.exit_code, "its tables are not those of this version" in result.stderr) == (5, True)
     result = streaming("db", "check", "--store", postgres_url.replace("127.0.0.1", "no-such-host.invalid"))
     assert result.exit_code == 5
     assert "no address is known for its host" in result.stderr

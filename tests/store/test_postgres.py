@@ -357,6 +357,8 @@ def test_who_may_only_read_is_refused_before_anything_is_begun(
     """It would try its first commit for ever."""
     with role(postgres_server, our_database) as url, driver(our_database) as owner:
         assert "its user has too few rights; let it own the schema 'streaming' and all that is in it" in refusal(url)
+        with closing(make(url)) as looking, pytest.raises(StoreUnavailable, match="too few rights"):
+            looking.inspect()
         owner.execute("grant usage on schema streaming to few")
         owner.execute("grant select, insert, update on all tables in schema streaming to few")
         assert "its user has too few rights" in refusal(url)
@@ -365,6 +367,8 @@ def test_who_may_only_read_is_refused_before_anything_is_begun(
             pass
         owner.execute("alter role few set default_transaction_read_only = on")
         assert "it is read-only" in refusal(url)
+        with closing(make(url)) as looking, pytest.raises(StoreUnavailable, match="it is read-only"):
+            looking.inspect()
 
 
 def test_a_schema_in_which_tables_are_missing_is_refused(our_database: str) -> None:
