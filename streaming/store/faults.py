@@ -18,9 +18,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from streaming.errors import QueryTooSlow, StoreUnavailable, StoreUnreachable
 
+_OTHER_TABLES = "its tables are not those of this version"
+
 #: Primary result codes of SQLite (https://sqlite.org/rescode.html).
 _SQLITE: Mapping[int, str] = MappingProxyType(
     {
+        sqlite3.SQLITE_ERROR: _OTHER_TABLES,  # the statements are always the same ones
         sqlite3.SQLITE_FULL: "its disk is full",
         sqlite3.SQLITE_IOERR: "its disk does not work, or has no room left",
         sqlite3.SQLITE_READONLY: "it is read-only",
@@ -65,7 +68,7 @@ _POSTGRES: Mapping[str, str] = MappingProxyType(
         "23": "what it was given contradicts what it holds",
         "28": "it refuses this user or password",
         "3D": "there is no such database",
-        "42": "its tables are not those of this version",
+        "42": _OTHER_TABLES,
         "53": "it has no resources left",
         "58": "its disk does not work, or has no room left",
         _NO_HOST: "no address is known for its host",

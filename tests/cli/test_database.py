@@ -69,12 +69,9 @@ def test_a_newer_one_is_left_alone(streaming: Streaming, url: str, path: Path) -
     assert "upgrade the program" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("damage", "missing"),
-    [("DROP TABLE terms", "no such table: terms"), ("ALTER TABLE tasks DROP COLUMN steps", "no such column: tasks.steps")],
-)
+@pytest.mark.parametrize("damage", ["DROP TABLE terms", "ALTER TABLE tasks DROP COLUMN steps"])
 def test_one_in_which_something_is_missing_is_refused_by_both_before_the_first_commit(
-    damage: str, missing: str, streaming: Streaming, url: str, path: Path
+    damage: str, streaming: Streaming, url: str, path: Path
 ) -> None:
     streaming("db", "upgrade", "--store", url)
     with closing(sqlite3.connect(path)) as other, other:
@@ -83,7 +80,7 @@ def test_one_in_which_something_is_missing_is_refused_by_both_before_the_first_c
     for words in (["db", "check"], ["db", "upgrade"], ["serve", "--port", "0"]):
         result = streaming(*words, "--store", url)
         assert result.exit_code == 5
-        assert f"The database {path} cannot be used: {missing}." in result.stderr
+        assert f"The database {path} cannot be used: its tables are not those of this version." in result.stderr
 
 
 def test_who_uses_it_is_named_and_keeps_it_from_being_upgraded(streaming: Streaming, url: str) -> None:

@@ -105,7 +105,7 @@ def no_connection(_connect: Connect, _path: Path) -> None:
         (damaged, "its file is damaged"),
         (contradiction, "what it was given contradicts what it holds"),
         (through_sqlalchemy, "what it was given contradicts what it holds"),
-        (no_table, "an unexpected error"),
+        (no_table, "its tables are not those of this version"),
         (misuse, "an unexpected error"),
         (no_connection, "all its connections are busy"),
     ],
