@@ -7,6 +7,7 @@ Never:  decides about tasks.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -120,6 +121,9 @@ def _seconds(name: str, text: str) -> float | None:
     if text == _NONE:
         return None
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number of seconds, nor {_NONE}.", param_hint=_option(name)) from None
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise typer.BadParameter(f"{text!r} is no number of seconds, nor {_NONE}.", param_hint=_option(name))
+    return seconds
