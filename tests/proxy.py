@@ -122,9 +122,14 @@ class Proxy:
             while True:
                 client, _ = await self._loop.sock_accept(listener)
                 self.accepted += 1
-                task = self._loop.create_task(self._carry(client))
-                self._connections.add(task)
-                task.add_done_callback(self._connections.discard)
+                self._begin(client)
+
+    def _begin(self, client: socket.socket) -> None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        task = self._loop.create_task(self._carry(client))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: client.close())  # also if it is cut before its first step
 
     async def _carry(self, client: socket.socket) -> None:
         with client, socket.socket() as server:
@@ -132,7 +137,7 @@ class Proxy:
             for end in both:
                 end.setblocking(False)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             with suppress(OSError):  # one side has failed: the other one is told by a reset
                 await self._loop.sock_connect(server, self._server)
                 await self._pump_both(client, server)

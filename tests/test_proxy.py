@@ -65,6 +65,20 @@ async def close(connection: Connection) -> None:
     connection[1].close()
 
 
+async def test_a_connection_that_is_cut_before_its_first_step_is_reset_as_well(proxy: Proxy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+
+        async def begin_and_cut() -> int:
+            proxy._begin(accepted)
+            return await proxy._cut()
+
+        assert proxy._do(begin_and_cut()) == 1
+        assert accepted.fileno() == -1
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
 async def test_bytes_pass_in_both_directions_and_so_does_the_end(proxy: Proxy, echo: Echo) -> None:
     connection = await connect(proxy)
     much = b"0123456789abcdef" * 100_000
