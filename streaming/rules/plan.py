@@ -168,18 +168,16 @@ def _begin(order: Sequence[Order], fixed: Mapping[str, Value], after: Key) -> Ke
     Where a fixed field has another value in the place, the fields before it decide: of the records that are equal in
     them, all that are wanted come behind the place, or none.
     """
+    last = [each.field for each in order].index("id")  # nothing behind it counts
     begin: list[str | float | None] = []
-    for each, value in zip(order, after, strict=True):
+    for each, value in zip(order[: last + 1], after[: last + 1], strict=True):
         if each.field not in fixed:
             begin.append(value)
         elif (wanted := place(fixed[each.field])) != value:
             all_behind = is_after((wanted,), (value,), (each,))
             if not begin:
                 return None if all_behind else ()
-            last = next(each for each in order if each.field == "id")
-            return (*begin, _LEAST if all_behind is not last.descending else _GREATEST)
-        if each.field == "id":
-            break
+            return (*begin, _LEAST if all_behind is not order[last].descending else _GREATEST)
     return tuple(begin)
 
 
