@@ -18,7 +18,8 @@ _M_ARENA_MAX = -8
 def loading() -> Iterator[None]:
     """Import much inside: no garbage is looked for meanwhile, and never again in what has been loaded.
 
-    Modules stay as long as the process, and to look through them again and again takes a third of a server's start.
+    Modules stay as long as the process, and to look through them again and again takes a quarter of the CPU of a
+    server's start.
 
     Source: ``gc.freeze``, and its use at Instagram ("Copy-on-write friendly Python garbage collection", 2017).
     """

@@ -275,10 +275,10 @@ def run(settings: Settings) -> int:
     fill_standard_streams()
     configure(settings)
     heap.share_one()
-    with heap.loading():
-        open_store(settings)  # for what it imports: the server opens a store of its own
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _leave)  # uvicorn and our lifespan take over, and give them back
+    with heap.loading():
+        open_store(settings)  # for what it imports: the server opens a store of its own
     listener = listen(settings)
     host, port = listener.getsockname()[:2]
     _log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
