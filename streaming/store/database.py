@@ -62,6 +62,16 @@ class Database(Protocol):
             StoreUnavailable: it was not committed, or nobody knows; `faults.may_be_repeated` tells what was taken back.
         """
 
+    def one_trip(self) -> AbstractContextManager[Connection] | None:
+        """As `writing`, sent whole: what is asked inside has no answer before the end.
+
+        Returns:
+            None if the database is in this process: an answer is no trip.
+
+        Raises:
+            StoreUnavailable: as `writing`; `faults.was_unexpected` tells that `statements.expect` was wrong.
+        """
+
     def settled(self) -> AbstractContextManager[Connection]:
         """A connection that sees what has become of every transaction of `writing`.
 

@@ -82,6 +82,9 @@ _POSTGRES: Mapping[str, str] = MappingProxyType(
 _AWAY = frozenset({"53300", "57P01", "57P02", "57P03", "57P05", "25P03"})
 _CONFLICT = frozenset({"40001", "40P01"})
 
+#: A division by zero: how a transaction ends whose `statements.expect` was wrong.
+UNEXPECTED = "22012"
+
 #: What goes wrong with the connection itself has no SQLSTATE: libpq passes on nothing but a text. What no line matches
 #: counts as nobody being there, and is tried again.
 _REFUSALS = (
@@ -132,6 +135,11 @@ def kind(error: Exception) -> type[StoreUnavailable]:
 def may_be_repeated(problem: StoreUnavailable) -> bool:
     """Whether a transaction met another one: it was taken back, and the same may succeed at once."""
     return _sqlstate(_cause(problem.__cause__)) in _CONFLICT
+
+
+def was_unexpected(problem: StoreUnavailable) -> bool:
+    """Whether something is not as `statements.expect` had it: the transaction was taken back."""
+    return _sqlstate(_cause(problem.__cause__)) == UNEXPECTED
 
 
 def reason(error: Exception) -> str:

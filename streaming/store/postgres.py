@@ -173,6 +173,12 @@ class PostgresDatabase:
             yield connection
 
     @contextmanager
+    def one_trip(self) -> Iterator[SqlConnection]:
+        """See `Database.one_trip`."""
+        with faults("written"), self._writer.connect() as connection, _one_trip(_driver(connection)):
+            yield connection
+
+    @contextmanager
     def settled(self) -> Iterator[SqlConnection]:
         """See `Database.settled`: whoever has the lock knows that every transaction before is over."""
         with faults("read"), self._writer.connect() as connection:
@@ -281,6 +287,56 @@ def _url(text: str) -> URL:
 
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
+
+
+def _driver(connection: SqlConnection) -> _Connection:
+    made: _Connection = connection.connection.driver_connection  # type: ignore[assignment]  # what `_connect` has made
+    return made
+
+
+@contextmanager
+def _one_trip(connection: _Connection) -> Iterator[None]:
+    """A transaction in the pipeline mode of the protocol, from its beginning to its end.
+
+    If one statement fails, the server leaves out all that come behind it. To a beginning of its own, which it makes
+    where it does not commit by itself, psycopg would wait for an answer.
+    """
+    connection.autocommit = True
+    try:
+        with _pipeline(connection):
+            connection.execute("BEGIN")
+            yield
+            connection.execute("COMMIT")
+    except BaseException:
+        _take_back(connection)
+        raise
+    connection.autocommit = False
+
+
+@contextmanager
+def _pipeline(connection: _Connection) -> Iterator[None]:
+    """The one of psycopg, which would log what follows from an error inside, with the host and the user."""
+    problem: BaseException | None = None
+    try:
+        with connection.pipeline():
+            try:
+                yield
+            except BaseException as error:
+                problem = error
+    except Exception:
+        if problem is None:
+            raise
+    if problem is not None:
+        raise problem
+
+
+def _take_back(connection: _Connection) -> None:
+    """Leave no transaction, and no connection that commits by itself."""
+    try:
+        connection.rollback()
+        connection.autocommit = False
+    except psycopg.Error:
+        connection.close()
 
 
 def _drop_dead(connection: _Connection, *_: object) -> None:

@@ -35,7 +35,7 @@ from streaming.rules.retention import Bounds, Retention
 from streaming.rules.statistics import Statistics, StatisticsQuery
 from streaming.store import figures, pruning, reads, writes
 from streaming.store.database import Database
-from streaming.store.faults import may_be_repeated
+from streaming.store.faults import may_be_repeated, was_unexpected
 from streaming.store.guard import Guard
 from streaming.store.listing import Listing
 
@@ -116,7 +116,7 @@ class SqlStore:
         """See `Journal.commit`. Once begun it is finished, also when the caller is cancelled."""
         if self._guard is not None:
             self._guard.let_through()
-        return await self._write(writes.write, commit)
+        return await _run(self._writer, lambda: _repeated(lambda: self._commit(commit)))
 
     async def outcome(self, commit: Commit) -> Committed | None:
         """See `Journal.outcome`. It waits for the commit's own end, if that is still under way."""
@@ -216,6 +216,27 @@ class SqlStore:
 
     def _heard(self) -> AbstractContextManager[None]:
         return nullcontext() if self._guard is None else self._guard.heard()
+
+    def _commit(self, commit: Commit) -> Committed:
+        with self._heard():
+            done = self._commit_expected(commit)
+            if done is None:
+                with self._database.writing() as connection:
+                    done = writes.write(connection, commit)
+        return done
+
+    def _commit_expected(self, commit: Commit) -> Committed | None:
+        """Try it in one trip; None means that nothing was written, and that it has to be asked what there is."""
+        trip = self._database.one_trip()
+        if trip is None:
+            return None
+        try:
+            with trip as connection:
+                return writes.write_expected(connection, commit)
+        except StoreUnavailable as problem:
+            if not was_unexpected(problem):
+                raise
+        return None
 
     async def _write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def attempt() -> T:

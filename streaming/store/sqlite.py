@@ -108,6 +108,9 @@ class SqliteFile:
         with faults("written"), self._writer.begin() as connection:
             yield connection
 
+    def one_trip(self) -> None:
+        """See `Database.one_trip`: here it is no trip at all."""
+
     @contextmanager
     def settled(self) -> Iterator[Connection]:
         """See `Database.settled`: a transaction in a file has ended with the call that was in it."""

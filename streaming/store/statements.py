@@ -7,14 +7,13 @@ Never:  decides what is written.
 Why not ``executemany`` on SQLite: its driver gives up the interpreter lock for every row and has to get it back from a
 busy event loop. A statement with many rows gives it up once, which is up to twice as fast, and far steadier under load.
 On PostgreSQL ``executemany`` sends all rows before it waits for the first answer, which has measured faster there than
-statements with many rows or arrays; `one_trip` does the same with all statements of a commit.
+statements with many rows or arrays; `Database.one_trip` does the same with all statements of a transaction.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from types import MappingProxyType
@@ -26,11 +25,15 @@ from sqlalchemy import (
     Connection,
     Dialect,
     FromClause,
+    Integer,
     ScalarSelect,
     Table,
+    and_,
+    cast,
     func,
     select,
     text,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -111,30 +114,6 @@ class RowInsert:
             start += size
 
 
-@contextmanager
-def one_trip(connection: Connection) -> Iterator[None]:
-    """Send what is executed inside to PostgreSQL without a wait for each answer, in the pipeline mode of its protocol.
-
-    Rows are there behind it. An error may come with any later statement, or at the end as one of psycopg.
-    """
-    if connection.dialect.name == "sqlite":
-        yield
-    else:
-        driver: Any = connection.connection.driver_connection
-        problem: BaseException | None = None
-        try:
-            with driver.pipeline():
-                try:
-                    yield
-                except BaseException as error:
-                    problem = error  # the pipeline would log what follows from it, with the host and the user
-        except Exception:
-            if problem is None:
-                raise
-        if problem is not None:
-            raise problem
-
-
 def storable(connection: Connection, row: tuple[Any, ...]) -> tuple[Any, ...]:
     """A row that the database takes: a text of PostgreSQL cannot hold a NUL. JSON writes it in other characters.
 
@@ -186,6 +165,17 @@ _MOVE_FEED = Statement(feed.update().values(position=text("?")))
 _named = select(tasks.c.id, tasks.c.status).where(text("tasks.id = ANY(?)")).offset(0).subquery("named")
 _HEADS = Statement(select(_named.c.id, _last_seq(_named)).where(*_goes_on(_named)))
 
+# The same, beside a guess of what it will say. A wrong one has to be an error: nothing else stops a transaction whose
+# end was sent with it: here a division by zero, of which there is no other.
+_lists = func.unnest(text("?::text[]"), text("?::bigint[]"))
+_guess = _lists.table_valued("id", "last_seq", name="guess").render_derived()
+_status = select(tasks.c.status).where(tasks.c.id == _guess.c.id).scalar_subquery()
+_guessed = select(_guess, _status.label("status")).offset(0).subquery("guessed")
+_same_seq = func.coalesce(_guessed.c.last_seq == func.coalesce(_last_seq(_guessed), 0), true())
+_right = select(func.count()).select_from(_guessed).where(*_goes_on(_guessed), _same_seq).scalar_subquery()
+_same_position = select(feed.c.position).where(feed.c.position == text("?")).exists()
+_EXPECT = Statement(select(1 // cast(and_(_same_position, _right == text("?")), Integer)))
+
 
 def heads(connection: Connection, task_ids: Collection[str]) -> tuple[int, dict[str, int]]:
     """Where the feed and some logs end, for whoever is going to write.
@@ -197,12 +187,21 @@ def heads(connection: Connection, task_ids: Collection[str]) -> tuple[int, dict[
         named = json.dumps(list(task_ids))
         position, found = connection.exec_driver_sql(_SQLITE_HEADS.text(connection), (named,)).one()
         return position or 0, {task_id: last_seq or 0 for task_id, last_seq in json.loads(found).items()}
-    driver: Any = connection.connection.driver_connection
-    with one_trip(connection):  # which begins the transaction as well
-        locked = driver.execute(_LOCK_FEED.text(connection))
-        found = driver.execute(_HEADS.text(connection), (list(task_ids),))
-    [(position,)] = locked
-    return position, {task_id: last_seq or 0 for task_id, last_seq in found}
+    position = connection.exec_driver_sql(_LOCK_FEED.text(connection)).scalar_one()
+    rows = connection.exec_driver_sql(_HEADS.text(connection), (list(task_ids),))
+    return position, {task_id: last_seq or 0 for task_id, last_seq in rows}
+
+
+def expect(connection: Connection, position: int, ends: Mapping[str, int | None]) -> None:
+    """Let the transaction fail with `faults.UNEXPECTED` if `heads` would say something else; PostgreSQL only.
+
+    Args:
+        connection: in a trip whose first statement this is.
+        position: the last one that was given.
+        ends: the last seq of each task; None if any will do, but it has to go on.
+    """
+    connection.exec_driver_sql(_LOCK_FEED.text(connection))
+    connection.exec_driver_sql(_EXPECT.text(connection), (position, list(ends), list(ends.values()), len(ends)))
 
 
 def move_feed(connection: Connection, position: int) -> None:

@@ -19,7 +19,7 @@ from streaming.rules.lifecycle import TERMINAL
 from streaming.store import reads
 from streaming.store.rows import change_row, event_row, key_row, task_row, term_rows, update_row
 from streaming.store.schema import MUTABLE, changes, events, idempotency_keys, tasks, terms
-from streaming.store.statements import RowInsert, Statement, heads, move_feed, one_trip, storable
+from streaming.store.statements import RowInsert, Statement, expect, heads, move_feed, storable
 from streaming.store.terms import delete_terms
 from streaming.store.totals import count_ended
 
@@ -33,6 +33,9 @@ _UPDATE_TASK = Statement(
     update(tasks).where(tasks.c.id == text("?")).ordered_values(*((column, text("?")) for column in MUTABLE))
 )
 
+#: What a connection that writes remembers (`Connection.info`): the last position that it has given, as far as it knows.
+_LAST_POSITION = "last position"
+
 #: (task_id, seq) pairs in one question.
 _PAIRS_MAX = 400
 
@@ -45,32 +48,56 @@ def write(connection: Connection, commit: Commit) -> Committed:
         done = outcome(connection, commit)
         if done is not None:
             return done
+    return _write(connection, commit, last_position, lost, _standing(connection, commit))
+
+
+def write_expected(connection: Connection, commit: Commit) -> Committed | None:
+    """Write a commit if all is as this connection has left it, without asking; see `Database.one_trip`.
+
+    Returns:
+        None if that cannot be known, and nothing is written. Otherwise what became of it: the transaction fails with
+        `faults.UNEXPECTED` if something is not as expected.
+    """
+    last_position = connection.info.pop(_LAST_POSITION, None)
+    if last_position is None:
+        return None
+    expect(connection, last_position, dict.fromkeys(_keys_of_others(commit)) | _ends(commit))
+    return _write(connection, commit, last_position, frozenset(), commit.keys)
+
+
+def _write(
+    connection: Connection, commit: Commit, last_position: int, lost: frozenset[str], keys: Sequence[IdempotencyKey]
+) -> Committed:
     stored = [event for event in commit.events if event.task_id not in lost]
     positions = range(last_position + 1, last_position + 1 + len(stored))
-    keys = _standing(connection, commit)
     updated = [record for record in commit.updated if record.id not in lost]
     failed = [record for record in updated if record.error and record.finished_at]
-    with one_trip(connection):
-        _insert_tasks.run(connection, [task_row(record) for record in commit.created])
-        _insert_events.run(connection, [event_row(*pair) for pair in zip(positions, stored, strict=True)])
-        if stored:
-            move_feed(connection, positions[-1])
-        if updated:
-            values = [storable(connection, update_row(record)) for record in updated]
-            connection.exec_driver_sql(_UPDATE_TASK.text(connection), values)
-        _insert_keys.run(connection, [key_row(key) for key in keys])
-        _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
-        _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
-        count_ended(connection, [record.id for record in (*commit.created, *updated) if record.finished_at])
+    _insert_tasks.run(connection, [task_row(record) for record in commit.created])
+    _insert_events.run(connection, [event_row(*pair) for pair in zip(positions, stored, strict=True)])
+    if stored:
+        move_feed(connection, positions[-1])
+    if updated:
+        values = [storable(connection, update_row(record)) for record in updated]
+        connection.exec_driver_sql(_UPDATE_TASK.text(connection), values)
+    _insert_keys.run(connection, [key_row(key) for key in keys])
+    _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
+    _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
+    count_ended(connection, [record.id for record in (*commit.created, *updated) if record.finished_at])
+    connection.info[_LAST_POSITION] = positions.stop - 1
     return Committed(positions, lost)
 
 
 def _standing(connection: Connection, commit: Commit) -> list[IdempotencyKey]:
     """The keys whose tasks are there."""
-    there = {record.id for record in commit.created}
-    if others := {key.task_id for key in commit.keys} - there:
-        there |= set(connection.execute(select(tasks.c.id).where(tasks.c.id.in_(others))).scalars())
-    return [key for key in commit.keys if key.task_id in there]
+    gone = _keys_of_others(commit)
+    if gone:
+        gone -= set(connection.execute(select(tasks.c.id).where(tasks.c.id.in_(gone))).scalars())
+    return [key for key in commit.keys if key.task_id not in gone]
+
+
+def _keys_of_others(commit: Commit) -> set[str]:
+    """The tasks of its keys that it does not create: they may be gone."""
+    return {key.task_id for key in commit.keys} - {record.id for record in commit.created}
 
 
 def outcome(connection: Connection, commit: Commit) -> Committed | None:
@@ -120,12 +147,18 @@ def _before(connection: Connection, commit: Commit) -> tuple[int, frozenset[str]
 
     A task with a terminal event is terminal, also where somebody has set its status back: its log takes no second one.
     """
+    ends = _ends(commit)
+    last_position, last_seqs = heads(connection, ends.keys())
+    ours = {task_id for task_id, seq in last_seqs.items() if ends[task_id] in (seq, None)}
+    return last_position, frozenset(ends.keys() - ours)
+
+
+def _ends(commit: Commit) -> dict[str, int | None]:
+    """The last seq of each task of ``commit`` before it; None if it has no event here. What is created has none."""
     first_seqs = commit.first_seqs()
-    named = first_seqs.keys() | {record.id for record in commit.updated}
-    named -= {record.id for record in commit.created}
-    last_position, last_seqs = heads(connection, named)
-    ours = {task_id for task_id, seq in last_seqs.items() if first_seqs.get(task_id, seq + 1) == seq + 1}
-    return last_position, frozenset(named - ours)
+    ends: dict[str, int | None] = dict.fromkeys(record.id for record in commit.updated)
+    ends |= {task_id: seq - 1 for task_id, seq in first_seqs.items()}
+    return {task_id: ends[task_id] for task_id in ends.keys() - {record.id for record in commit.created}}
 
 
 def _positions(connection: Connection, wanted: Sequence[Event]) -> dict[Event, int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -16,12 +19,16 @@ from sqlalchemy.event import listen, remove
 from streaming.config import Settings
 from streaming.engine.journal import PAGE_BYTES_MAX, Commit, Committed, Journal
 from streaming.errors import QueryTooSlow, StoreUnavailable, StoreUnreachable
-from streaming.records import Change, TaskError, TaskStatus
+from streaming.records import Change, IdempotencyKey, TaskError, TaskStatus
 from streaming.store import open_database, reads, statements, writes
 from streaming.store.postgres import PostgresDatabase
 from streaming.store.schema import REVISION, JsonValid, events
+from streaming.store.sql import SqlStore
 from tests.postgres import PostgresServer
 from tests.store.samples import at, end, event, plain, record, start, task_id, ticks, whole_feed, whole_log
+
+#: How many sessions wait for another one.
+WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 IS_JSON = select(JsonValid(events.c.payload))
 
@@ -70,7 +77,7 @@ def generic_plans(database: PostgresDatabase, *commits: Commit) -> dict[str, str
     remove(database._writer, "before_cursor_execute", hear)
     plans = {}
     with database.writing() as connection:
-        for statement in (*said, statements._HEADS.text(connection)):
+        for statement in (*said, statements._EXPECT.text(connection)):
             first, *rest = statement.split("%s")
             numbered = first + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))
             rows = connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {numbered}")
@@ -86,11 +93,118 @@ def test_a_commit_finds_its_rows_by_their_ids_also_with_what_was_planned_while_t
         plans = generic_plans(database, start(1, 2), end(1, 2, finished_at=at(9)))
 
     reading = {statement: plan for statement, plan in plans.items() if "FROM tasks" in statement}
-    assert len(reading) == 2
+    assert len(reading) == 3
     for plan in reading.values():
         assert "using tasks_pkey on tasks" in plan
-    read_whole = [plan for plan in plans.values() if "Seq Scan" in plan.replace("Seq Scan on feed", "")]
-    assert read_whole == []
+    lines = [line for plan in plans.values() for line in plan.replace("Seq Scan on feed", "").splitlines()]
+    assert [line for line in lines if "Seq Scan" in line or "hashed" in line] == []
+    looked_up = [behind for line, behind in pairwise(lines) if " using " in line]
+    assert looked_up
+    assert [line for line in looked_up if "Index Cond" not in line] == []
+
+
+# -- one trip ----------------------------------------------------------------------------------------------------------
+
+
+def sent(database: PostgresDatabase, file: Path, *commits: Commit) -> list[str]:
+    """What the driver sends to store some commits, in the words of libpq (PQtrace), without the rows."""
+    with database.writing() as connection:
+        traced = connection.connection.driver_connection.pgconn  # type: ignore[union-attr]  # it is connected
+    with file.open("w") as out:
+        traced.trace(out.fileno())
+        traced.set_trace_flags(psycopg.pq.Trace.SUPPRESS_TIMESTAMPS)
+        for commit in commits:
+            assert committed(database, commit) is not None
+        traced.untrace()
+    messages = [line.split("\t") for line in file.read_text().splitlines()]
+    return [message[2] for message in messages if message[0] == "F" and message[2] in ("Query", "Sync")]
+
+
+def committed(database: PostgresDatabase, commit: Commit) -> Committed | None:
+    """What became of a commit in one trip."""
+    with database.one_trip() as connection:
+        return writes.write_expected(connection, commit)
+
+
+def test_a_commit_is_one_trip_whatever_is_in_it(our_database: str, tmp_path: Path) -> None:
+    """Each one that is saved is worth the time to the database and back, for whoever waits for an event."""
+    key = IdempotencyKey("key", "me", "digest", task_id(1), at(1))
+    mixed = Commit([event(1, 2), *ticks(2, 2, 400)], updated=[record(1), record(3)], keys=[key])
+    with opened(our_database) as database:
+        assert committed(database, start(1)) is None, "nothing is known yet of what there is"
+        with database.writing() as connection:
+            writes.write(connection, start(1, 2, 3))
+        messages = sent(database, tmp_path / "trace", start(4), mixed, end(1, 3, finished_at=at(9)))
+    assert messages == ["Sync"] * 3
+
+
+@pytest.mark.parametrize(
+    ("behind_our_back", "number", "positions", "lost"),
+    [
+        ("update feed set position = 7 where %s <> ''", 1, [8, 9], []),
+        ("delete from tasks where id = %s", 1, [3], [1]),
+        ("update tasks set status = 'failed' where id = %s", 1, [3], [1]),
+        ("insert into events values (9, %s, 2, 'tick', '', '{}')", 1, [3], [1]),
+        ("insert into events values (9, %s, 2, 'failed', '', '{}')", 1, [3], [1]),
+        ("delete from tasks where id = %s", 2, [3], [2]),
+        ("delete from tasks where id = %s", 3, [3, 4], [3]),
+    ],
+)
+async def test_what_others_have_changed_is_found_out_before_anything_is_written(
+    behind_our_back: LiteralString,
+    number: int,
+    positions: list[int],
+    lost: list[int],
+    postgres: SqlStore,
+    our_database: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What this connection has left is a guess of what there is, and no more."""
+    key = IdempotencyKey("key", "me", "digest", task_id(3), at(1))
+    late = Commit([event(1, 2), event(2, 2)], updated=[record(1), record(2)], keys=[key])
+    await postgres.commit(Commit([event(1, 1), event(2, 1)], created=[record(1), record(2), record(3)]))
+    with driver(our_database) as other:
+        other.execute("set search_path = streaming")
+        other.execute(behind_our_back, (task_id(number),))
+
+    assert plain(await postgres.commit(late)) == (positions, {task_id(each) for each in lost} - {task_id(3)})
+    kept = await postgres.key("me", "key", created_after=at(0))
+    assert (kept is None) == (3 in lost)
+    assert caplog.records == []
+    assert plain(await postgres.commit(start(4))) == ([positions[-1] + 1], set())
+
+
+async def test_a_commit_that_has_waited_for_another_writer_goes_behind_it(
+    postgres: SqlStore, our_database: str
+) -> None:
+    await postgres.commit(start(1, 2))
+    with psycopg.connect(our_database.replace("+psycopg", ""), options="-c search_path=streaming") as other:
+        other.execute("update feed set position = 3")
+        other.execute("insert into events values (3, %s, 2, 'tick', '', '{}')", (task_id(2),))
+        commit = asyncio.create_task(postgres.commit(Commit([event(1, 2), event(2, 2)])))
+        with driver(our_database) as watcher:
+            while await asyncio.to_thread(lambda: watcher.execute(WAITING).fetchone()) != (1,):
+                pass
+        assert not commit.done()
+    assert plain(await commit) == ([4], {task_id(2)})
+
+
+async def test_a_wrong_guess_leaves_a_connection_that_commits_nothing_by_itself(
+    postgres: SqlStore, our_database: str
+) -> None:
+    """Also where its statements are prepared just then: a driver prepares what comes often."""
+    database = postgres._database
+    assert isinstance(database, PostgresDatabase)
+    position = 0
+    for number in range(24):
+        if number % 3:
+            with driver(our_database) as other:
+                other.execute("update streaming.feed set position = position + 1")
+            position += 1
+        position += 1
+        assert plain(await postgres.commit(start(number))) == ([position], set())
+        with database._writer.connect() as connection:
+            assert not connection.exec_driver_sql("select 1").connection.connection.autocommit
 
 
 # -- positions ---------------------------------------------------------------------------------------------------------
@@ -112,11 +226,8 @@ async def test_positions_become_visible_in_their_order_also_with_two_writers(
         done[1] = writes.write(first, Commit(ticks(1, 2, 4)))
         second = threading.Thread(target=write, args=(2,))
         second.start()
-        waiting = (
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-        )
         with driver(our_database) as watcher:
-            while watcher.execute(waiting).fetchone() != (1,):  # it waits for the first one
+            while watcher.execute(WAITING).fetchone() != (1,):  # it waits for the first one
                 pass
         assert [position for position, _ in await whole_feed(postgres)] == [1, 2]
         assert 2 not in done

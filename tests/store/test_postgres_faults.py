@@ -73,17 +73,33 @@ def other(our_database: str) -> Iterator[psycopg.Connection[Any]]:
         made.rollback()
 
 
+@pytest.fixture(params=["one trip", "asked first"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a commit goes to the database."""
+    if request.param == "asked first":
+        monkeypatch.setattr(PostgresDatabase, "one_trip", lambda _: None)
+
+
+both_ways = pytest.mark.usefixtures("way")
+
+
 def in_the_middle(monkeypatch: pytest.MonkeyPatch, happens: Callable[[Any], object]) -> None:
     """Let it happen once: when all of a commit is written, and nothing is committed."""
-    write = writes.write
+    plain_ways = {"write": writes.write, "write_expected": writes.write_expected}
 
-    def written(connection: Any, commit: Commit) -> Committed:
-        monkeypatch.setattr(writes, "write", write)
-        done = write(connection, commit)
-        happens(connection)
-        return done
+    def happening(name: str) -> Callable[[Any, Commit], Committed | None]:
+        def written(connection: Any, commit: Commit) -> Committed | None:
+            done = plain_ways[name](connection, commit)
+            if done is not None:
+                for each, plain_way in plain_ways.items():
+                    monkeypatch.setattr(writes, each, plain_way)
+                happens(connection)
+            return done
 
-    monkeypatch.setattr(writes, "write", written)
+        return written
+
+    for name in plain_ways:
+        monkeypatch.setattr(writes, name, happening(name))
 
 
 async def waits_for_a_lock(other: psycopg.Connection[Any], done: asyncio.Task[Any]) -> None:
@@ -100,6 +116,7 @@ async def waits_for_a_lock(other: psycopg.Connection[Any], done: asyncio.Task[An
 # -- a connection that is cut ------------------------------------------------------------------------------------------
 
 
+@both_ways
 async def test_cut_before_the_commit_nothing_is_stored_and_it_is_said_so(
     through: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +132,7 @@ async def test_cut_before_the_commit_nothing_is_stored_and_it_is_said_so(
         assert [position for position, _ in await whole_feed(store)] == list(range(1, 21))
 
 
+@both_ways
 async def test_a_session_that_an_operator_ends_in_mid_transaction_stores_nothing(
     our_database: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +151,7 @@ async def test_a_session_that_an_operator_ends_in_mid_transaction_stores_nothing
         assert plain(await store.commit(late)) == ([2, 3], set())
 
 
+@both_ways
 async def test_cut_after_the_commit_it_is_found_to_have_taken_place(
     through: str, proxy: Proxy, our_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +187,7 @@ async def opened_reader(url: str) -> AsyncIterator[Callable[[int], Any]]:
         yield count
 
 
+@both_ways
 async def test_a_session_that_hangs_in_the_network_is_ended_before_anything_is_written_again(
     through: str, proxy: Proxy, our_database: str, other: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +291,7 @@ async def test_what_was_acknowledged_outlives_the_server_and_nothing_comes_twice
 # -- transactions that meet --------------------------------------------------------------------------------------------
 
 
+@both_ways
 async def test_a_deadlock_is_tried_again_and_each_attempt_says_why(
     our_database: str, other: psycopg.Connection[Any]
 ) -> None:
@@ -292,6 +313,7 @@ async def test_a_deadlock_is_tried_again_and_each_attempt_says_why(
     assert all("UPDATE" not in str(entry) and "tasks" not in str(entry) for entry in again)
 
 
+@both_ways
 async def test_so_is_what_cannot_be_put_in_an_order(our_database: str, other: psycopg.Connection[Any]) -> None:
     strict = "?options=-c%20default_transaction_isolation%3Drepeatable%5C%20read"
     async with opened(our_database + strict) as store:
@@ -323,6 +345,7 @@ async def test_one_that_meets_others_again_and_again_is_given_up(
         assert plain(await store.commit(start(1))) == ([1], set())
 
 
+@both_ways
 async def test_a_lock_that_does_not_get_free_stops_the_transaction_and_leaves_no_connection(
     our_database: str, other: psycopg.Connection[Any]
 ) -> None:
