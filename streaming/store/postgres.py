@@ -175,7 +175,7 @@ class PostgresDatabase:
     @contextmanager
     def one_trip(self) -> Iterator[SqlConnection]:
         """See `Database.one_trip`."""
-        with faults("written"), self._writer.connect() as connection, _one_trip(_driver(connection)):
+        with faults("written"), self._writer.begin() as connection, _one_trip(_driver(connection)):
             yield connection
 
     @contextmanager
@@ -299,14 +299,15 @@ def _one_trip(connection: _Connection) -> Iterator[None]:
     """A transaction in the pipeline mode of the protocol, from its beginning to its end.
 
     If one statement fails, the server leaves out all that come behind it. To a beginning of its own, which it makes
-    where it does not commit by itself, psycopg would wait for an answer.
+    where it does not commit by itself, psycopg would wait for an answer. Neither end is prepared: of a beginning that
+    fails, psycopg would not notice that it is not.
     """
     connection.autocommit = True
     try:
         with _pipeline(connection):
-            connection.execute("BEGIN")
+            connection.execute("BEGIN", prepare=False)
             yield
-            connection.execute("COMMIT")
+            connection.execute("COMMIT", prepare=False)
     except BaseException:
         _take_back(connection)
         raise

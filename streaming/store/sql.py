@@ -66,6 +66,7 @@ class SqlStore:
         self._wait_s = settings.store_wait_s
         self._query_s = settings.query_timeout_s
         self._guard = guard
+        self._last_position: int | None = None  # that the writer has given, if it knows
         self._writer: ThreadPoolExecutor | None = None
         self._readers: ThreadPoolExecutor | None = None
 
@@ -218,21 +219,24 @@ class SqlStore:
         return nullcontext() if self._guard is None else self._guard.heard()
 
     def _commit(self, commit: Commit) -> Committed:
+        expected, self._last_position = self._last_position, None  # it is known again when this has ended well
         with self._heard():
-            done = self._commit_expected(commit)
+            done = None if expected is None else self._commit_expected(commit, expected)
             if done is None:
+                expected = None
                 with self._database.writing() as connection:
                     done = writes.write(connection, commit)
+        self._last_position = done.positions[-1] if done.positions else expected
         return done
 
-    def _commit_expected(self, commit: Commit) -> Committed | None:
+    def _commit_expected(self, commit: Commit, last_position: int) -> Committed | None:
         """Try it in one trip; None means that nothing was written, and that it has to be asked what there is."""
         trip = self._database.one_trip()
         if trip is None:
             return None
         try:
             with trip as connection:
-                return writes.write_expected(connection, commit)
+                return writes.write_expected(connection, commit, last_position)
         except StoreUnavailable as problem:
             if not was_unexpected(problem):
                 raise

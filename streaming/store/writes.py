@@ -33,9 +33,6 @@ _UPDATE_TASK = Statement(
     update(tasks).where(tasks.c.id == text("?")).ordered_values(*((column, text("?")) for column in MUTABLE))
 )
 
-#: What a connection that writes remembers (`Connection.info`): the last position that it has given, as far as it knows.
-_LAST_POSITION = "last position"
-
 #: (task_id, seq) pairs in one question.
 _PAIRS_MAX = 400
 
@@ -51,16 +48,15 @@ def write(connection: Connection, commit: Commit) -> Committed:
     return _write(connection, commit, last_position, lost, _standing(connection, commit))
 
 
-def write_expected(connection: Connection, commit: Commit) -> Committed | None:
-    """Write a commit if all is as this connection has left it, without asking; see `Database.one_trip`.
+def write_expected(connection: Connection, commit: Commit, last_position: int) -> Committed:
+    """Write a commit without asking how things are; see `Database.one_trip`.
 
-    Returns:
-        None if that cannot be known, and nothing is written. Otherwise what became of it: the transaction fails with
-        `faults.UNEXPECTED` if something is not as expected.
+    Args:
+        connection: in a trip.
+        commit: all of it is to be written, and the tasks of its keys are to be live.
+        last_position: the last one that was given. The transaction fails with `faults.UNEXPECTED` if one of these is
+            not so.
     """
-    last_position = connection.info.pop(_LAST_POSITION, None)
-    if last_position is None:
-        return None
     expect(connection, last_position, dict.fromkeys(_keys_of_others(commit)) | _ends(commit))
     return _write(connection, commit, last_position, frozenset(), commit.keys)
 
@@ -83,7 +79,6 @@ def _write(
     _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
     _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
     count_ended(connection, [record.id for record in (*commit.created, *updated) if record.finished_at])
-    connection.info[_LAST_POSITION] = positions.stop - 1
     return Committed(positions, lost)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from streaming import Registry, TaskContext, TaskCoordinator, task
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed, Journal
+from streaming.engine.journal import Commit, Committed, Journal, RecordQuery
 from streaming.errors import StoreUnavailable
 from streaming.records import Record, TaskStatus
 from streaming.rules.lifecycle import TERMINAL
@@ -107,8 +107,7 @@ async def die(mortal: Mortal, coordinator: TaskCoordinator, acknowledged: list[R
 
 async def check(store: Journal, coordinator: TaskCoordinator, acknowledged: list[Record]) -> Counter[str]:
     found: Counter[str] = Counter()
-    numbers = range(1, 200)
-    records = [each for each in [await store.record(f"{number:032x}") for number in numbers] if each is not None]
+    records = (await store.records(RecordQuery(limit=200))).records
     assert {record.id for record in acknowledged} <= {record.id for record in records}
     for record in records:
         events = await store.events_after(record.id, 0, last_seq=1000, limit=1000)

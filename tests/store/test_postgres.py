@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NoReturn
 
 import psycopg
 import pytest
@@ -106,24 +106,16 @@ def test_a_commit_finds_its_rows_by_their_ids_also_with_what_was_planned_while_t
 # -- one trip ----------------------------------------------------------------------------------------------------------
 
 
-def sent(database: PostgresDatabase, file: Path, *commits: Commit) -> list[str]:
-    """What the driver sends to store some commits, in the words of libpq (PQtrace), without the rows."""
-    with database.writing() as connection:
-        traced = connection.connection.driver_connection.pgconn  # type: ignore[union-attr]  # it is connected
-    with file.open("w") as out:
-        traced.trace(out.fileno())
-        traced.set_trace_flags(psycopg.pq.Trace.SUPPRESS_TIMESTAMPS)
-        for commit in commits:
-            assert committed(database, commit) is not None
-        traced.untrace()
+def sent(database: PostgresDatabase, file: Path, commit: Commit, last_position: int) -> list[str]:
+    """What a commit in one trip sends, in the words of libpq (PQtrace): what asks the server for its answers."""
+    with file.open("w") as out, database.one_trip() as connection:
+        traced: Any = connection.connection.driver_connection
+        traced.pgconn.trace(out.fileno())
+        traced.pgconn.set_trace_flags(psycopg.pq.Trace.SUPPRESS_TIMESTAMPS)
+        writes.write_expected(connection, commit, last_position)
+    traced.pgconn.untrace()
     messages = [line.split("\t") for line in file.read_text().splitlines()]
-    return [message[2] for message in messages if message[0] == "F" and message[2] in ("Query", "Sync")]
-
-
-def committed(database: PostgresDatabase, commit: Commit) -> Committed | None:
-    """What became of a commit in one trip."""
-    with database.one_trip() as connection:
-        return writes.write_expected(connection, commit)
+    return [message[2] for message in messages if message[0] == "F" and message[2] in ("Query", "Sync", "Flush")]
 
 
 def test_a_commit_is_one_trip_whatever_is_in_it(our_database: str, tmp_path: Path) -> None:
@@ -131,11 +123,26 @@ def test_a_commit_is_one_trip_whatever_is_in_it(our_database: str, tmp_path: Pat
     key = IdempotencyKey("key", "me", "digest", task_id(1), at(1))
     mixed = Commit([event(1, 2), *ticks(2, 2, 400)], updated=[record(1), record(3)], keys=[key])
     with opened(our_database) as database:
-        assert committed(database, start(1)) is None, "nothing is known yet of what there is"
         with database.writing() as connection:
             writes.write(connection, start(1, 2, 3))
-        messages = sent(database, tmp_path / "trace", start(4), mixed, end(1, 3, finished_at=at(9)))
-    assert messages == ["Sync"] * 3
+        for last_position, commit in ((3, start(4)), (4, mixed), (404, end(1, 3, finished_at=at(9)))):
+            begun, *rest = sent(database, tmp_path / "trace", commit, last_position)
+            assert (begun, rest) in (("Sync", []), ("Sync", ["Flush"])), "nothing is waited for before all is sent"
+
+
+async def test_the_first_commit_asks_and_those_behind_it_do_not(
+    postgres: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(_: PostgresDatabase) -> NoReturn:
+        raise AssertionError("it asks")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresDatabase, "one_trip", ask)
+        await postgres.commit(start(1))
+    monkeypatch.setattr(PostgresDatabase, "writing", ask)
+    assert plain(await postgres.commit(Commit([event(1, 2)], updated=[record(1)]))) == ([2], set())
+    assert plain(await postgres.commit(Commit([], updated=[record(1)]))) == ([], set())
+    assert plain(await postgres.commit(end(1, 3))) == ([3], set())
 
 
 @pytest.mark.parametrize(
@@ -193,8 +200,6 @@ async def test_a_wrong_guess_leaves_a_connection_that_commits_nothing_by_itself(
     postgres: SqlStore, our_database: str
 ) -> None:
     """Also where its statements are prepared just then: a driver prepares what comes often."""
-    database = postgres._database
-    assert isinstance(database, PostgresDatabase)
     position = 0
     for number in range(24):
         if number % 3:
@@ -203,8 +208,53 @@ async def test_a_wrong_guess_leaves_a_connection_that_commits_nothing_by_itself(
             position += 1
         position += 1
         assert plain(await postgres.commit(start(number))) == ([position], set())
-        with database._writer.connect() as connection:
-            assert not connection.exec_driver_sql("select 1").connection.connection.autocommit
+        check_plain_connection(postgres)
+
+
+def check_plain_connection(store: SqlStore) -> None:
+    """The one that writes has no transaction, and makes one where it is used."""
+    database = store._database
+    assert isinstance(database, PostgresDatabase)
+    with database._writer.connect() as connection:
+        made: Any = connection.connection.driver_connection
+        assert made.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        assert made.pgconn.pipeline_status == psycopg.pq.PipelineStatus.OFF
+        assert not made.autocommit
+
+
+DEFERRED = """
+create function refuse() returns trigger language plpgsql as $$ begin raise unique_violation; end $$;
+create constraint trigger refuse after insert on streaming.events deferrable initially deferred
+    for each row when (new.type = 'refused') execute function refuse();
+"""
+
+
+async def test_one_that_fails_at_its_very_end_has_stored_nothing(postgres: SqlStore, our_database: str) -> None:
+    await postgres.commit(start(1))
+    with driver(our_database) as other:
+        other.execute(DEFERRED)
+    late = Commit([event(1, 2, "refused")])
+    with pytest.raises(StoreUnavailable, match="contradicts what it holds"):
+        await postgres.commit(late)
+    check_plain_connection(postgres)
+    assert await postgres.outcome(late) is None
+    assert plain(await postgres.commit(Commit(ticks(1, 2, 3)))) == ([2, 3], set())
+
+
+async def test_a_mistake_of_ours_in_the_middle_stores_nothing(
+    postgres: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistake(*_: object) -> NoReturn:
+        raise ValueError("a mistake")
+
+    await postgres.commit(start(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(writes, "count_ended", mistake)  # rows were sent before
+        with pytest.raises(ValueError, match="a mistake"):
+            await postgres.commit(end(1, 2))
+    check_plain_connection(postgres)
+    assert await whole_log(postgres, 1) == [event(1, 1, "pending")]
+    assert plain(await postgres.commit(end(1, 2))) == ([2], set())
 
 
 # -- positions ---------------------------------------------------------------------------------------------------------

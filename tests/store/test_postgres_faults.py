@@ -73,33 +73,33 @@ def other(our_database: str) -> Iterator[psycopg.Connection[Any]]:
         made.rollback()
 
 
-@pytest.fixture(params=["one trip", "asked first"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How a commit goes to the database."""
-    if request.param == "asked first":
+@pytest.fixture(params=["write_expected", "write"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How a commit goes to the database: in one trip, or with questions first."""
+    if request.param == "write":
         monkeypatch.setattr(PostgresDatabase, "one_trip", lambda _: None)
+    return str(request.param)
 
 
 both_ways = pytest.mark.usefixtures("way")
+InTheMiddle = Callable[[Callable[[Any], object]], None]
 
 
-def in_the_middle(monkeypatch: pytest.MonkeyPatch, happens: Callable[[Any], object]) -> None:
-    """Let it happen once: when all of a commit is written, and nothing is committed."""
-    plain_ways = {"write": writes.write, "write_expected": writes.write_expected}
+@pytest.fixture
+def in_the_middle(way: str, monkeypatch: pytest.MonkeyPatch) -> InTheMiddle:
+    """Lets something happen once: when all of a commit is written, and nothing is committed."""
+    write = getattr(writes, way)
 
-    def happening(name: str) -> Callable[[Any, Commit], Committed | None]:
-        def written(connection: Any, commit: Commit) -> Committed | None:
-            done = plain_ways[name](connection, commit)
-            if done is not None:
-                for each, plain_way in plain_ways.items():
-                    monkeypatch.setattr(writes, each, plain_way)
-                happens(connection)
+    def let(happen: Callable[[Any], object]) -> None:
+        def written(connection: Any, *given: Any) -> Committed:
+            monkeypatch.setattr(writes, way, write)
+            done: Committed = write(connection, *given)
+            happen(connection)
             return done
 
-        return written
+        monkeypatch.setattr(writes, way, written)
 
-    for name in plain_ways:
-        monkeypatch.setattr(writes, name, happening(name))
+    return let
 
 
 async def waits_for_a_lock(other: psycopg.Connection[Any], done: asyncio.Task[Any]) -> None:
@@ -116,14 +116,13 @@ async def waits_for_a_lock(other: psycopg.Connection[Any], done: asyncio.Task[An
 # -- a connection that is cut ------------------------------------------------------------------------------------------
 
 
-@both_ways
 async def test_cut_before_the_commit_nothing_is_stored_and_it_is_said_so(
-    through: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    through: str, proxy: Proxy, in_the_middle: InTheMiddle
 ) -> None:
     async with opened(through) as store:
         await store.commit(start(1))
         late = Commit(ticks(1, 2, 20))
-        in_the_middle(monkeypatch, lambda _: proxy.cut())
+        in_the_middle(lambda _: proxy.cut())
         with pytest.raises(StoreUnreachable, match="the connection was lost"):
             await store.commit(late)
 
@@ -132,9 +131,8 @@ async def test_cut_before_the_commit_nothing_is_stored_and_it_is_said_so(
         assert [position for position, _ in await whole_feed(store)] == list(range(1, 21))
 
 
-@both_ways
 async def test_a_session_that_an_operator_ends_in_mid_transaction_stores_nothing(
-    our_database: str, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    our_database: str, postgres_server: PostgresServer, in_the_middle: InTheMiddle
 ) -> None:
     def end_it(connection: Any) -> None:
         pid = int(connection.connection.driver_connection.info.backend_pid)
@@ -143,7 +141,7 @@ async def test_a_session_that_an_operator_ends_in_mid_transaction_stores_nothing
     async with opened(our_database) as store:
         await store.commit(start(1))
         late = Commit(ticks(1, 2, 3))
-        in_the_middle(monkeypatch, end_it)
+        in_the_middle(end_it)
         with pytest.raises(StoreUnreachable):
             await store.commit(late)
 
@@ -151,15 +149,14 @@ async def test_a_session_that_an_operator_ends_in_mid_transaction_stores_nothing
         assert plain(await store.commit(late)) == ([2, 3], set())
 
 
-@both_ways
 async def test_cut_after_the_commit_it_is_found_to_have_taken_place(
-    through: str, proxy: Proxy, our_database: str, monkeypatch: pytest.MonkeyPatch
+    through: str, proxy: Proxy, our_database: str, in_the_middle: InTheMiddle
 ) -> None:
     """The answer was lost on its way: to repeat it would store everything twice."""
     async with opened(through) as store, opened_reader(our_database) as committed:
         await store.commit(start(1))
         late = Commit(ticks(1, 2, 3))
-        in_the_middle(monkeypatch, lambda _: proxy.stall("answers"))
+        in_the_middle(lambda _: proxy.stall("answers"))
         commit = asyncio.create_task(store.commit(late))
         while await committed(1) < 3:
             pass
@@ -187,15 +184,14 @@ async def opened_reader(url: str) -> AsyncIterator[Callable[[int], Any]]:
         yield count
 
 
-@both_ways
 async def test_a_session_that_hangs_in_the_network_is_ended_before_anything_is_written_again(
-    through: str, proxy: Proxy, our_database: str, other: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    through: str, proxy: Proxy, our_database: str, other: psycopg.Connection[Any], in_the_middle: InTheMiddle
 ) -> None:
     """Its server has not noticed that nobody is there any more, and it may have committed, or be about to."""
     async with opened(through, store_timeout_s=0.5, store_wait_s=0.5) as store:
         await store.commit(start(1))
         late = Commit(ticks(1, 2, 3))
-        in_the_middle(monkeypatch, lambda _: proxy.stall())
+        in_the_middle(lambda _: proxy.stall())
         with pytest.raises(StoreUnreachable):
             await store.commit(late)  # nothing comes back
         proxy.resume()
