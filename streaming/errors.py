@@ -161,8 +161,7 @@ class TaskTerminal(StreamingError):
 
     def __init__(self, task_id: str, status: str) -> None:
         super().__init__(f"Task {task_id} has ended before: it is {status}.")
-        self.task_id = task_id
-        self.status = status
+        self.task_id, self.status = task_id, status
 
 
 class TaskActive(StreamingError):
@@ -172,8 +171,7 @@ class TaskActive(StreamingError):
 
     def __init__(self, task_id: str, status: str, wanted: str = "deleted") -> None:
         super().__init__(f"Task {task_id} is {status}: only a terminal task can be {wanted}; cancel it first.")
-        self.task_id = task_id
-        self.status = status
+        self.task_id, self.status = task_id, status
 
 
 class IllegalTransition(StreamingError):
@@ -187,6 +185,12 @@ class StatusConflict(StreamingError):
 
     def __init__(self, task_id: str, status: str, wanted: str) -> None:
         super().__init__(f"Task {task_id} is {status}, and cannot become {wanted}.")
+
+
+class TimeOver(StreamingError):
+    """More time is asked for a task that is being stopped since a deadline has passed."""
+
+    code = "time_over"
 
 
 class NotExternal(StreamingError):
@@ -340,8 +344,7 @@ class TaskUnsuccessful(StreamingError):
 
     def __init__(self, task_id: str, code: str, detail: str) -> None:
         super().__init__(f"Task {task_id}: {detail}")
-        self.task_id = task_id
-        self.task_code = code
+        self.task_id, self.task_code = task_id, code
 
 
 class TaskFailed(TaskUnsuccessful):
@@ -393,7 +396,4 @@ class LogGap(StreamingError):
 
     def __init__(self, task_id: str, first: int, last: int, reason: str) -> None:
         super().__init__(f"Events {first} to {last} of task {task_id} are gone ({reason}).")
-        self.task_id = task_id
-        self.first = first
-        self.last = last
-        self.reason = reason
+        self.task_id, self.first, self.last, self.reason = task_id, first, last, reason

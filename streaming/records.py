@@ -251,6 +251,11 @@ class Record:
         """Whether somebody has cancelled it, and its handler has not declined that."""
         return self.cancel is not None and not self.cancel.declined
 
+    @property
+    def awaits_ack(self) -> bool:
+        """Whether it is kept until somebody has acknowledged its result."""
+        return self.policy.keep_until_ack and self.acked_at is None
+
     def as_json(self) -> dict[str, Any]:
         """The task as it goes over the wire."""
         return {

@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.conftest import PROCESSES
+from tests.postgres import programs
 from tests.scenarios import ROWS, proofs
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +43,9 @@ FIGURES = {
     "status.md": "benchmarks.status",
     "status_memory.md": "benchmarks.status memory",
 }
-PACKAGES = ("uvicorn", "httptools", "asgineer", "anyio", "httpx", "SQLAlchemy", "pydantic", "pytest", "hypothesis")
+PACKAGES = (
+    "uvicorn", "httptools", "asgineer", "anyio", "httpx", "SQLAlchemy", "psycopg", "pydantic", "pytest", "hypothesis"
+)  # fmt: skip
 SLOWEST = 10
 
 #: What a run without coverage takes at most, on two cores that do nothing else.
@@ -60,6 +63,7 @@ class Run:
     seconds: float
     slowest: list[tuple[str, float]]
     schedules: int
+    on_postgres: int
 
     @property
     def green(self) -> bool:
@@ -91,6 +95,7 @@ def run_suite(*options: str) -> Run:
         seconds=seconds,
         slowest=slowest[:SLOWEST],
         schedules=sum(_schedules(case) for case in cases),
+        on_postgres=sum("postgres" in _name(case) for case in cases),
     )
 
 
@@ -128,7 +133,7 @@ def page(first: Run, report: dict[str, Any], more: list[Run]) -> Iterator[str]:
     yield "# Test results"
     yield ""
     yield f"Written by `python3 dev.py run python -m tests.report` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
-    yield f"{_machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+    yield f"{_machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {_postgres()}, "
     yield f"{', '.join(f'{name} {version(name)}' for name in PACKAGES)}."
     yield ""
     yield from _totals(first, report, more)
@@ -138,12 +143,18 @@ def page(first: Run, report: dict[str, Any], more: list[Run]) -> Iterator[str]:
     yield from _figures()
 
 
+def _postgres() -> str:
+    said = subprocess.check_output([str(programs(16) / "bin" / "postgres"), "--version"], text=True)
+    return said.strip().replace("postgres (PostgreSQL)", "PostgreSQL")
+
+
 def _totals(first: Run, report: dict[str, Any], more: list[Run]) -> Iterator[str]:
     rows = sum(count for _, count in ROWS.values())
     tests = sum(len({name for names in proofs(file).values() for name in names}) for file in ROWS)
     yield "| | |"
     yield "|---|---|"
     yield f"| tests | {first.passed} passed, {first.failed} failed, {first.skipped} skipped |"
+    yield f"| of these with a real PostgreSQL, its faults among them | {first.on_postgres} |"
     yield f"| agreed scenarios | {rows}, proven by {tests} tests |"
     yield f"| schedules explored in races | {first.schedules} |"
     yield f"| duration, {PROCESSES} processes, with coverage | {first.seconds:.0f} s |"

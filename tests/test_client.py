@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streaming import errors
-from streaming.client import Client, Patience
+from streaming.client import Client, Patience, Started
 from streaming.client.answers import event_from, record_from, successful
 from streaming.events import Event
 from streaming.records import CancelOutcome, CancelReceipt, Progress, TaskError, TaskStatus
@@ -449,6 +449,25 @@ async def test_two_starts_have_two_keys_and_a_given_key_is_used(patience: Patien
     first, second, third = (asked.headers["idempotency-key"] for asked in server.asked)
     assert first != second
     assert third == "mine"
+
+
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize("if_running", [None, "enqueue", "join"])
+async def test_only_a_start_that_may_join_has_joined_what_is_not_new(
+    status: int, if_running: str | None, patience: Patience
+) -> None:
+    answer = said_json(record().as_json(), status)
+    async with scripted(answer) as server, Client(server.url, patience=patience) as client:
+        started = await client.start_or_join("countdown", {"count": 3}, key="k", if_running=if_running)
+
+    assert started == Started(record(), joined=status == 200 and if_running == "join")
+    assert server.asked[0].json["params"] == {"count": 3}
+
+
+async def test_a_start_whose_answer_was_lost_counts_as_joined_where_it_may_be(patience: Patience) -> None:
+    answers = [LOST, said_json(record().as_json(), 200)]
+    async with scripted(*answers) as server, Client(server.url, patience=patience) as client:
+        assert (await client.start_or_join("countdown", key="k", if_running="join")).joined
 
 
 async def test_a_start_gives_up_after_retry_s(time: VirtualTime) -> None:

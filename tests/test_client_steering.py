@@ -79,11 +79,17 @@ async def test_all_options_reach_a_real_server() -> None:
             queue_timeout_s=5,
         )
         joined = await client.start("sleeper", key="k", if_running="join")
+        told = await client.start_or_join("sleeper", key="k", if_running="join")
+        new = await client.start_or_join("sleeper", key="other", if_running="join")
+        again = [await client.start_or_join("sleeper", idempotency_key="once") for _ in range(2)]
         with pytest.raises(errors.ServerError) as caught:
             await client.start("sleeper", key="k", if_running="reject")
 
         assert (started.priority, started.policy.cancel_unwatched_s, started.policy.retry.retries) == ("urgent", 30, 2)
         assert joined.id == started.id
+        assert (told.record.id, told.joined, new.joined) == (started.id, True, False)
+        assert (again[0].record.id, again[0].joined) == (again[1].record.id, again[1].joined)
+        assert not again[1].joined
         assert caught.value.code == "key_busy"
 
 

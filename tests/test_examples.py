@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import http.server
 import json
@@ -23,8 +24,10 @@ import pytest
 
 from examples import llm, page, plain_reader
 from streaming.client import Client
+from streaming.records import TaskStatus
 from streaming.rules.lifecycle import TERMINAL
 from tests.real_server import RealServer
+from tests.scripted_server import LOST, TASK_ID, Answer, record, refused, said_json, scripted
 from tests.serving import ROOT, serving
 
 EXAMPLES = ROOT / "examples"
@@ -228,22 +231,66 @@ async def test_the_external_worker_goes_on_after_its_own_end_and_the_servers(tmp
     assert (ended.status, ended.attempt) == ("completed", 1)
 
 
+async def worked(*answers: Answer) -> tuple[list[str], int | None, str]:
+    """The external worker at a server that gives these answers: what it asks, how it exits, and what it says."""
+    async with scripted(*answers) as server:
+        words = ("examples/external_worker.py", server.url, TASK_ID)
+        worker = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
+        _, said = await asyncio.wait_for(worker.communicate(), 20)
+    return [asked.method for asked in server.asked], worker.returncode, said.decode()
+
+
+def external(status: TaskStatus, frames: int = 0) -> Answer:
+    return said_json(record(status, type="external", params={"frames": frames, "pause_s": 0}).as_json())
+
+
+RUNNING, COMPLETED = external(TaskStatus.RUNNING), external(TaskStatus.COMPLETED)
+HAS_ENDED = refused(409, "task_terminal", f"Task {TASK_ID} has ended before: it is completed.")
+
+
+def test_the_external_worker_is_as_short_as_it_is_said_to_be() -> None:
+    words = {20: "twenty", 21: "twenty-one", 22: "twenty-two"}
+    body = ast.parse((EXAMPLES / "external_worker.py").read_text()).body[1:]
+    lines = sum(
+        len(ast.unparse(each).splitlines()) for each in body if not isinstance(each, ast.Import | ast.ImportFrom)
+    )
+
+    assert f"[{words[lines]} lines](../examples/external_worker.py)" in (ROOT / "docs/task-types.md").read_text()
+
+
 async def test_the_external_worker_asks_again_where_an_answer_broke_off() -> None:
-    task = json.dumps({"params": {"frames": 0}, "client_seq": 0, "cancel": None}).encode()
-    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(task), task)
-    answers = [whole[:-5], b"", whole, whole]
+    """The answer to its last report, too: its work was taken, and so the same report again is refused."""
+    torn = Answer(RUNNING.raw[:-5])
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"}")
-        writer.write(answers.pop(0))
-        writer.close()
+    asked, status, said = await worked(torn, LOST, RUNNING, LOST, HAS_ENDED, LOST, COMPLETED)
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        words = ("examples/external_worker.py", f"http://127.0.0.1:{port}", "x")
-        worker = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=ROOT)
-        assert await worker.wait() == 0
-    assert answers == []
+    assert asked == ["PATCH"] * 5 + ["GET"] * 2
+    assert (status, said) == (0, "")
+
+
+async def test_the_external_worker_is_done_if_it_had_ended_the_task_before_it_was_killed() -> None:
+    asked, status, said = await worked(HAS_ENDED, COMPLETED, HAS_ENDED, COMPLETED)
+
+    assert asked == ["PATCH", "GET", "PATCH", "GET"]
+    assert (status, said) == (0, "")
+
+
+async def test_the_external_worker_stops_and_says_so_if_its_task_has_ended_in_another_way() -> None:
+    failed = external(TaskStatus.FAILED, 1000)
+
+    asked, status, said = await worked(
+        external(TaskStatus.RUNNING, 1000), external(TaskStatus.RUNNING, 1000), HAS_ENDED, failed, HAS_ENDED, failed
+    )
+
+    assert asked == ["PATCH", "POST", "PATCH", "GET", "PATCH", "GET"]
+    assert (status, said) == (1, "failed after 1 frames\n")
+
+
+async def test_the_external_worker_does_no_work_for_a_task_that_is_done_in_the_server() -> None:
+    asked, status, said = await worked(refused(409, "not_external"), external(TaskStatus.RUNNING, 1000))
+
+    assert (asked, status) == (["PATCH"], 1)
+    assert "HTTP Error 409" in said
 
 
 async def test_the_external_worker_obeys_a_cancel(place: Place) -> None:
@@ -260,7 +307,7 @@ async def test_the_external_worker_obeys_a_cancel(place: Place) -> None:
     assert ended.status == "cancelled"
     assert ended.cancel is not None
     assert ended.cancel.outcome == "stopped"
-    assert b"cancelled by anonymous" in said
+    assert re.fullmatch(rb"cancelled after \d+ frames\n", said)
 
 
 class _Restarting(http.server.BaseHTTPRequestHandler):

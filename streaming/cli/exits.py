@@ -55,6 +55,7 @@ _BY_CODE = MappingProxyType(
         "task_active": Exit.NOT_ALLOWED,
         "task_terminal": Exit.NOT_ALLOWED,
         "illegal_transition": Exit.NOT_ALLOWED,
+        "time_over": Exit.NOT_ALLOWED,
         "key_busy": Exit.NOT_ALLOWED,
         "not_external": Exit.NOT_ALLOWED,
     }

@@ -66,7 +66,18 @@ def filters_from(
             raise typer.BadParameter(f"{name!r} is given twice.", param_hint="--filter")
         if text is not None:
             filters[name] = text
+    _check(filters)
     return filters
+
+
+def _check(filters: dict[str, str]) -> None:
+    """Let the client refuse here what it would refuse before a request: ``key= a`` is sent as ``key[eq]``, for one."""
+    from streaming.client.listing import query_of
+
+    try:
+        query_of(filters)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--filter") from None
 
 
 def _split(term: str) -> tuple[str, str]:

@@ -3,11 +3,11 @@
 Rules of this file:
 
 - Ctrl-C in ``run`` is a wish to cancel the task, and waits for the receipt. The second one leaves the task to itself.
-- In ``watch`` it leaves at once: looking at a task is no reason to end it.
+- In ``watch`` it leaves at once: looking at a task is no reason to end it. So it does in a ``run`` that has joined one.
 
 Owns:   `follow`, and `Run`.
 Uses:   client (the events), cli.displays (how they look).
-Never:  cancels a task that was not started here.
+Never:  cancels a task that was not started here, or may not have been.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Unpack
 from streaming.cli.displays import display
 from streaming.cli.exits import Exit, discard_output
 from streaming.cli.output import Output, receipt_words, say
-from streaming.client import Client
+from streaming.client import Client, Started
 from streaming.client.options import StartOptions
 from streaming.errors import StreamingError, TaskTerminal
 from streaming.events import Event
@@ -62,7 +62,7 @@ def _ended(task_id: str, status: str, error: dict[str, Any] | None) -> Exit:
 
 
 class Run:
-    """One task that was started here, with Ctrl-C at hand.
+    """One task that was started here, or joined, with Ctrl-C at hand.
 
     Args:
         client: of the server.
@@ -73,6 +73,7 @@ class Run:
         self._client = client
         self._output = output
         self._task_id = ""
+        self._joined = False
         self._interrupts = 0
         self._cancelling: asyncio.Task[None] | None = None
 
@@ -86,33 +87,38 @@ class Run:
             return self._left()
 
     async def _tell(self, type: str, params: dict[str, Any], options: StartOptions) -> Exit:
-        record = await self._client.start(type, params, **options)
-        self._started(record.id)
+        task_id = self._started(await self._client.start_or_join(type, params, **options))
+        if self._joined and self._interrupts:
+            return Exit.INTERRUPTED
         try:
-            ended = await follow(self._client, record.id, after=0, output=self._output, title=type)
+            ended = await follow(self._client, task_id, after=0, output=self._output, title=type)
         except BrokenPipeError:
             if self._cancelling is None:
                 self._left()
                 raise
             discard_output()  # Ctrl-C has ended the reader of a pipe as well; the receipt still counts
-            await self._client.get(record.id, wait_s=math.inf)
-            return await self._receipt(record.id)
-        return ended if self._cancelling is None else await self._receipt(record.id)
+            await self._client.get(task_id, wait_s=math.inf)
+            return await self._receipt(task_id)
+        return ended if self._cancelling is None else await self._receipt(task_id)
 
-    def _started(self, task_id: str) -> None:
-        self._task_id = task_id
-        say(f"started task {task_id}")
+    def _started(self, started: Started) -> str:
+        self._task_id, self._joined = started.record.id, started.joined
+        if self._joined:
+            say(f"joined task {self._task_id}; Ctrl-C leaves it to itself")
+            return self._task_id
+        say(f"started task {self._task_id}")
         if self._interrupts:
-            self._begin_cancel(task_id)
+            self._begin_cancel(self._task_id)
+        return self._task_id
 
     def _interrupted(self, story: asyncio.Task[Exit]) -> None:
         self._interrupts += 1
-        if self._interrupts > 1:
+        if self._interrupts > 1 or self._joined:
             story.cancel()
         elif self._task_id:
             self._begin_cancel(self._task_id)
         else:
-            say("the task is being started and will be cancelled then; Ctrl-C again leaves it to itself")
+            say("the task is being started and will be cancelled then, if it is new; Ctrl-C again leaves it to itself")
 
     def _begin_cancel(self, task_id: str) -> None:
         say(f"cancelling task {task_id}; Ctrl-C again leaves it to itself")
@@ -132,6 +138,8 @@ class Run:
         return Exit.INTERRUPTED
 
     def _left(self) -> Exit:
+        if self._joined:
+            return Exit.INTERRUPTED  # that it stays was said when it was joined
         known = f"task {self._task_id} is left to itself" if self._task_id else "the task may have been started"
         say(f"{known}; nobody here watches it any more")
         return Exit.INTERRUPTED

@@ -72,7 +72,7 @@ def run(
     """Start a task and watch it to its end.
 
     Ctrl-C cancels the task and waits for the receipt; a second Ctrl-C
-    leaves it to itself.
+    leaves it to itself. A task that was joined is left at the first one.
 
     Exit status: 0 completed, 1 ended without a result, 2 usage,
     3 not found, 4 not allowed, 5 no server, 130 Ctrl-C.

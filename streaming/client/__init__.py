@@ -10,6 +10,7 @@ Example:
 from streaming.client.client import Client
 from streaming.client.external import ExternalTask
 from streaming.client.listing import Bulk, Count, Refused
+from streaming.client.options import Started
 from streaming.client.patience import Patience
 
-__all__ = ["Bulk", "Client", "Count", "ExternalTask", "Patience", "Refused"]
+__all__ = ["Bulk", "Client", "Count", "ExternalTask", "Patience", "Refused", "Started"]

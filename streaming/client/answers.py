@@ -46,6 +46,7 @@ _BY_CODE = MappingProxyType(
             errors.InvalidParams,
             errors.UnknownType,
             errors.IdempotencyMismatch,
+            errors.TimeOver,
             errors.TooManyTasks,
             errors.TooManyInputs,
             errors.TooManyStreams,

@@ -13,10 +13,12 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+import httpx
+
 from streaming.client.answers import document_from, items_in, record_from, successful
 from streaming.client.listing import history_from
 from streaming.client.many import ManyTasks
-from streaming.client.options import StartOptions, start_body
+from streaming.client.options import Started, StartOptions, start_body
 from streaming.client.patience import Patience
 from streaming.client.refusals import refusals
 from streaming.client.steering import Steering
@@ -26,6 +28,7 @@ from streaming.events import Event
 from streaming.records import Record
 from streaming.rules.history import Span
 from streaming.rules.lifecycle import TERMINAL
+from streaming.rules.schedule import IfRunning
 
 #: Seconds that one request waits for a task at most; longer waits are several requests, as proxies like it.
 WAIT_ONCE_S = 30.0
@@ -86,7 +89,8 @@ class Client(ManyTasks, Steering):
             options: what else is asked for; see `StartOptions`.
 
         Returns:
-            The record; the task is stored, and will run. With ``if_running="join"`` it may be one that runs already.
+            The record; the task is stored, and will run. With ``if_running="join"`` it may be one that runs already;
+            `start_or_join` says whether it is.
 
         Raises:
             UnknownType: the server has no such task type.
@@ -95,9 +99,33 @@ class Client(ManyTasks, Steering):
             TooManyTasks: the queue is full.
             ServerError: with code ``key_busy``: a task with this ``key`` goes on, and ``if_running`` is ``reject``.
         """
+        return (await self.start_or_join(type, params, idempotency_key=idempotency_key, **options)).record
+
+    async def start_or_join(
+        self,
+        type: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Started:
+        """Start a task, and learn whether it is a new one: `start` for ``if_running="join"``.
+
+        Args:
+            type: and the others, see `start`, which may raise the same.
+            params: its parameters.
+            idempotency_key: makes a start repeatable.
+            options: what else is asked for.
+
+        Returns:
+            The record, and whether somebody else may have started the task.
+        """
         body = start_body(type, params, options)
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return record_from(document_from(await self._wire.send("POST", "/tasks", json=body, headers=key)))
+        response = await self._wire.send("POST", "/tasks", json=body, headers=key)
+        # Without a wish to join, a task that is not new is the one that was started under the same Idempotency-Key.
+        joined = response.status_code == httpx.codes.OK and body.get("if_running") == IfRunning.JOIN
+        return Started(record_from(document_from(response)), joined)
 
     async def get(self, task_id: str, *, wait_s: float = 0) -> Record:
         """Look a task up.

@@ -1,7 +1,7 @@
 """Questions to the list of tasks, and what comes back.
 
 Owns:   filters -> query parameters; counts, histories, statistics and bulk answers as values.
-Never:  knows which fields and operators there are: the server says so.
+Never:  knows which fields there are: the server says so. Of operators it knows which ones split their value at commas.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,8 +23,18 @@ Answer = TypeVar("Answer")
 Value: TypeAlias = str | float | bool | datetime
 
 #: Filters by name, with an operator in brackets or without: ``{"progress[lt]": 50}``. Several values are a sequence, or
-#: one text with commas. None is no filter.
+#: one text with commas; one value that has a comma is a sequence of one. None is no filter.
 Filters: TypeAlias = Mapping[str, "Value | Sequence[Value] | None"]
+
+
+#: What can be asked for besides filters; these names take no operator.
+_NO_FILTERS = frozenset({"q", "preset", "sort", "group_by", "limit", "dry_run", "window", "by"})
+
+#: Operators whose values the server splits at commas and strips of blanks, and the one that takes a single value as it
+#: is; no operator is one, too.
+_EXACT = MappingProxyType({"": "eq", "in": "eq", "nin": "ne"})
+
+_SEVERAL = frozenset({*_EXACT, "between"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +84,68 @@ def query_of(*filters: Filters | None) -> dict[str, str]:
     """Write filters as query parameters.
 
     Raises:
-        ValueError: a name is given twice, or a filter has no values: nothing would be left out by it.
+        ValueError: a name is given twice; a filter has no values: nothing would be left out by it; or it has several,
+            and the server would read them as others.
     """
     query: dict[str, str] = {}
+    known: set[str] = set()
     for name, value in ((name, value) for given in filters for name, value in (given or {}).items()):
         if value is None:
             continue
-        if name in query:
-            raise ValueError(f"The filter {name!r} is given twice.")
-        query[name] = _written(name, value)
+        sent, text = _parameter(name, value)
+        for each in (name, sent):
+            if each in known:
+                raise ValueError(f"The filter {each!r} is given twice.")
+        known |= {name, sent}
+        query[sent] = text
     return query
 
 
-def _written(name: str, value: Value | Sequence[Value]) -> str:
-    if isinstance(value, str):
-        return value
+def _parameter(name: str, value: Value | Sequence[Value]) -> tuple[str, str]:
+    """The name and the text by which the server gets exactly these values."""
+    if isinstance(value, str) and "," in value:
+        return name, value  # several, as they stand in a URL
+    given = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    if not given:
+        raise ValueError(f"The filter {name!r} has no values.")
+    texts = [_written(each) for each in given]
+    if name not in _NO_FILTERS:
+        field, operator = _parts(name)
+        if len(texts) > 1:
+            _check_several(name, operator, texts)
+        elif operator in _EXACT and _is_read_otherwise(texts[0]):
+            name = f"{field}[{_EXACT[operator]}]"
+    return name, ",".join(texts)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The field and the operator."""
+    field, _, operator = name.partition("[")
+    # It is split for tags only; and a task that has all of one tag has any of it.
+    return field, "" if name == "tag[contains]" else operator.removesuffix("]")
+
+
+def _check_several(name: str, operator: str, texts: Sequence[str]) -> None:
+    if operator not in _SEVERAL:
+        raise ValueError(f"The filter {name!r} takes one value, not {len(texts)}; several go with [in] or [nin].")
+    for text in filter(_is_read_otherwise, texts):
+        way = "give the ends as [gte] and [lte]" if operator == "between" else "ask for it alone"
+        raise ValueError(
+            f"The filter {name!r} has several values, and {text!r} has a comma, or blanks at its ends, that would be"
+            f" lost among them: {way}."
+        )
+
+
+def _is_read_otherwise(text: str) -> bool:
+    """Whether the server, where it takes several values, reads something else from this one."""
+    return "," in text or text != text.strip()
+
+
+def _written(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, Sequence):
-        if not value:
-            raise ValueError(f"The filter {name!r} has no values.")
-        return ",".join(_written(name, each) for each in value)
     return str(value)
 
 

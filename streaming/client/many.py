@@ -46,7 +46,8 @@ class ManyTasks:
         Raises:
             BadFilter: the server has no such field, operator or value; the detail lists the valid ones.
             QueryTooSlow: the question takes the server longer than it may.
-            ValueError: a filter has no values, or is given twice.
+            ValueError: a filter has no values, is given twice, or has several values of which one has a comma in it,
+                or blanks at its ends: that one can only be asked for alone.
         """
         query = query_of(filters, fields)
         left = limit

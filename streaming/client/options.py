@@ -1,13 +1,16 @@
-"""What a start may ask for, as the client takes it, and how it goes over the wire.
+"""What a start may ask for, as the client takes it, how it goes over the wire, and what comes of it.
 
-Owns:   the names and types of the options; the body of a start.
+Owns:   the names and types of the options; the body of a start; what is known of its task.
 Never:  checks them: that is for the server.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict
+
+from streaming.records import Record
 
 
 class RetryOptions(TypedDict, total=False):
@@ -64,6 +67,21 @@ class StartOptions(Limits, total=False):
     cancel_unwatched_s: float | None
     keep_until_ack: bool | None
     tags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a start has led to.
+
+    Attributes:
+        record: of the task.
+        joined: whether it may be a task that somebody else has started. False says that it is the caller's own: new, or
+            started before under the same Idempotency-Key. With ``if_running="join"`` a repeated request, and one whose
+            answer was lost, cannot be told from a join: they count as one.
+    """
+
+    record: Record
+    joined: bool
 
 
 def start_body(type: str, params: Mapping[str, Any] | None, options: StartOptions) -> dict[str, Any]:

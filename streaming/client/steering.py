@@ -51,6 +51,7 @@ class Steering:
         Raises:
             TaskNotFound: there is none.
             TaskTerminal: it has ended.
+            TimeOver: it is being stopped since a deadline has passed.
             InvalidParams: a limit is wrong.
         """
         return await self._steer(task_id, "/extend", json={**limits})

@@ -40,6 +40,11 @@ class Audience:
         elif self._timer is None and not self._over():
             self._leave()
 
+    def resume(self) -> None:
+        """The last viewer has left an earlier process: the time begins anew, unless somebody has come since."""
+        if not self._told:
+            self.changed()
+
     def _leave(self) -> None:
         seconds = self._log.record.policy.cancel_unwatched_s or 0.0
         cancel_at = rfc3339(seconds_of(self._hub.now()) + seconds)

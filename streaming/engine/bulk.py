@@ -3,8 +3,10 @@
 Rules of this file:
 
 - What is to be done is found first, and then done: so nothing that the doing changes is passed over.
-- A bulk cancel takes tasks that have not ended and that nobody has cancelled yet; a bulk delete those that have ended.
-  So a bulk that is repeated as long as there are more comes to an end.
+- A bulk cancel takes tasks that have not ended and that nobody has cancelled yet; a bulk delete those that have ended,
+  but for those that are kept until somebody has acknowledged their result. So a bulk that is repeated as long as there
+  are more comes to an end.
+- A task that changes its place while it is looked for is taken once.
 - One task that refuses stops no other. A store that goes away stops the rest.
 
 Owns:   which tasks a bulk takes, and what became of each.
@@ -113,7 +115,7 @@ async def find_ended(
         StoreUnavailable: the store cannot be read.
     """
     query = RecordQuery(filter.narrowed(_of_status(TERMINAL)), order, limit=PAGE)
-    return await _find(coordinator, query, limit, lambda record: True)
+    return await _find(coordinator, query, limit, lambda record: not record.awaits_ack)
 
 
 def _of_status(statuses: frozenset[TaskStatus]) -> Filter:
@@ -123,14 +125,14 @@ def _of_status(statuses: frozenset[TaskStatus]) -> Filter:
 async def _find(
     coordinator: TaskCoordinator, query: RecordQuery, limit: int, wanted: Callable[[Record], bool]
 ) -> Found:
-    ids: list[str] = []
+    ids: dict[str, None] = {}
     while len(ids) <= limit:
         page = await coordinator.list(query)
-        ids += [record.id for record in page if wanted(record)]
+        ids |= dict.fromkeys(record.id for record in page if wanted(record))
         if page.more is None:
             break
         query = replace(query, after=page.more)
-    return Found(tuple(ids[:limit]), len(ids) > limit)
+    return Found(tuple(ids)[:limit], len(ids) > limit)
 
 
 async def cancel_each(coordinator: TaskCoordinator, ids: Sequence[str], *, reason: str = "", by: str) -> Report:

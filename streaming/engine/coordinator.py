@@ -27,7 +27,7 @@ from streaming.engine.options import StartOptions
 from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.parents import Parents
 from streaming.engine.processes import Processes
-from streaming.engine.recovery import recover
+from streaming.engine.recovery import recover, was_watched
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.starts import Starts
@@ -81,12 +81,14 @@ class TaskCoordinator(Parents):
             self._hub, journal, settings, self._turns, self._outside, self._tasks, new_id, self._take_in, self._replace
         )
         self._drain = Drain(self._hub, settings.cancel_grace_s)
+        self._looking_back: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         try:
             await self._hub.open(self._group)
             self._resume(await recover(self._hub, self.registry))
+            self._look_back()
         except BaseException:
             await self.shutdown(0)  # what recovery has not stored, the next start finds again
             await self._group.__aexit__(None, None, None)
@@ -168,7 +170,7 @@ class TaskCoordinator(Parents):
             raise TaskActive(task_id, old.status, "retried")
         options = options_of(old)
         options["created_by"] = by
-        wanted = draft(self.registry.get(old.type), old.params, options, self.settings, retry_of=old.id)
+        wanted = draft(self.registry.get(old.type), old.params, options, self.settings, retry_of=old)
         return await self._start(wanted, idempotency_key, f"retry of {old.id}")
 
     def _take_in(self, wanted: Draft, log: Log) -> None:
@@ -201,6 +203,18 @@ class TaskCoordinator(Parents):
                     runner = Runner(task_type, log, self._workshop)
                     self._adopt(runner)
                     self._wait(runner)
+
+    def _look_back(self) -> None:
+        """Find out whose viewers an earlier process has seen leave; logs may be long, so nobody waits for that."""
+        found = [(task.log, task.log.audience) for task in self._tasks.values()]
+        asking = [(log, audience) for log, audience in found if audience is not None and log.record.cancel is None]
+        if asking:
+            self._looking_back = self._group.create_task(self._resume_audiences(asking), name="streaming-look-back")
+
+    async def _resume_audiences(self, asking: Sequence[tuple[Log, Audience]]) -> None:
+        for log, audience in asking:
+            if await was_watched(self._hub, log):
+                audience.resume()
 
     def _wait(self, runner: Runner) -> None:
         if runner.log.record.status is TaskStatus.RETRYING:
@@ -311,6 +325,8 @@ class TaskCoordinator(Parents):
         """
         self._drain.begin(self.settings.grace_s if grace_s is None else grace_s)
         self._starts.close()
+        if self._looking_back is not None:
+            self._looking_back.cancel()  # the next process looks again
         self._end_unless_kept()
         lost = await self._drain.run(self._turns.running)
         for task in list(self._tasks.values()):  # the next process goes on with it, or finds out

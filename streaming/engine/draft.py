@@ -60,7 +60,7 @@ def draft(
     settings: Settings,
     *,
     parent: Record | None = None,
-    retry_of: str | None = None,
+    retry_of: Record | None = None,
 ) -> Draft:
     """Check what a start asks for.
 
@@ -70,13 +70,16 @@ def draft(
         options: what else is asked for.
         settings: the limits.
         parent: the task that starts this one.
-        retry_of: the task that this one repeats.
+        retry_of: the task that this one repeats: it has the same time, whatever ``options`` say of it.
 
     Raises:
         InvalidParams: one entry in ``errors`` for each field that is wrong.
     """
     complete = task_type.validate(params)
-    policy = _policy(task_type.policy, options, settings)
+    if retry_of is None:
+        policy, timeout_s = _policy(task_type.policy, options, settings), options.get("timeout_s")
+    else:
+        policy, timeout_s = _policy_again(retry_of, task_type), min(retry_of.timeout_s, settings.timeout_max_s)
     if task_type.outside and policy.retry.retries:
         message = "The work of an external task is not repeated by the server: leave it out."
         raise InvalidParams("retry is wrong.", errors=[FieldError("retry.retries", message)])
@@ -89,7 +92,7 @@ def draft(
         type=task_type.name,
         status=TaskStatus.PENDING,
         params=complete,
-        timeout_s=task_type.timeout(options.get("timeout_s"), settings),
+        timeout_s=task_type.timeout(timeout_s, settings),
         created_at="",
         updated_at="",
         created_by=created_by,
@@ -97,7 +100,7 @@ def draft(
         key=options.get("key"),
         external_id=options.get("external_id"),
         parent=None if parent is None else parent.id,
-        retry_of=retry_of,
+        retry_of=None if retry_of is None else retry_of.id,
         policy=policy,
         tags=tags,
         retries_left=policy.retry.retries,
@@ -107,23 +110,8 @@ def draft(
 
 
 def options_of(record: Record) -> StartOptions:
-    """What the start of a task has asked for, to ask for it again."""
-    retry = record.policy.retry
-    return StartOptions(
-        timeout_s=record.timeout_s,
-        queue_timeout_s=record.policy.queue_timeout_s,
-        heartbeat_timeout_s=record.policy.heartbeat_timeout_s,
-        total_timeout_s=record.policy.total_timeout_s,
-        retry=RetryOptions(
-            retries=retry.retries, backoff_s=retry.backoff_s, backoff_max_s=retry.backoff_max_s, on=retry.on
-        ),
-        priority=record.priority,
-        key=record.key,
-        external_id=record.external_id,
-        cancel_unwatched_s=record.policy.cancel_unwatched_s,
-        keep_until_ack=record.policy.keep_until_ack,
-        tags=record.tags,
-    )
+    """What the start of a task has asked for, to ask for it again; `draft` takes its time from the record itself."""
+    return StartOptions(priority=record.priority, key=record.key, external_id=record.external_id, tags=record.tags)
 
 
 def check_seconds(name: str, seconds: float | None, settings: Settings) -> float | None:
@@ -160,6 +148,16 @@ def _policy(default: Policy, options: StartOptions, settings: Settings) -> Polic
         keep_until_ack=options.get("keep_until_ack", default.keep_until_ack),
         **seconds,
     )
+
+
+def _policy_again(old: Record, task_type: TaskType) -> Policy:
+    """That of a task that is repeated: what it had was allowed, by its start or by its type.
+
+    What a parent had left is no limit of its own.
+    """
+    if old.parent is None:
+        return old.policy
+    return dataclasses.replace(old.policy, total_timeout_s=task_type.policy.total_timeout_s)
 
 
 def _retry(default: RetryPolicy, options: RetryOptions, settings: Settings) -> RetryPolicy:

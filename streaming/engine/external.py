@@ -25,7 +25,7 @@ from streaming.engine.draft import scoped_key
 from streaming.engine.hub import Hub, Log
 from streaming.engine.mailbox import Mailbox
 from streaming.engine.registry import TaskType
-from streaming.engine.timing import Wait, deadlines_now, loop_time
+from streaming.engine.timing import Wait, deadlines_now, since
 from streaming.engine.transitions import SERVER, begin, end
 from streaming.errors import KeyBusy, StoreUnavailable, TaskTerminal, TooManyTasks
 from streaming.events import encode_payload, rfc3339, seconds_of
@@ -81,6 +81,10 @@ class External:
     def stopping(self) -> bool:
         """Whether its worker is to be told to stop."""
         return self.log.record.to_be_cancelled
+
+    @property
+    def expired_limit(self) -> None:
+        """None: it ends in the step in which a deadline passes."""
 
     @property
     def over(self) -> bool:
@@ -180,12 +184,12 @@ class External:
 
     # -- time -----------------------------------------------------------------------------------------------------
 
-    def _watch(self, since: str) -> None:
+    def _watch(self, begun: str) -> None:
         """Count the deadlines of the status that the task has, and the silence of its worker."""
         self._stop_watching()
         if self._resting:
             return
-        deadlines = deadlines_now(self._hub, self.log, self._settings, loop_time(self._hub, since))
+        deadlines = deadlines_now(self._hub, self.log, self._settings, since(self._hub, begun))
         deadlines.move(Limit.HEARTBEAT, None)  # that one is counted with the silence
         self._wait = Wait(self._hub, self.log, deadlines, self._expire)
         if self.log.record.status is TaskStatus.RUNNING:

@@ -70,6 +70,10 @@ class LiveTask(Protocol):
     def stopping(self) -> bool:
         """Whether it was told to stop."""
 
+    @property
+    def expired_limit(self) -> Limit | None:
+        """The limit for which it is being stopped, if it is one."""
+
     def cancel(self, by: str, reason: str) -> None:
         """Write down that somebody cancels it."""
 

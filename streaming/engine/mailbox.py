@@ -65,6 +65,21 @@ class Mailbox:
         self._seqs: list[int] = []
         self._waiters: dict[asyncio.Future[None], None] = {}
 
+    async def room(self, within_s: float) -> None:
+        """Wait until the store takes more: what is refused here is not kept, and may be sent again.
+
+        Args:
+            within_s: seconds to wait at most.
+
+        Raises:
+            StoreUnavailable: the store is away, or too slow, for so long.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._hub.room(self._log)
+        except TimeoutError:
+            raise StoreUnavailable("The store is away, or too slow; nothing was sent.") from None
+
     def put(self, data: object, by: str) -> Event:
         """Write an input into the log.
 

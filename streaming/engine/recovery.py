@@ -1,12 +1,13 @@
 """After a crash: what became of the tasks that the last process left behind.
 
-Owns:   writing it down, before anybody can ask.
+Owns:   writing it down, before anybody can ask; what their logs say of their viewers.
 Uses:   rules.lifecycle (what becomes of which status).
 Never:  runs a task: those that wait for their turn are handed back.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 
 import structlog
@@ -15,9 +16,16 @@ from streaming.engine.hub import Hub, Log
 from streaming.engine.registry import Registry
 from streaming.engine.runner import may_restart
 from streaming.engine.transitions import end, requeue
+from streaming.errors import StoreUnavailable
+from streaming.events import Event
 from streaming.records import Record, TaskError
 from streaming.rules.lifecycle import Transition, recovery
 from streaming.rules.outcome import Outcome
+
+#: Seconds until a store is asked again that could not be read.
+RETRY_S = 1.0
+
+_PAGE = 512
 
 _log = structlog.get_logger(__name__)
 
@@ -72,3 +80,30 @@ def _error(transition: Transition, record: Record, *, known: bool) -> TaskError:
         return TaskError("unknown_type", message)
     who = "task" if record.parent is None else "task that has started it"
     return TaskError("crash", f"The server crashed or was killed while the {who} was running.")
+
+
+async def was_watched(hub: Hub, log: Log) -> bool:
+    """Whether the last viewer of a task has left an earlier process; yes, where its log cannot tell any more.
+
+    A store that is away is waited for.
+
+    Args:
+        hub: of the log.
+        log: of a task that was taken up.
+    """
+    seq, last_seq = 0, log.window.committed
+    while seq < last_seq:
+        page = await _stored(hub, log, seq, last_seq)
+        if not page or page[0].seq > seq + 1 or any(event.type in ("unwatched", "gap") for event in page):
+            return True
+        seq = page[-1].seq
+    return False
+
+
+async def _stored(hub: Hub, log: Log, seq: int, last_seq: int) -> list[Event]:
+    while True:
+        try:
+            return await hub.journal.events_after(log.record.id, seq, last_seq=last_seq, limit=_PAGE)
+        except StoreUnavailable as problem:
+            _log.warning("who has watched a task cannot be read", task_id=log.record.id, reason=problem.detail)
+            await asyncio.sleep(RETRY_S)

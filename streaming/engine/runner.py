@@ -99,6 +99,12 @@ class Runner:
         """Whether the handler is to stop."""
         return self._stop is not None
 
+    @property
+    def expired_limit(self) -> Limit | None:
+        """The limit for which the handler is to stop; None if it stops for something else, or goes on."""
+        due, stop = self._due, self._stop
+        return due.limit if due is not None and stop is not None and stop.cause is Cause.TIMEOUT else None
+
     def where(self) -> str:
         """The line on which the handler stands."""
         return "not started" if self._handler is None else self._call.where(self._handler)
@@ -155,7 +161,7 @@ class Runner:
         The handler is told to stop all the same: the process may be somebody's who goes on.
         """
         self._abandoned = True
-        if self._writable():
+        if self._writable() and (self._handler is None or self.log.record.status is TaskStatus.RUNNING):
             self._finish()
         self.release()
         self._deliver_what_is_due()
@@ -286,7 +292,8 @@ class Runner:
         handler.cancel(f"streaming: {stop.cause}")
         receipt = self.log.record.cancel
         if first and stop.cause is Cause.CANCEL and receipt is not None and self._writable():
-            self._hub.amend(self.log, cancel=dataclasses.replace(receipt, delivered_at=self._hub.now()))
+            time = self._hub.now()
+            self._hub.amend(self.log, cancel=dataclasses.replace(receipt, delivered_at=time), updated_at=time)
         if first:
             self._workshop.host.cancel_children(self.id)
         self.settled.set()

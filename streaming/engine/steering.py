@@ -23,7 +23,7 @@ from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.transitions import SERVER, end
 from streaming.engine.turns import Turns
-from streaming.errors import FieldError, InvalidParams, NotExternal, TaskTerminal
+from streaming.errors import FieldError, InvalidParams, NotExternal, TaskTerminal, TimeOver
 from streaming.events import Event
 from streaming.records import CancelReceipt, Record, TaskError
 from streaming.rules.deadlines import Due, Limit, expired
@@ -164,6 +164,7 @@ class Steering(Lookup):
             TaskNotFound: there is none.
             TaskTerminal: it has ended.
             InvalidParams: no positive number, or over the maximum; or no time for a run.
+            TimeOver: it is being stopped since a deadline has passed.
             Draining: it waits for the next server.
             StoreUnavailable: the change could not be stored; it holds all the same.
         """
@@ -173,11 +174,14 @@ class Steering(Lookup):
         task = await self._going_on(task_id)
         if task is None:
             raise TaskTerminal(task_id, (await self.get(task_id)).status)
+        if (over := task.expired_limit) is not None:
+            raise TimeOver(f"Task {task_id} is being stopped: its {over} is over.")
         policy: dict[str, Any] = {limit.value: seconds for limit, seconds in changes.items() if limit is not Limit.RUN}
         self._hub.amend(
             task.log,
             timeout_s=changes.get(Limit.RUN) or task.log.record.timeout_s,
             policy=dataclasses.replace(task.log.record.policy, **policy),
+            updated_at=self._hub.now(),
         )
         for limit, seconds in changes.items():
             self._turns.move(task, limit, seconds)
@@ -202,13 +206,19 @@ class Steering(Lookup):
             InvalidParams: the data cannot be stored.
             TooManyInputs: the task has as many inputs as it may have.
             Draining: it waits for the next server.
-            StoreUnavailable: it could not be stored in time; it may be later.
+            StoreUnavailable: the store is away, and nothing was sent; or it does not answer, and the input may be
+                stored later. The message says which.
         """
         task = await self._going_on(task_id)
+        if task is not None:
+            await task.mailbox.room(self.settings.store_wait_s)
+            task = await self._going_on(task_id)  # it may have ended meanwhile
         if task is None:
             raise TaskTerminal(task_id, (await self.get(task_id)).status)
         event = task.mailbox.put(data, by)
         await self._hub.committed(self.settings.store_wait_s)
+        if task.log.lost:  # somebody else has ended it in the store, and the input came too late
+            raise TaskTerminal(task_id, (await self.get(task_id)).status)
         return event
 
     async def report(self, task_id: str, report: Report, *, by: str = "anonymous") -> Record:

@@ -17,6 +17,9 @@ from streaming.records import Priority, Record, TaskStatus
 from streaming.rules.times import read_time
 
 TEXT_MAX = 255
+
+#: Tags of one task.
+TAGS_MAX = 32
 NUMBER_MAX = 1e15
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)

@@ -16,7 +16,7 @@ from typing import Any
 
 from streaming.errors import BadFilter
 from streaming.records import Record
-from streaming.rules.fields import FIELDS, TEXT_MAX, Field, Kind, Operator, Value, place
+from streaming.rules.fields import FIELDS, TAGS_MAX, TEXT_MAX, Field, Kind, Operator, Value, place
 from streaming.rules.patterns import fold_ascii, is_like, read_pattern
 from streaming.rules.words import words_in
 
@@ -211,6 +211,8 @@ def _values(field: Field, operator: Operator, text: str, limits: FilterLimits) -
         if text.count(",") >= limits.values_max:
             raise ValueError(f"it has {text.count(',') + 1} values, at most {limits.values_max} are possible")
         values = tuple(field.read(part.strip()) for part in text.split(","))
+        if operator is Operator.CONTAINS and len(set(values)) > TAGS_MAX:
+            raise ValueError(f"a task has at most {TAGS_MAX} tags")
     else:
         values = (field.read(text),)
     if operator is Operator.BETWEEN:

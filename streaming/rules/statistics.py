@@ -2,6 +2,7 @@
 
 - A task has waited from its creation to the beginning of its last run, or to its end if it never ran; it has run from
   there to its end. So pauses between attempts are waiting.
+- If it ended in such a pause, its last run was over when the pause began, and the pause is waiting, too.
 - It was repeated if it had more than one attempt, or repeats another task.
 - Shares are of the tasks that have ended; the throughput is counted over the time that was looked at.
 
@@ -100,18 +101,36 @@ class Ended(NamedTuple):
 
 
 def ended(
-    type: str, status: str, created_at: str, started_at: str | None, finished_at: str, *, repeated: bool
+    type: str,
+    status: str,
+    created_at: str,
+    started_at: str | None,
+    finished_at: str,
+    *,
+    repeated: bool,
+    paused_at: str | None = None,
 ) -> Ended:
-    """A task that has ended; times are RFC 3339, without ``started_at`` it never ran.
+    """A task that has ended; times are RFC 3339.
+
+    Args:
+        type: of the task.
+        status: the one it ended with.
+        created_at: when it was created.
+        started_at: when its last run began; None if it never ran.
+        finished_at: when it ended, in UTC with a Z.
+        repeated: whether it had more than one attempt, or repeats another task.
+        paused_at: when the pause between two attempts began in which it ended; None if it ended in none.
 
     Raises:
         ValueError: a time is none.
     """
-    finished_s = seconds_of(finished_at)
+    finished_s = seconds_of(_in_utc(finished_at))
     started_s = finished_s if started_at is None else seconds_of(started_at)
+    stopped_s = finished_s if paused_at is None else seconds_of(paused_at)
     # A clock that was put back has not moved.
-    waited_s, ran_s = max(0.0, started_s - seconds_of(created_at)), max(0.0, finished_s - started_s)
-    return Ended(type, status, finished_at, waited_s, None if started_at is None else ran_s, repeated)
+    waited_s = max(0.0, started_s - seconds_of(created_at)) + max(0.0, finished_s - stopped_s)
+    ran_s = None if started_at is None else max(0.0, stopped_s - started_s)
+    return Ended(type, status, finished_at, waited_s, ran_s, repeated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +320,12 @@ def bucket_of(time: str, bucket: Bucket) -> str:
     Raises:
         ValueError: the time has another form.
     """
+    length, start = _BUCKETS[bucket]
+    return _in_utc(time)[:length] + start
+
+
+def _in_utc(time: str) -> str:
+    """A time that can be cut and compared as text."""
     if not _TIME.fullmatch(time):
         raise ValueError(f"{time[:64]!r} is no RFC 3339 time in UTC")
-    length, start = _BUCKETS[bucket]
-    return time[:length] + start
+    return time

@@ -11,16 +11,27 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, case, select
 
 from streaming.records import TaskStatus
+from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.statistics import Ended, Statistics, StatisticsQuery, ended, statistics
 from streaming.store.planner import by_index
 from streaming.store.pruning import BY_TYPE_END, END_OF_TIME, ended_between
-from streaming.store.schema import tasks
+from streaming.store.schema import changes, tasks
 
 #: So many ended tasks are looked at for each duration that is asked for: most of them may have failed.
 LOOKS_PER_DURATION = 10
+
+#: When the status before the present one began, if that was a pause between attempts. No record tells it.
+_PAUSED_AT = (
+    select(case((changes.c.status == TaskStatus.RETRYING.value, changes.c.time)))
+    .where(changes.c.task_id == tasks.c.id)
+    .order_by(changes.c.seq.desc())
+    .limit(1)
+    .offset(1)
+    .scalar_subquery()
+)
 
 _COLUMNS = (
     tasks.c.type,
@@ -30,6 +41,7 @@ _COLUMNS = (
     tasks.c.finished_at,
     tasks.c.attempt,
     tasks.c.retry_of,
+    case((tasks.c.attempt > 1, _PAUSED_AT)).label("paused_at"),  # most tasks have one attempt: no look at their history
 )
 
 
@@ -79,8 +91,11 @@ def _readable(connection: Connection, query: Select[Any]) -> Iterator[Ended]:
 
 
 def _ended(row: Row[Any]) -> Ended | None:
+    if not isinstance(row.type, str) or row.status not in TERMINAL:
+        return None
     try:
         repeated = row.attempt > 1 or row.retry_of is not None
-        return ended(row.type, row.status, row.created_at, row.started_at, row.finished_at, repeated=repeated)
+        times = row.created_at, row.started_at, row.finished_at
+        return ended(row.type, row.status, *times, repeated=repeated, paused_at=row.paused_at)
     except (TypeError, ValueError):
         return None

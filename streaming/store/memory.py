@@ -118,7 +118,7 @@ class MemoryStore:
             return None
         task = self._tasks[task_id]
         if task.record.acked_at is None:
-            task.record = replace(task.record, acked_at=time)
+            task.record = replace(task.record, acked_at=time, updated_at=time)
         if task_id in self._held:
             del self._held[task_id]
             self._terminal[task_id] = None
@@ -282,7 +282,7 @@ class MemoryStore:
     def _update(self, record: Record) -> None:
         self._tasks[record.id].record = record
         if record.status in TERMINAL:
-            (self._held if memory_past.is_held(record) else self._terminal)[record.id] = None
+            (self._held if record.awaits_ack else self._terminal)[record.id] = None
 
     def _add_key(self, key: IdempotencyKey) -> None:
         name = (key.principal, key.key)

@@ -19,11 +19,6 @@ from streaming.rules.statistics import Ended, Statistics, StatisticsQuery, ended
 from streaming.store.memory_task import MemoryTask
 
 
-def is_held(record: Record) -> bool:
-    """Whether nobody has acknowledged a result that is kept until then."""
-    return record.policy.keep_until_ack and record.acked_at is None
-
-
 def surplus(tasks: Iterable[MemoryTask], bounds: Bounds, now: str, limit: int) -> list[str]:
     """The ids of the ended tasks that go next.
 
@@ -111,4 +106,10 @@ def _ended(tasks: Iterable[MemoryTask]) -> Iterator[Ended]:
         if record.finished_at is not None:
             repeated = record.attempt > 1 or record.retry_of is not None
             times = record.created_at, record.started_at, record.finished_at
-            yield ended(record.type, record.status.value, *times, repeated=repeated)
+            yield ended(record.type, record.status.value, *times, repeated=repeated, paused_at=_paused_at(task))
+
+
+def _paused_at(task: MemoryTask) -> str | None:
+    """When the pause began in which a task ended; None if it ended in none."""
+    before = task.changes[-2:-1]
+    return before[0].time if before and before[0].status is TaskStatus.RETRYING else None

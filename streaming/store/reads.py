@@ -167,9 +167,17 @@ def _first(found: Iterable[T], event_of: Callable[[T], Event]) -> Iterator[T]:
 
 
 def history(connection: Connection, task_id: str) -> list[Change]:
-    """The changes of a task's status."""
+    """The changes of a task's status.
+
+    Raises:
+        RecordDamaged: one of them cannot be read.
+    """
     query = select(changes).where(changes.c.task_id == task_id).order_by(changes.c.seq)
-    return [change_from(row) for row in connection.execute(query)]
+    try:
+        return [change_from(row) for row in connection.execute(query)]
+    except RecordDamaged as damage:
+        _report({task_id: _reason(damage)})
+        raise
 
 
 def last_position(connection: Connection) -> int:

@@ -87,7 +87,7 @@ def task_row(record: Record) -> tuple[Any, ...]:
         record.log_bytes,
         None if record.progress is None else record.progress.percent,
         None if record.error is None else record.error.code,
-        _held(record),
+        record.awaits_ack,
         0,
     )
 
@@ -114,7 +114,7 @@ def update_row(record: Record) -> tuple[Any, ...]:
         record.log_bytes,
         None if record.progress is None else record.progress.percent,
         None if record.error is None else record.error.code,
-        _held(record),
+        record.awaits_ack,
         record.id,
     )
 
@@ -133,10 +133,15 @@ def change_from(row: Sequence[Any]) -> Change:
     """The change of a row of ``schema.changes``.
 
     Raises:
-        ValueError: it names no status.
+        RecordDamaged: no version of ours has written that; its cause says what is wrong.
     """
     task_id, seq, status, time, actor, reason = row
-    return Change(task_id, seq, TaskStatus(status), time, actor, reason)
+    try:
+        change = _checked(Change(task_id, seq, TaskStatus(status), time, actor, reason))
+        _check_times(time)
+    except (ValueError, TypeError) as error:
+        raise RecordDamaged(str(task_id)) from error
+    return change
 
 
 def term_rows(record: Record) -> list[tuple[str, str, str]]:
@@ -195,9 +200,16 @@ def _record_from(row: RowMapping) -> Record:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
-    if not _ID.match(_checked(record).id) or not _TIME.match(record.created_at):
-        raise ValueError("its id or created_at is none")
+    if not _ID.match(_checked(record).id):
+        raise ValueError("its id is none")
+    some = (record.started_at, record.finished_at, record.heartbeat_at, record.retry_at, record.acked_at)
+    _check_times(record.created_at, record.updated_at, *(time for time in some if time is not None))
     return record
+
+
+def _check_times(*times: str) -> None:
+    if not all(map(_TIME.match, times)):
+        raise ValueError("one of its times is none")
 
 
 def tags_from(text: str) -> tuple[str, ...]:
@@ -294,7 +306,7 @@ def _kind(hint: Any) -> Any:
     return get_origin(hint) or hint
 
 
-_CHECKED = (Record, Progress, Steps, TaskError, CancelReceipt, Policy, RetryPolicy)
+_CHECKED = (Record, Change, Progress, Steps, TaskError, CancelReceipt, Policy, RetryPolicy)
 _KINDS: Mapping[type, Mapping[str, Any]] = {cls: _kinds(cls) for cls in _CHECKED}
 
 
@@ -322,10 +334,6 @@ def _policy_from(text: str) -> Policy:
         raise TypeError("failures to retry on are no list of names")
     retry = _checked(RetryPolicy(**{**fields["retry"], "on": tuple(names)}))
     return _checked(Policy(**{**fields, "retry": retry}))
-
-
-def _held(record: Record) -> bool:
-    return record.policy.keep_until_ack and record.acked_at is None
 
 
 def _error(error: TaskError | None) -> str | None:

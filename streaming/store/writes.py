@@ -125,7 +125,7 @@ def acknowledge(connection: Connection, task_id: str, time: str) -> Record | Non
     """Note that the result of a terminal task was seen."""
     unseen = (tasks.c.id == task_id, tasks.c.status.in_(sorted(TERMINAL)), tasks.c.acked_at.is_(None))
     count_ended(connection, [task_id], sign=-1)
-    connection.execute(update(tasks).where(*unseen).values(acked_at=time, held=False))
+    connection.execute(update(tasks).where(*unseen).values(acked_at=time, updated_at=time, held=False))
     count_ended(connection, [task_id])
     found = reads.find(connection, task_id)
     return found if found is not None and found.status in TERMINAL else None

@@ -11,7 +11,7 @@ from streaming.engine.bulk import Found, Report, cancel_each, delete_each, find_
 from streaming.errors import BadFilter
 from streaming.rules.query import Question
 from streaming.web.body import read_object
-from streaming.web.fields import CancelFields, read_fields
+from streaming.web.fields import CancelFields, NoFields, read_fields
 from streaming.web.listing import read_question
 from streaming.web.presence import while_present
 from streaming.web.query import Query
@@ -38,6 +38,7 @@ async def delete_tasks(site: Site, request: Request) -> Reply:
     """``DELETE /tasks``: forget those of the tasks asked for that have ended."""
     query = Query(request.query_string, _NAMES, with_filter=True)
     question, limit, dry_run = _question(site, query), _limit(site, query), query.yes("dry_run")
+    read_fields(NoFields, await read_object(request, site.settings) or {})
     found = await while_present(request, find_ended(site.coordinator, question.filter, limit, question.order))
     report = Report(0) if dry_run else await delete_each(site.coordinator, found.ids)
     return _answer("deleted", found, report)

@@ -19,6 +19,7 @@ from streaming.engine.options import RetryOptions, StartOptions
 from streaming.errors import FieldError, InvalidParams
 from streaming.records import Priority, TaskError, TaskStatus
 from streaming.rules.deadlines import Limit
+from streaming.rules.fields import TAGS_MAX
 from streaming.rules.reporting import Report, ReportedEvent
 from streaming.rules.schedule import IfRunning
 
@@ -74,7 +75,7 @@ class StartFields(BaseModel):
     retry: RetryFields | None = None
     on_unwatched: UnwatchedFields | None = None
     keep_until_ack: bool = False
-    tags: list[Tag] = Field(default_factory=list, max_length=32)
+    tags: list[Tag] = Field(default_factory=list, max_length=TAGS_MAX)
 
     @field_validator("on_unwatched", mode="before")
     @classmethod

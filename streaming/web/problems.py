@@ -68,6 +68,7 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.TaskTerminal: 409,
         errors.TaskActive: 409,
         errors.StatusConflict: 409,
+        errors.TimeOver: 409,
         errors.NotExternal: 409,
         errors.KeyBusy: 409,
         # Not now.

@@ -1,13 +1,14 @@
 """The route of statistics: what tasks that have ended have done, in a few numbers.
 
 Owns:   the parameters of the question.
-Uses:   rules.statistics (what the numbers mean).
+Uses:   rules.statistics (what the numbers mean), rules.fields (what a type may be).
 Never:  looks at a task.
 """
 
 from __future__ import annotations
 
 from streaming.errors import BadFilter
+from streaming.rules.fields import FIELDS
 from streaming.rules.statistics import Bucket, StatisticsQuery, read_window
 from streaming.rules.times import earlier
 from streaming.web.query import Query
@@ -39,6 +40,11 @@ def _types(query: Query, most: int) -> tuple[str, ...]:
     types = tuple(dict.fromkeys(query.words("type")))
     if len(types) > most:
         raise BadFilter(f"type has {len(types)} values; at most {most} are possible.")
+    try:
+        for type in types:
+            FIELDS["type"].read(type)
+    except ValueError as error:
+        raise BadFilter(f"The value of type is wrong: {error}.") from None
     return types
 
 

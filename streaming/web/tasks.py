@@ -13,7 +13,7 @@ from streaming.records import Record
 from streaming.rules.lifecycle import TERMINAL
 from streaming.web.body import needed, read_object
 from streaming.web.events import accepted, place, watch_new
-from streaming.web.fields import CancelFields, StartFields, fingerprint, read_fields
+from streaming.web.fields import CancelFields, NoFields, StartFields, fingerprint, read_fields
 from streaming.web.presence import while_present
 from streaming.web.query import Query
 from streaming.web.reply import JSON, SSE, Reply, empty_reply, json_reply
@@ -99,5 +99,6 @@ async def _wait(site: Site, request: Request, task_id: str, wait_s: float) -> Re
 async def delete_task(site: Site, request: Request, task_id: str) -> Reply:
     """``DELETE /tasks/{id}``: forget a terminal task."""
     Query(request.query_string, ())
+    read_fields(NoFields, await read_object(request, site.settings) or {})
     await site.coordinator.delete(task_id)
     return empty_reply(204)

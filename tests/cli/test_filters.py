@@ -54,6 +54,7 @@ def test_what_is_given_several_times_means_any_of_it() -> None:
         {"terms": ["=5"]},
         {"terms": [""]},
         {"terms": ["progress[lt]=5", "progress[lt]=6"]},
+        {"terms": ["key= a", "key[eq]=b"]},
         {"terms": ["q=a"], "query": "b"},
         {"terms": ["preset=active"], "preset": "failed"},
     ],

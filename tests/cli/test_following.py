@@ -134,6 +134,23 @@ def test_ctrl_c_in_watch_leaves_and_the_task_goes_on(real_url: str, streaming: S
         assert runner.wait(20) == 130
 
 
+def test_ctrl_c_leaves_a_task_that_was_joined(real_url: str, streaming: Streaming) -> None:
+    words = ("run", "countdown", "count=100000", "interval=0.02", "--key", "shared", "--if-running", "join")
+    with running(*words, url=real_url) as runner:
+        task_id = task_id_of(runner)
+        with running(*words, url=real_url) as process:
+            assert read_until(process, task_id, stream="stderr").startswith(f"streaming: joined task {task_id};")
+            read_until(process, "tick")
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+
+        assert (process.returncode, err) == (130, "")
+        shown = json.loads(streaming("show", task_id, "-o", "json", url=real_url).stdout)
+        assert (shown["status"], shown["cancel"]) == ("running", None)
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(20) == 130
+
+
 def test_watch_survives_kill_9_of_the_server_and_shows_everything_once(own_server: RealServer) -> None:
     with running("run", "patient", "-o", "json", url=own_server.url) as process:
         seen = [read_until(process, '"number":20')]
@@ -275,6 +292,38 @@ def test_two_ctrl_c_before_the_answer_to_the_start_leave_at_once(script: Script)
 
     assert process.returncode == 130
     assert "may have been started" in err
+
+
+def test_ctrl_c_before_the_answer_to_a_start_that_joins_leaves_as_soon_as_that_is_known(script: Script) -> None:
+    server = script(refused(503, "store_unavailable", retry_after="0"), said_json(record().as_json(), 200))
+    with running("run", "countdown", "--key", "k", "--if-running", "join", url=server.url) as process:
+        read_until(process, "trying again", stream="stderr")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert f"joined task {TASK_ID};" in err
+    assert {asked.target for asked in server.asked} == {"/tasks"}
+
+
+def test_ctrl_c_cancels_a_task_whose_start_was_sent_twice(script: Script) -> None:
+    """The server answers 200 as if it was joined, but there is nothing to join without being asked to."""
+    ended = streamed(block(1, "pending"), block(2, "cancelled", {"error": None}))
+    server = script(
+        refused(503, "store_unavailable", retry_after="0"),
+        said_json(record().as_json(), 200),
+        replace(said_json(record().as_json(), 202), at="/cancel"),
+        replace(ended, at="/events"),
+        said_json(record().as_json()),
+    )
+    with running("run", "countdown", "--key", "k", url=server.url) as process:
+        read_until(process, "trying again", stream="stderr")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert f"started task {TASK_ID}" in err
+    assert f"/tasks/{TASK_ID}/cancel" in [asked.target for asked in server.asked]
 
 
 def test_a_cancel_that_is_refused_is_told_at_once(script: Script) -> None:

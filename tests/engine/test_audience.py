@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from streaming import TaskContext, TaskCoordinator, task
-from streaming.events import Event, rfc3339
+from streaming.errors import StoreUnavailable
+from streaming.events import Event, encode_payload, rfc3339
 from streaming.records import TaskStatus
+from streaming.rules.lifecycle import TERMINAL
+from streaming.rules.reporting import Report
+from streaming.tasks.external import external
 from tests.engine.hubs import end_elsewhere
-from tests.kit import EPOCH_S, build, types
+from tests.kit import EPOCH_S, TestedStore, build, types
 from tests.leftovers import leftovers
 from tests.stage import deaf, forever, instant, now, rounds, running, tidy
 
@@ -31,8 +37,13 @@ async def saver(ctx: TaskContext, at_most_s: float = 100) -> str:
     return "saved"
 
 
-def built(**settings: Any) -> tuple[TaskCoordinator, Any]:
-    return build([forever, instant, tidy, deaf, fails, saver], **settings)
+@task(on_interrupt="restart", attempts_max=9)
+async def restarts() -> None:
+    await asyncio.sleep(10_000)
+
+
+def built(store: TestedStore | None = None, **settings: Any) -> tuple[TaskCoordinator, Any]:
+    return build([forever, instant, tidy, deaf, fails, saver, restarts, external], store, **settings)
 
 
 async def started(coordinator: TaskCoordinator, type: str = "forever", **params: Any) -> str:
@@ -314,3 +325,214 @@ async def test_a_task_that_is_gone_is_nobodys_to_cancel_either() -> None:
         assert record.cancel is not None
         assert record.cancel.reason == ""
     assert leftovers(coordinator) == {}
+
+
+# -- over a restart ----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def restarted(store: TestedStore, **settings: Any) -> AsyncIterator[TaskCoordinator]:
+    coordinator, _ = built(store, grace_s=0, **settings)
+    async with coordinator:
+        yield coordinator
+    assert leftovers(coordinator) == {}
+
+
+async def left_by_one_process(type: str = "restarts", *, watch: bool = True, killed: bool = True) -> TestedStore:
+    """A store with the task 1, whose last viewer has left at 1; the process ends at 20, or a little later."""
+    coordinator, store = built(grace_s=0 if killed else 2)
+    async with coordinator:
+        task_id = await started(coordinator, type.split()[-1])
+        if type == "running external":
+            await coordinator.report(task_id, Report())
+        if watch:
+            await watched(coordinator, task_id)
+        await asyncio.sleep(20 - now())
+        store.away = killed
+    store.away = False
+    assert isinstance(store, TestedStore)
+    return store
+
+
+ID = f"{1:032x}"
+
+
+async def is_cancelled_at(coordinator: TaskCoordinator, at: float) -> None:
+    """A task ends then, and not before; the worker of an external one is only told."""
+    await asyncio.sleep(at - 0.1 - now())
+    assert (await coordinator.get(ID)).cancel is None
+    await asyncio.sleep(0.2)
+    record = await coordinator.get(ID)
+    assert record.cancel is not None
+    assert (record.cancel.by, record.cancel.reason) == ("server", "Nobody has watched it for 30 s")
+    assert record.status is TaskStatus.CANCELLED or record.type == "external"
+
+
+async def goes_on(coordinator: TaskCoordinator) -> None:
+    await asyncio.sleep(500)
+    record = await coordinator.get(ID)
+    assert record.cancel is None
+    assert record.status not in TERMINAL
+
+
+@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.parametrize("type", ["restarts", "fails", "external", "running external"])
+async def test_the_time_begins_anew_with_a_new_process(type: str, killed: bool) -> None:
+    store = await left_by_one_process(type, killed=killed)
+    async with restarted(store) as coordinator:
+        ends_at = now() + 30
+        await is_cancelled_at(coordinator, ends_at)
+        events = await log_of(coordinator, ID)
+        told = [event.data["cancel_at"] for event in events if event.type == "unwatched"]
+        assert told == [rfc3339(EPOCH_S + 31), rfc3339(EPOCH_S + ends_at)]
+
+
+async def test_the_time_begins_anew_for_one_that_has_not_had_its_turn() -> None:
+    coordinator, store = built(max_running=1, grace_s=2)
+    async with coordinator:
+        blocker = await running(coordinator, "restarts")
+        task_id = await started(coordinator, "restarts")
+        await watched(coordinator, task_id)
+    again, _ = built(store, max_running=1)
+    async with again:
+        assert await status_of(again, task_id) is TaskStatus.PENDING
+        await asyncio.sleep(31)
+        assert await status_of(again, task_id) is TaskStatus.CANCELLED
+        assert await status_of(again, blocker) is TaskStatus.RUNNING
+        await again.cancel_task(blocker, wait_s=10)
+
+
+async def test_a_task_that_nobody_has_watched_goes_on_after_a_restart() -> None:
+    store = await left_by_one_process(watch=False)
+    async with restarted(store) as coordinator:
+        await goes_on(coordinator)
+        assert "unwatched" not in types(await log_of(coordinator, ID))
+
+
+async def test_who_comes_back_after_the_restart_finds_the_task_going_on() -> None:
+    store = await left_by_one_process()
+    async with restarted(store) as coordinator:
+        await asyncio.sleep(29)
+        back = await coordinator.watch(ID)
+        await asyncio.sleep(100)
+        assert await status_of(coordinator, ID) is TaskStatus.RUNNING
+        back.close()
+        await is_cancelled_at(coordinator, now() + 30)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_who_comes_back_before_the_log_is_read_is_a_viewer_as_ever(
+    leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await left_by_one_process()
+    monkeypatch.setattr(store, "events_after", slowed(store))
+    async with restarted(store) as coordinator:
+        back = await coordinator.watch(ID, after=1)
+        if not leaves:
+            await goes_on(coordinator)
+        back.close()
+        await is_cancelled_at(coordinator, now() + 30)
+        assert types(await log_of(coordinator, ID)).count("unwatched") == 2
+
+
+async def test_who_has_come_and_left_before_the_log_is_read_is_not_told_of_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = await left_by_one_process("running external")
+    monkeypatch.setattr(store, "events_after", slowed(store, by_s=100))
+    async with restarted(store) as coordinator:
+        (await coordinator.watch(ID, after=1)).close()
+        await is_cancelled_at(coordinator, now() + 30)
+        await asyncio.sleep(150)
+        assert types(await log_of(coordinator, ID)).count("unwatched") == 2
+        await coordinator.report(ID, Report(status=TaskStatus.CANCELLED))
+    assert now() > 150
+
+
+async def test_one_that_is_cancelled_already_is_not_cancelled_again() -> None:
+    store = await left_by_one_process("running external")
+    async with restarted(store) as coordinator:
+        await coordinator.cancel_task(ID, by="anna")
+    async with restarted(store) as coordinator:
+        await asyncio.sleep(100)
+        assert types(await log_of(coordinator, ID)).count("unwatched") == 2
+
+
+def slowed(store: TestedStore, by_s: float = 5) -> Any:
+    original = store.events_after
+
+    async def events_after(*asked: Any, **more: Any) -> list[Event]:
+        await asyncio.sleep(by_s)
+        return await original(*asked, **more)
+
+    return events_after
+
+
+async def test_a_log_that_is_not_read_before_the_process_ends_is_read_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = await left_by_one_process()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "events_after", slowed(store))
+        async with restarted(store):
+            store.away = True
+    store.away = False
+    async with restarted(store) as coordinator:
+        await is_cancelled_at(coordinator, now() + 30)
+
+
+@pytest.mark.parametrize("watch", [True, False])
+async def test_a_long_log_is_read_to_its_end(watch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.engine.recovery._PAGE", 1)
+    store = await left_by_one_process("fails", watch=watch)
+    async with restarted(store) as coordinator:
+        await (is_cancelled_at(coordinator, now() + 30) if watch else goes_on(coordinator))
+
+
+async def test_a_log_that_cannot_be_read_is_read_later(
+    monkeypatch: pytest.MonkeyPatch, log_lines: list[MutableMapping[str, Any]]
+) -> None:
+    store = await left_by_one_process()
+
+    async def unreadable(*_: Any, **__: Any) -> list[Event]:
+        raise StoreUnavailable("The disk cannot be read.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "events_after", unreadable)
+        coordinator, _ = built(store, grace_s=0)
+        await coordinator.__aenter__()
+        begun = now()
+        await asyncio.sleep(5.5)
+    await is_cancelled_at(coordinator, begun + 36)
+    await coordinator.__aexit__(None, None, None)
+    assert "who has watched a task cannot be read" in [line["event"] for line in log_lines]
+
+
+@pytest.mark.parametrize("what", ["kept no more", "damaged", "all gone"])
+async def test_where_the_log_cannot_tell_the_time_begins(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that asks to end rather than to go on unseen may end once too often, and not go on for ever."""
+    store = await left_by_one_process(watch=False)
+    original = store.events_after
+
+    async def events_after(*asked: Any, **more: Any) -> list[Event]:
+        first, *rest = await original(*asked, **more)
+        if what == "kept no more":
+            return rest
+        if what == "all gone":
+            return []
+        return [Event(first.task_id, 1, "gap", first.time, encode_payload({"from": 1, "to": 1})), *rest]
+
+    monkeypatch.setattr(store, "events_after", events_after)
+    async with restarted(store) as coordinator:
+        await is_cancelled_at(coordinator, now() + 30)
+
+
+async def test_a_task_that_has_ended_before_its_log_is_read_is_nobodys_to_cancel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = await left_by_one_process()
+    monkeypatch.setattr(store, "events_after", slowed(store))
+    async with restarted(store) as coordinator:
+        await coordinator.cancel_task(ID, by="anna", wait_s=3)
+        await asyncio.sleep(100)
+        assert types(await log_of(coordinator, ID))[-1] == "cancelled"

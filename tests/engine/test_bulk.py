@@ -71,6 +71,36 @@ async def test_ended_tasks_are_found_and_deleted() -> None:
         assert await store.record(ids[0]) is not None
 
 
+async def test_a_result_that_nobody_has_acknowledged_is_not_found_to_be_deleted() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        (plain,) = await ended(coordinator, 1)
+        kept = (await coordinator.start("instant", {}, keep_until_ack=True))[0].id
+        await events_of(coordinator, kept)
+        assert (await find_ended(coordinator, Filter(), 10)).ids == (plain,)
+        await coordinator.acknowledge(kept)
+        assert (await find_ended(coordinator, Filter(), 10)).ids == (kept, plain)
+
+
+async def test_a_task_that_moves_while_it_is_looked_for_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "PAGE", 1)
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        ids = await started(coordinator, 2)
+        plain_list = coordinator.list
+
+        async def moving(query: Any) -> Any:
+            page = await plain_list(query)
+            hub_log = coordinator._tasks[ids[0]].log
+            coordinator._hub.amend(hub_log, updated_at="2099-01-01T00:00:00.000000Z")  # behind where we are
+            await coordinator._hub.committed()
+            return page
+
+        monkeypatch.setattr(coordinator, "list", moving)
+        found = await find_live(coordinator, Filter(), 10, parse_sort("updated_at"))
+        assert sorted(found.ids) == sorted(ids)
+
+
 async def test_nothing_to_do_is_done() -> None:
     coordinator, _ = build(HANDLERS)
     async with coordinator:

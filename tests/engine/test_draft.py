@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, cast
 
 import pytest
@@ -34,9 +35,13 @@ async def plain(n: int = 1) -> None: ...
 async def careful() -> None: ...
 
 
+@task(total_timeout_s=7 * 86_400, backoff_max_s=86_400, retries=1)
+async def patient() -> None: ...
+
+
 def drafted(type: str = "plain", **options: Any) -> Draft:
     given = cast(StartOptions, options)
-    return draft(Registry([plain, careful]).get(type), options.pop("params", {}), given, SETTINGS)
+    return draft(Registry([plain, careful, patient]).get(type), options.pop("params", {}), given, SETTINGS)
 
 
 def test_a_start_that_asks_for_nothing_is_as_its_type_says() -> None:
@@ -83,8 +88,8 @@ def test_what_is_none_is_left_to_the_type() -> None:
 
 def test_a_start_under_another_task_knows_its_parent_and_the_attempt() -> None:
     parent = Record("p", "plain", TaskStatus.RUNNING, {}, 60, "", "", attempt=3)
-    wanted = draft(Registry([plain]).get("plain"), {}, {}, SETTINGS, parent=parent, retry_of="old")
-    assert (wanted.record.parent, wanted.record.retry_of, wanted.parent_attempt) == ("p", "old", 3)
+    wanted = draft(Registry([plain]).get("plain"), {}, {}, SETTINGS, parent=parent)
+    assert (wanted.record.parent, wanted.record.retry_of, wanted.parent_attempt) == ("p", None, 3)
 
 
 SECONDS = ("timeout_s", "queue_timeout_s", "heartbeat_timeout_s", "total_timeout_s", "cancel_unwatched_s")
@@ -164,10 +169,18 @@ def test_seconds_within_the_limits_are_floats(seconds: float | None) -> None:
     assert found is None or type(found) is float
 
 
+def repeated(old: Record, settings: Settings = SETTINGS) -> Record:
+    """The record of a task that repeats another one."""
+    of_type = Registry([plain, careful, patient]).get(old.type)
+    return draft(of_type, old.params, options_of(old), settings, retry_of=old).record
+
+
 def test_what_was_asked_for_can_be_asked_for_again() -> None:
     wanted = drafted(
         "careful",
+        timeout_s=3,
         total_timeout_s=4,
+        cancel_unwatched_s=5,
         retry={"retries": 9, "on": ["KeyError"]},
         priority=Priority.LOW,
         key="k",
@@ -175,7 +188,26 @@ def test_what_was_asked_for_can_be_asked_for_again() -> None:
         keep_until_ack=True,
         tags=["a"],
     )
-    assert drafted("careful", **cast(dict[str, Any], options_of(wanted.record))) == wanted
+    old = dataclasses.replace(wanted.record, id="old", retries_left=0)
+    assert repeated(old) == dataclasses.replace(wanted.record, retry_of="old")
+
+
+@pytest.mark.parametrize("type", ["plain", "patient"])
+def test_what_a_type_says_is_no_wish_that_could_be_too_much(type: str) -> None:
+    """Nobody has asked for it, and a first start with it is not refused."""
+    old = dataclasses.replace(drafted(type).record, id="old")
+    assert repeated(old) == dataclasses.replace(old, id="", retry_of="old")
+
+
+def test_a_run_takes_no_longer_than_it_may_now() -> None:
+    old = dataclasses.replace(drafted(timeout_s=100).record, id="old")
+    assert repeated(old, Settings(timeout_max_s=20, timeout_default_s=10)).timeout_s == 20
+
+
+def test_what_a_parent_had_left_is_no_limit_of_what_is_repeated_without_it() -> None:
+    for type, total_s in (("plain", None), ("patient", 7 * 86_400)):
+        old = dataclasses.replace(drafted(type, total_timeout_s=8).record, id="old", parent="p")
+        assert (repeated(old).policy.total_timeout_s, repeated(old).parent) == (total_s, None)
 
 
 def test_work_that_is_done_elsewhere_is_not_tried_again() -> None:

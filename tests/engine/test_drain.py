@@ -273,6 +273,32 @@ async def test_a_type_that_restarts_goes_back_to_the_queue_where_there_is_one(
     assert (record.status, record.attempt) == (status, attempt)
 
 
+@task(retries=3, backoff_s=1000)
+async def fails_when_stopped(ctx: TaskContext) -> None:
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        raise ValueError("no luck")
+
+
+@task(retries=3, backoff_s=1000)
+async def fails_soon(ctx: TaskContext) -> None:
+    await asyncio.sleep(0.5)
+    raise ValueError("no luck")
+
+
+@pytest.mark.parametrize("type", ["restarts", "fails_when_stopped", "fails_soon"])
+@pytest.mark.parametrize("grace_s", [0, 1, GRACE_S])
+async def test_one_that_is_to_go_on_later_and_cannot_be_stored_so_holds_up_no_exit(type: str, grace_s: float) -> None:
+    """The store has it as running: the next process finds out what became of it."""
+    coordinator, store = built(restarts, fails_when_stopped, fails_soon, store_wait_s=0.1)
+    async with asyncio.timeout(GRACE_S + 5), coordinator:
+        task_id = await running(coordinator, type)
+        store.away = True
+        await coordinator.shutdown(grace_s)
+    assert (await store.record(task_id)).status == "running"
+
+
 async def test_its_attempts_are_counted_over_the_shutdowns() -> None:
     coordinator, store = built(restarts)
     async with coordinator:

@@ -33,7 +33,7 @@ from streaming.rules.reporting import Report, ReportedEvent
 from streaming.rules.schedule import IfRunning
 from streaming.tasks.external import external
 from tests.engine.hubs import end_elsewhere
-from tests.kit import TestedStore, build, collect, events_of, types
+from tests.kit import EPOCH_S, TestedStore, build, collect, events_of, types
 from tests.leftovers import leftovers
 from tests.stage import forever, instant, now, rounds, running, ticks
 
@@ -766,6 +766,22 @@ async def test_after_a_restart_a_new_silence_begins_and_the_old_deadline_goes_on
 
         assert events[-1].data["error"]["code"] == "heartbeat_lost"
         assert now() == 500 + 600
+
+
+@pytest.mark.parametrize("status", ["pending", "running"])
+async def test_a_wall_clock_that_goes_back_over_a_restart_makes_no_deadline_later_than_it_may_be(status: str) -> None:
+    coordinator, store = built()
+    async with coordinator:
+        record, _ = await coordinator.start("external", {}, timeout_s=100, queue_timeout_s=100)
+        if status == "running":
+            await coordinator.report(record.id, WORD)
+        await asyncio.sleep(10)
+    again, _ = built(store)
+    again._hub._wall = lambda: EPOCH_S + now() - 3600
+    async with again:
+        assert (await again.wait(record.id, 200)).status is TaskStatus.TIMED_OUT
+        assert now() == 110, "all of the time at most, and not an hour more"
+    assert leftovers(again) == {}
 
 
 async def test_without_a_durable_store_they_end_with_the_process() -> None:

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from streaming import TaskContext, TaskCoordinator, task
-from streaming.errors import Draining, InvalidParams, TaskNotFound, TaskTerminal, TooManyInputs
+from streaming.errors import (
+    Draining,
+    InvalidParams,
+    StoreUnavailable,
+    TaskNotFound,
+    TaskTerminal,
+    TimeOver,
+    TooManyInputs,
+)
 from streaming.records import Change, TaskStatus
 from streaming.rules.deadlines import Limit
 from tests.engine.hubs import end_elsewhere
@@ -214,6 +222,50 @@ async def test_several_limits_are_moved_at_once_or_none_is() -> None:
     assert leftovers(coordinator) == {}
 
 
+@task
+async def tidies(ctx: TaskContext) -> None:
+    """Takes its time to clean up."""
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        await asyncio.sleep(20)
+
+
+@task
+async def guarded(ctx: TaskContext) -> None:
+    """Is over its time in a protected section."""
+    async with ctx.protected("it must be whole", at_most_s=50):
+        await asyncio.sleep(20)
+    await asyncio.sleep(1000)
+
+
+@pytest.mark.parametrize("type", ["tidies", "guarded"])
+@pytest.mark.parametrize("limit", [Limit.RUN, Limit.HEARTBEAT, Limit.TOTAL])
+async def test_a_time_that_is_over_is_not_given_again(type: str, limit: Limit) -> None:
+    """Its handler is being stopped: the end tells of the time that it had."""
+    coordinator, _ = build([tidies, guarded], cancel_grace_s=100)
+    given: dict[str, Any] = {limit.value: 10}
+    async with coordinator:
+        record, _ = await coordinator.start(type, {}, **given)
+        await asyncio.sleep(15)
+        for other in (limit, Limit.TOTAL):
+            with pytest.raises(TimeOver, match=f"is being stopped: its {limit.value} is over"):
+                await coordinator.extend(record.id, {other: 500})
+        final, _ = await ended(coordinator, record.id)
+        assert final.error is not None
+        assert final.error.message.endswith(f"than its {limit.value} of 10 s.")
+        assert final.timeout_s == record.timeout_s
+
+
+async def test_a_record_that_has_more_time_was_changed() -> None:
+    coordinator, _ = built()
+    async with coordinator:
+        task_id = await task_in(coordinator, "running")
+        await asyncio.sleep(3)
+        before = (await coordinator.get(task_id)).updated_at
+        assert (await coordinator.extend(task_id, {Limit.RUN: 90})).updated_at > before
+
+
 async def test_more_time_for_a_run_that_is_to_come_holds_for_that_run() -> None:
     coordinator, _ = built()
     async with coordinator:
@@ -281,6 +333,64 @@ async def test_an_input_has_limits() -> None:
         with pytest.raises(TooManyInputs):
             await coordinator.send_input(task_id, 3)
         assert types(await coordinator.history(task_id, after=0, limit=10)) == ["pending", "running", "input", "input"]
+
+
+async def test_while_the_store_is_away_an_input_is_refused_and_not_kept() -> None:
+    coordinator, store = built(store_wait_s=2)
+    async with coordinator:
+        task_id = await task_in(coordinator, "running")
+        store.away = True
+        with pytest.raises(StoreUnavailable, match="as soon as it can"):
+            await coordinator.send_input(task_id, "first")  # it finds out that the store is away
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="nothing was sent"):
+                await coordinator.send_input(task_id, "again")
+        assert now() == 9, "each has waited for a while"
+        assert coordinator._tasks[task_id].log.backlog_events == 1
+        store.away = False
+        await asyncio.sleep(10)
+        await coordinator.send_input(task_id, "last")
+        events = await coordinator.history(task_id, after=2, limit=10)
+        assert [event.data["data"] for event in events] == ["first", "last"]
+    assert leftovers(coordinator) == {}
+
+
+async def test_an_input_waits_for_a_store_that_is_back_in_time() -> None:
+    coordinator, store = built(store_wait_s=5)
+    async with coordinator:
+        task_id = await task_in(coordinator, "running")
+        store.away = True
+        first = asyncio.create_task(coordinator.send_input(task_id, "first"))
+        await asyncio.sleep(1)
+        second = asyncio.create_task(coordinator.send_input(task_id, "second"))
+        await asyncio.sleep(1)
+        assert coordinator._tasks[task_id].log.backlog_events == 1
+        store.away = False
+        assert (await first).seq + 1 == (await second).seq
+    assert leftovers(coordinator) == {}
+
+
+@pytest.mark.parametrize("ends", ["here", "elsewhere"])
+async def test_an_input_that_comes_too_late_is_refused_also_if_it_had_to_wait(ends: str) -> None:
+    coordinator, store = built(store_wait_s=50)
+    async with coordinator:
+        task_id = await task_in(coordinator, "pending", queue_timeout_s=10)
+        store.away = True
+        written = asyncio.create_task(coordinator.send_input(task_id, "written"))
+        await rounds()
+        waiting = asyncio.create_task(coordinator.send_input(task_id, "waits for room"))
+        if ends == "here":
+            await asyncio.sleep(10)
+        else:
+            await end_elsewhere(store, task_id)
+        store.away = False
+        with pytest.raises(TaskTerminal):
+            await waiting
+        if ends == "here":
+            assert (await written).seq == 2
+        else:
+            with pytest.raises(TaskTerminal):
+                await written
 
 
 async def test_a_task_that_waits_for_the_next_server_is_asked_there() -> None:

@@ -122,6 +122,7 @@ def test_the_text_is_its_words_in_one_order() -> None:
         ("type", "a," * 10_000, ["it has 10001 values, at most 100 are possible"]),
         ("type[between]", "a," * 10_000, ["it has 10001 values, at most 100 are possible"]),
         ("tag[contains]", "a," * 100, ["it has 101 values"]),
+        ("tag[contains]", ",".join(map(str, range(33))), ["a task has at most 32 tags"]),
         ("type", "x" * 256, ["1 to 255 characters, not 256"]),
         ("created_at[gt]", "now", ["'now' is no RFC 3339 time"]),
         ("q", "x" * 256, ["at most 255 characters"]),
@@ -141,7 +142,9 @@ def test_what_is_none_is_refused_with_what_would_be(name: str, value: str, said:
 
 def test_the_limits_are_reached_and_not_passed() -> None:
     values = ",".join(map(str, range(100)))
-    assert len(parsed(("type", values), ("tag[contains]", values)).terms[0].values) == 100
+    assert {len(term.values) for term in parsed(("type", values), ("tag", values)).terms} == {100}
+    tags = ",".join(map(str, range(32)))
+    assert len(parsed(("tag[contains]", f"{tags},{tags}")).terms[0].values) == 32
     assert len(parsed(*[("type[ne]", str(number)) for number in range(19)], ("key", "a"), ("key", "b")).terms) == 20
     with pytest.raises(BadFilter, match="more than 20 filters"):
         parsed(*[("type[ne]", str(number)) for number in range(20)], ("key", "a"))

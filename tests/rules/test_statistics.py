@@ -113,14 +113,29 @@ def test_a_task_that_never_ran_has_waited_until_its_end() -> None:
     assert task(1, ran=False)[3:] == (15.0, None, False)
 
 
+def test_a_task_that_ended_in_a_pause_has_waited_from_the_beginning_of_the_pause() -> None:
+    created, started, paused, finished = map(rfc3339, (1000, 1010, 1015, 1100))
+
+    found = ended("t", "cancelled", created, started, finished, paused_at=paused, repeated=True)
+
+    assert found[3:] == (10.0 + 85.0, 5.0, True)
+
+
 def test_a_clock_that_was_put_back_has_not_moved() -> None:
     late, early = rfc3339(1000), rfc3339(900)
 
     assert ended("t", "failed", late, early, early, repeated=False)[3:5] == (0.0, 0.0)
     assert ended("t", "failed", early, late, early, repeated=False)[3:5] == (100.0, 0.0)
+    assert ended("t", "failed", early, early, early, paused_at=late, repeated=True)[3:5] == (0.0, 100.0)
 
 
-def test_what_has_no_time_does_not_count() -> None:
+@pytest.mark.parametrize("time", ["yesterday", "1970-01-01T00:00:00+00:00", "1970-13-01T00:00:00.000000Z"])
+def test_what_has_no_time_of_ours_does_not_count(time: str) -> None:
+    with pytest.raises(ValueError):
+        ended("t", "failed", rfc3339(0), None, time, repeated=False)
+
+
+def test_what_began_at_no_time_does_not_count() -> None:
     with pytest.raises(ValueError):
         ended("t", "failed", "yesterday", None, rfc3339(0), repeated=False)
 

@@ -15,7 +15,7 @@ import structlog
 from streaming.engine.journal import Commit, Journal, RecordQuery
 from streaming.errors import RecordDamaged
 from streaming.events import DEPTH_MAX, encode_payload
-from streaming.records import CancelReceipt, Progress, TaskError, TaskStatus
+from streaming.records import CancelReceipt, Change, Progress, TaskError, TaskStatus
 from streaming.rules.log import gap_event
 from tests.store.samples import at, event, record, start, task_id, ticks, wanted, whole_feed, whole_log
 
@@ -47,6 +47,9 @@ def blamed(log_lines: LogLines) -> list[Any]:
 
 # -- records -----------------------------------------------------------------------------------------------------------
 
+#: Columns with a time of ours, or nothing.
+TIMES = ("started_at", "finished_at", "heartbeat_at", "retry_at", "acked_at")
+
 #: Column and what stands in it, as SQL.
 UNREADABLE = [
     ("id", "x'00'"),
@@ -66,6 +69,7 @@ UNREADABLE = [
     ("created_at", "'yesterday'"),
     ("created_at", "x'00'"),
     ("updated_at", "x'00'"),
+    ("updated_at", "'yesterday'"),
     ("created_by", "x'00'"),
     ("tags", "'red'"),
     ("tags", "x'5b5d'"),
@@ -82,8 +86,7 @@ UNREADABLE = [
     ("cancel", "'{}'"),
     ("cancel", """'{"requested_at": "", "by": "", "outcome": "odd"}'"""),
     ("cancel", """'{"requested_at": "", "by": 1, "outcome": "stopped"}'"""),
-    ("started_at", "x'00'"),
-    ("finished_at", "x'00'"),
+    *((column, value) for column in TIMES for value in ("x'00'", "'yesterday'", "'2026-11-01T12:00:00+00:00'")),
 ]
 
 
@@ -103,6 +106,27 @@ async def test_a_record_that_cannot_be_read_is_left_out_and_named(
         assert blamed(log_lines) == [task_id(2)]
         with pytest.raises(RecordDamaged, match=task_id(2)):
             await sqlite.record(task_id(2))
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["status = 'foo'", "status = x'00'", "time = 'yesterday'", "time = x'00'", "reason = x'00'", "actor = x'00'"],
+)
+async def test_a_history_that_cannot_be_read_is_damage(
+    sqlite: Journal, damage: Damage, log_lines: LogLines, change: str
+) -> None:
+    await sqlite.commit(with_history(1, 2))
+    damage(f"UPDATE changes SET {change} WHERE task_id = ?", task_id(2))  # noqa: S608  # from the list above
+    with pytest.raises(RecordDamaged, match=task_id(2)):
+        await sqlite.changes(task_id(2))
+    assert blamed(log_lines) == [task_id(2)]
+    assert len(await sqlite.changes(task_id(1))) == 1
+
+
+def with_history(*numbers: int) -> Commit:
+    started = start(*numbers)
+    changes = [Change(task_id(number), 1, TaskStatus.PENDING, at(number), "me") for number in numbers]
+    return Commit(started.events, created=started.created, changes=changes)
 
 
 @pytest.mark.parametrize(

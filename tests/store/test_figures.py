@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,31 @@ from typing import Any
 import pytest
 
 from streaming.engine.journal import Commit, Journal
-from streaming.records import Policy, TaskStatus
+from streaming.records import Change, Policy, TaskStatus
 from streaming.rules.statistics import Bucket, StatisticsQuery
 from tests.store.conftest import MakeStore
 from tests.store.samples import at, event, record, start, task_id
 
-DONE, FAILED = TaskStatus.COMPLETED, TaskStatus.FAILED
+DONE, FAILED, CANCELLED = TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED
+PENDING, RUNNING, RETRYING = TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.RETRYING
 
 
-async def ran(store: Journal, number: int, *seconds: int, status: TaskStatus = DONE, **fields: Any) -> None:
+async def ran(
+    store: Journal,
+    number: int,
+    *seconds: int,
+    status: TaskStatus = DONE,
+    history: Sequence[tuple[int, TaskStatus]] = (),
+    **fields: Any,
+) -> None:
     """A task that was created, began and ended at these seconds; without a beginning it never ran."""
     created, *began, finished = seconds
     made = record(number, created_at=at(created), **fields)
     await store.commit(Commit([event(number, 1, "pending")], created=[made]))
     times = {"created_at": at(created), "started_at": at(began[0]) if began else None, "finished_at": at(finished)}
     over = record(number, status, **times, **fields)
-    await store.commit(Commit([event(number, 2, status.value)], updated=[over]))
+    changes = [Change(task_id(number), seq, to, at(second), "server") for seq, (second, to) in enumerate(history, 1)]
+    await store.commit(Commit([event(number, 2, status.value)], updated=[over], changes=changes))
 
 
 def question(since: int = 0, until: int = 1000, **fields: Any) -> StatisticsQuery:
@@ -88,14 +98,57 @@ async def test_where_there_are_too_many_the_newest_count(store: Journal, types: 
         assert answer.since == (at(10 * (7 - most)) if sampled else at(0))
 
 
-async def test_a_damaged_task_does_not_count(make_sqlite: MakeStore, database_path: Path) -> None:
+@pytest.mark.parametrize("types", [(), ("countdown",)])
+async def test_the_pause_in_which_a_task_ended_is_waiting(store: Journal, types: tuple[str, ...]) -> None:
+    paused = [(0, PENDING), (10, RUNNING), (15, RETRYING)]
+    await ran(store, 1, 0, 10, 100, status=CANCELLED, attempt=2, history=[*paused, (100, CANCELLED)])
+    await ran(store, 2, 0, 40, 101, status=CANCELLED, attempt=2, history=[*paused, (40, RUNNING), (101, CANCELLED)])
+
+    total = (await store.statistics(question(types=types))).total
+
+    assert (total.waiting.p50_s, total.waiting.p99_s) == (40.0, 10.0 + 85.0)
+    assert (total.running.p50_s, total.running.p99_s) == (5.0, 61.0)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("created_at", "yesterday"),
+        ("started_at", b"then"),
+        ("finished_at", "2026-11-01T12:00:20+00:00"),
+        ("finished_at", b"then"),
+        ("type", b"countdown"),
+        ("status", b"completed"),
+        ("status", "running"),
+        ("attempt", "first"),
+    ],
+)
+async def test_a_damaged_task_does_not_count(
+    make_sqlite: MakeStore, database_path: Path, column: str, value: object
+) -> None:
     store = make_sqlite()
     await store.open()
     await ran(store, 1, 0, 10, 20)
     await ran(store, 2, 0, 10, 30)
     with closing(sqlite3.connect(database_path)) as other, other:
-        other.execute("UPDATE tasks SET created_at = 'yesterday' WHERE id = ?", (task_id(1),))
+        other.execute(f"UPDATE tasks SET {column} = ? WHERE id = ?", (value, task_id(1)))  # noqa: S608  # from above
 
-    assert (await store.statistics(question())).total.tasks == 1
+    answer = await store.statistics(question(by=Bucket.HOUR))
+
+    assert (answer.total.tasks, *answer.total.by_status, *answer.by_type) == (1, "completed", "countdown")
+    assert [each.tasks for each in answer.by_time.values()] == [1]
     assert await store.durations("countdown", limit=9) == [20.0]
+    await store.close()
+
+
+async def test_a_task_with_a_damaged_history_does_not_count(make_sqlite: MakeStore, database_path: Path) -> None:
+    store = make_sqlite()
+    await store.open()
+    paused = [(0, PENDING), (10, RUNNING), (15, RETRYING), (100, CANCELLED)]
+    await ran(store, 1, 0, 10, 100, status=CANCELLED, attempt=2, history=paused)
+    await ran(store, 2, 0, 10, 30)
+    with closing(sqlite3.connect(database_path)) as other, other:
+        other.execute("UPDATE changes SET time = 'yesterday' WHERE status = 'retrying'")
+
+    assert (await store.statistics(question())).total.by_status == {"completed": 1}
     await store.close()

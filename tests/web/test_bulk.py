@@ -184,6 +184,22 @@ async def test_those_that_match_and_have_ended_are_deleted() -> None:
         assert await delete(here, "tag=a") == {"matched": 0, "deleted": 0, "refused": [], "more": False}
 
 
+@pytest.mark.parametrize("path", ["/tasks?tag=a", "/tasks/{id}"])
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [(b'{"dry_run": true}', 422, "invalid_params"), (b"[]", 400, "bad_request"), (b"{", 400, "bad_json")],
+)
+async def test_a_body_is_no_place_to_say_what_is_deleted(path: str, content: bytes, status: int, code: str) -> None:
+    async with live() as here:
+        task_id = await here.counted(tags=["a"])
+        there, json = path.format(id=task_id), {"content-type": "application/json"}
+        check_problem(await here.http.request("DELETE", there, content=content, headers=json), status, code)
+        assert (await here.http.get(f"/tasks/{task_id}")).status_code == 200
+        empty = await here.http.request("DELETE", there, content=b"{}", headers=json)
+        assert empty.status_code in (200, 204)
+        check_problem(await here.http.get(f"/tasks/{task_id}"), 404, "not_found")
+
+
 async def test_tasks_that_go_on_do_not_stand_in_the_way_of_older_ones() -> None:
     async with live(bulk_max=1) as here:
         gone = [await here.counted() for _ in range(2)]

@@ -19,7 +19,7 @@ CONTRACT = {
     404: {"not_found"},
     405: {"method_not_allowed"},
     406: {"not_acceptable"},
-    409: {"task_terminal", "task_active", "illegal_transition", "not_external", "key_busy"},
+    409: {"task_terminal", "task_active", "illegal_transition", "time_over", "not_external", "key_busy"},
     413: {"body_too_large"},
     415: {"unsupported_media_type"},
     422: {"invalid_params", "unknown_type", "idempotency_mismatch"},

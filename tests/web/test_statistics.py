@@ -16,6 +16,11 @@ async def broken() -> None:
     raise HandlerError("broken", "It is broken.")
 
 
+@task(retries=1, backoff_s=1000, backoff_max_s=1000)
+async def paused() -> None:
+    raise HandlerError("broken", "It is broken.")
+
+
 async def test_the_figures_of_what_has_ended() -> None:
     async with live([broken]) as here:
         for _ in range(2):
@@ -34,6 +39,24 @@ async def test_the_figures_of_what_has_ended() -> None:
         assert 0 <= total["running"]["p50_s"] <= total["running"]["p99_s"] < 10
         assert [(each["type"], each["tasks"]) for each in answer["types"]] == [("broken", 1), ("count", 2)]
         assert [each["tasks"] for each in answer["buckets"]] == [3]
+
+
+async def test_a_task_cancelled_in_a_pause_has_run_as_long_as_its_history_says() -> None:
+    async with live([paused]) as here:
+        task_id = await here.start("paused")
+        async with here.sse(f"/tasks/{task_id}/events") as events:
+            async for event in events:
+                if event.event == "retrying":
+                    break
+        await here.http.post(f"/tasks/{task_id}/cancel", params={"wait_s": 10})
+
+        changes = (await here.http.get(f"/tasks/{task_id}/history")).json()["changes"]
+        lasted = {change["to"]: change["lasted_s"] for change in changes}
+        total = (await here.http.get("/stats")).json()["total"]
+
+        assert [*lasted] == ["pending", "running", "retrying", "cancelled"]
+        assert total["running"]["mean_s"] == pytest.approx(lasted["running"], abs=2e-6)
+        assert total["waiting"]["mean_s"] == pytest.approx(lasted["pending"] + lasted["retrying"], abs=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +100,9 @@ async def test_where_there_are_too_many_it_says_that_it_counts_the_newest() -> N
         ("by=", "needs a value"),
         ("type=", "needs a value"),
         ("type=a,,b", "needs a value"),
+        ("type=%00", "The value of type is wrong: no text holds a NUL"),
+        ("type=count,a%00b", "NUL"),
+        ("type=count&type=" + 256 * "x", "The value of type is wrong: it must have 1 to 255 characters, not 256."),
         ("type=" + ",".join(f"t{number}" for number in range(101)), "type has 101 values; at most 100 are possible."),
         ("status=failed", "possible: window, type, by"),
     ],
