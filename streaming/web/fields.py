@@ -262,7 +262,8 @@ def read_said(model: type[Fields], body: dict[str, Any]) -> Fields:
 
 def _field_error(model: type[BaseModel], place: tuple[int | str, ...], kind: str, message: str) -> FieldError:
     if kind == "extra_forbidden":
-        message = f"There is no such field; possible: {', '.join(_inside(model, place[:-1]).model_fields)}."
+        possible = ", ".join(_inside(model, place[:-1]).model_fields) or "none"
+        message = f"There is no such field; possible: {possible}."
     elif kind == "model_type":
         message = "Input should be an object"
     return FieldError(".".join(map(str, place))[:200], message.removeprefix("Value error, "))
