@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     send_timeout_s: Seconds = Field(30.0, description="Seconds after which a reader that takes no bytes is dropped.")
     wait_max_s: Seconds = Field(60.0, description="The longest wait_s that a request may ask for, in seconds.")
     body_timeout_s: Seconds = Field(15.0, description="Seconds within which a request body must have arrived.")
+    header_timeout_s: Seconds = Field(
+        10.0, description="Seconds within which the headers of a request must have arrived."
+    )
     ageing_s: Seconds = Field(60.0, description="Seconds of waiting that count as much as one step of priority.")
     deadline_warning_s: Seconds = Field(
         60.0, description="Seconds before a deadline at which readers are warned; never more than a fifth of the time."
@@ -91,6 +94,8 @@ class Settings(BaseSettings):
     max_threads: Count = Field(40, description="Threads for handlers with run_in='thread', at most.")
     max_processes: Count = Field(2, description="Worker processes for handlers with run_in='process', at most.")
     body_bytes_max: Bytes = Field(1_048_576, description="Bytes of a request body at most.")
+    header_bytes_max: Bytes = Field(65_536, description="Bytes of a request line and its headers at most.")
+    headers_max: Count = Field(100, description="Headers of a request at most.")
     json_depth_max: Count = Field(64, description="Levels of nesting in a request body at most.")
     event_bytes_max: Bytes = Field(262_144, description="Bytes of one event's data, or of a result, at most.")
     backlog_events_max: Count = Field(
@@ -115,6 +120,10 @@ class Settings(BaseSettings):
     stats_tasks_max: Count = Field(100_000, description="Tasks whose times one statistic looks at, at most.")
     retention_batch: Count = Field(
         500, description="Tasks or events that one transaction of retention removes, at most."
+    )
+    audit_tasks_max: Count = Field(1000, description="Tasks whose logs one audit reads, at most.")
+    diary_facts_max: int = Field(
+        4000, ge=0, le=1_000_000, description="Facts that the race diary keeps, the newest ones; 0 keeps none."
     )
     memory_events_max: Count = Field(
         10_000, description="Events of one task that the memory store keeps; older ones become a gap."

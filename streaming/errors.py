@@ -53,8 +53,6 @@ def _restore(kind: type[StreamingError], args: tuple[Any, ...], attributes: dict
 
 
 # -- the request is wrong ---------------------------------------------------
-
-
 class BadRequest(StreamingError):
     """The request cannot be understood."""
 
@@ -83,6 +81,18 @@ class Forbidden(StreamingError):
     """The caller may not do this."""
 
     code = "forbidden"
+
+
+class HeadersTooLate(StreamingError):
+    """The headers of a request did not arrive in time."""
+
+    code = "request_timeout"
+
+
+class HeadersTooLarge(StreamingError):
+    """A request has too many headers, or too many bytes of them."""
+
+    code = "headers_too_large"
 
 
 class NotFound(StreamingError):
@@ -152,8 +162,6 @@ class IdempotencyMismatch(StreamingError):
 
 
 # -- the task is not in the right status ---------------------------------------------------
-
-
 class TaskTerminal(StreamingError):
     """The task has ended in another way before."""
 
@@ -213,8 +221,6 @@ class KeyBusy(StreamingError):
 
 
 # -- not now -----------------------------------------------------------------------------------------------------------
-
-
 class TooManyTasks(StreamingError):
     """The queue of pending tasks is full."""
 
@@ -265,8 +271,6 @@ class QueryTooSlow(StreamingError):
 
 
 # -- what the store holds ---------------------------------------------------
-
-
 class RecordDamaged(StreamingError):
     """Somebody else has written to the store, or the disk is broken: this one record cannot be read."""
 
@@ -281,8 +285,6 @@ class RecordDamaged(StreamingError):
 
 
 # -- a handler's mistakes ---------------------------------------------------
-
-
 class InvalidEvent(StreamingError):
     """A handler emitted something that cannot be an event."""
 
@@ -331,8 +333,6 @@ class Stopped(BaseException):
 
 
 # -- how a task ended, for those who wait for its result ---------------------------------------------------
-
-
 class TaskUnsuccessful(StreamingError):
     """The task has ended without a result.
 
@@ -372,8 +372,6 @@ class TaskInterrupted(TaskUnsuccessful):
 
 
 # -- the client's side -------------------------------------
-
-
 class ServerError(StreamingError):
     """An answer of the server that no other class describes: its HTTP status, and what its problem body says."""
 

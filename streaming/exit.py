@@ -141,6 +141,8 @@ class Exit:
 
     def _begin(self, signum: int, name: str, grace_s: float) -> None:
         _log.info("signal", signal=name, grace_s=grace_s, forced=self._signals > 1)
+        if self._coordinator is not None:
+            self._coordinator.diary.tell("signal", "", 0, name)
         if self._coordinator is None:
             self._give_up_start(signum)
         elif self._leaving is None:

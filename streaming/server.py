@@ -38,7 +38,7 @@ from streaming.store import open_store
 from streaming.tasks import built_in
 from streaming.web.application import Application
 from streaming.web.problems import problem
-from streaming.web.protocol import ProblemProtocol
+from streaming.web.protocol import protocol_of
 from streaming.web.request import Receive, Scope, Send
 from streaming.web.waiting import Waiting
 
@@ -285,7 +285,7 @@ def run(settings: Settings) -> int:
     server = Server(settings)
     config = uvicorn.Config(
         server,
-        http=ProblemProtocol,
+        http=protocol_of(settings),
         ws="none",
         lifespan="on",
         log_config=None,

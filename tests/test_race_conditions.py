@@ -23,22 +23,17 @@ from streaming.records import CancelOutcome, CancelReceipt
 from streaming.rules.lifecycle import TERMINAL
 from streaming.store import open_store
 from streaming.tasks import http_fetch
+from streaming.testing.world import World
 from streaming.web.application import Application
-from tests.crowd import simulate_crowd
 from tests.engine.hubs import end_elsewhere
 from tests.kit import TestedStore, build, collect, events_of, types
 from tests.leftovers import leftovers
 from tests.remote import SILENT_AFTER, SOON_S, remote, soon
-from tests.simulation import simulate
 from tests.stage import Gate, broken, deaf, forever, instant, now, rounds, running, ticks, tidy
+from tests.worlds.crowd import crowd
+from tests.worlds.life import life
 
 pytestmark = pytest.mark.clock("virtual")
-
-#: Orders of steps that the explorer tries in each run of the suite.
-SCHEDULES = 200
-
-#: Crowds of tasks that depend on each other, each in an order of its own.
-CROWDS = 60
 
 
 def ends(store: TestedStore, task_id: str) -> list[str]:
@@ -915,33 +910,20 @@ async def test_a_terminal_event_waits_for_a_store_that_is_away_for_an_hour() -> 
 @pytest.mark.scenario("races", 17)
 @pytest.mark.scenario("races", 18)
 @pytest.mark.scenario("races", 19)
-def test_whatever_the_order_of_steps_all_tell_the_same_story(record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.simulated(schedules=150)
+async def test_whatever_the_order_of_steps_all_tell_the_same_story(world: World) -> None:
     """A task, four readers, cancels, a timeout, a shutdown and a store that stumbles, in many orders."""
-    stories = {seed: simulate(seed) for seed in range(SCHEDULES)}
-    schedules = len({story.trace for story in stories.values()})
-    record_property("schedules", schedules)
-
-    assert {seed: story.problems for seed, story in stories.items() if story.problems} == {}
-    assert schedules > 0.9 * SCHEDULES
-    assert {story.status for story in stories.values()} >= {"completed", "cancelled", "timed_out", "failed"}
+    await life(world)
 
 
 @pytest.mark.scenario("races", 9)
 @pytest.mark.scenario("races", 16)
 @pytest.mark.scenario("races", 17)
 @pytest.mark.scenario("races", 19)
-def test_whatever_the_order_of_steps_tasks_that_depend_on_each_other_keep_their_rules(
-    record_property: Callable[[str, object], None],
-) -> None:
+@pytest.mark.simulated(schedules=60)
+async def test_whatever_the_order_of_steps_tasks_that_depend_on_each_other_keep_their_rules(world: World) -> None:
     """Keys, priorities, attempts, children, inputs, deadlines, viewers, a full house and a store that stumbles."""
-    told = {seed: simulate_crowd(seed) for seed in range(CROWDS)}
-    record_property("schedules", len({each.trace for each in told.values()}))
-
-    assert {seed: each.problems for seed, each in told.items() if each.problems} == {}
-    statuses = sum((each.statuses for each in told.values()), Counter[str]())
-    events = sum((each.events for each in told.values()), Counter[str]())
-    assert statuses.keys() >= {"completed", "cancelled", "timed_out", "failed", "pending"}
-    assert events.keys() >= {"retrying", "input", "unwatched", "deadline_warning", "cancel_requested"}
+    await crowd(world)
 
 
 async def test_a_start_does_not_wait_for_ever_for_a_store_that_hangs() -> None:

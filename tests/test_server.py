@@ -29,7 +29,7 @@ from streaming.errors import InvalidSettings, InvalidTaskType, StoreUnavailable
 from streaming.exit import HELD_UP_S
 from streaming.server import KEEP_ALIVE_S, SEND_BUFFER_BYTES, Server, listen, load_registry, run
 from streaming.store.memory import MemoryStore
-from streaming.web.protocol import ProblemProtocol
+from streaming.web.protocol import HeadLimits, ProblemProtocol
 from tests.host import SOON_S, Host, end_watchdogs, hosting, logging_as_it_was
 from tests.real_server import RealServer
 
@@ -448,7 +448,9 @@ def test_run_asks_uvicorn_for_what_the_documentation_says(
     assert run(in_memory(port=0)) == 0
     (config,) = configs
     assert isinstance(config.app, Server)
-    assert config.http is ProblemProtocol
+    assert isinstance(config.http, type)
+    assert issubclass(config.http, ProblemProtocol)
+    assert config.http.limits == HeadLimits(10.0, 65_536, 100)
     assert (config.ws, config.lifespan, config.workers) == ("none", "on", 1)
     assert not config.proxy_headers, "a header must not say who calls"
     assert not config.server_header, "nobody needs to know what is inside"

@@ -474,12 +474,12 @@ async def test_an_emit_that_waits_for_room_is_let_go_by_the_shutdown(first: str)
         if first == "emit":
             store.hold()
             await asyncio.sleep(0.1)
-            assert coordinator._hub._room, "the handler waits at emit"
+            assert coordinator._hub._backlog.waiting, "the handler waits at emit"
         leaving = asyncio.create_task(coordinator.shutdown(1))
         await asyncio.sleep(0.1)
         store.hold()
         await asyncio.sleep(0.1)
-        assert coordinator._hub._room, "the handler waits at emit"
+        assert coordinator._hub._backlog.waiting, "the handler waits at emit"
         store.release()
         assert await leaving == 0
         record = await store.record(task_id)

@@ -3,7 +3,8 @@
 What a command needs is imported when it runs, so that ``streaming --help`` comes at once.
 
 Owns:   which commands there are, and the words of those about a server, or that follow a task.
-Uses:   cli.starting, cli.finding, cli.steering and cli.ending (the others), client, server (``serve``), cli.demo.
+Uses:   cli.starting, cli.finding, cli.steering, cli.ending and cli.proving (the others), client, server (``serve``),
+        cli.demo.
 Never:  knows what a server does with a request.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli import database, ending, figures, finding, pruning, starting, steering
+from streaming.cli import auditing, database, ending, figures, finding, proving, pruning, starting, steering
 from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
@@ -45,6 +46,7 @@ def _print_version(wanted: bool) -> None:
 
 app.add_typer(database.app, name="db")
 app.command()(pruning.prune)
+app.command()(proving.prove)
 
 
 @app.callback()
@@ -167,6 +169,7 @@ app.command(name="list")(finding.list_tasks)
 app.command(name="count")(finding.count_tasks)
 app.command()(finding.show)
 app.command()(figures.stats)
+app.command()(auditing.audit)
 app.command()(ending.cancel)
 app.command()(steering.retry)
 app.command()(steering.extend)

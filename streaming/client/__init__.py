@@ -7,10 +7,11 @@ Example:
     ...         print(event.seq, event.type, event.data)
 """
 
+from streaming.client.auditing import Audit
 from streaming.client.client import Client
 from streaming.client.external import ExternalTask
 from streaming.client.listing import Bulk, Count, Refused
 from streaming.client.options import Started
 from streaming.client.patience import Patience
 
-__all__ = ["Bulk", "Client", "Count", "ExternalTask", "Patience", "Refused", "Started"]
+__all__ = ["Audit", "Bulk", "Client", "Count", "ExternalTask", "Patience", "Refused", "Started"]

@@ -16,7 +16,8 @@ from typing import Any, Self, Unpack
 import httpx
 
 from streaming.client.answers import document_from, items_in, record_from, successful
-from streaming.client.listing import history_from
+from streaming.client.auditing import Audit, audit_from
+from streaming.client.listing import history_from, query_of
 from streaming.client.many import ManyTasks
 from streaming.client.options import Started, StartOptions, start_body
 from streaming.client.patience import Patience
@@ -248,6 +249,23 @@ class Client(ManyTasks, Steering):
     async def types(self) -> Sequence[dict[str, Any]]:
         """The registered task types, as ``GET /types`` describes them: name, parameters as JSON Schema, and more."""
         return items_in(document_from(await self._wire.send("GET", "/types")), "types")
+
+    async def audit(self, *, limit: int | None = None, repair: bool = False) -> Audit:
+        """Let the server look whether all is well there.
+
+        Args:
+            limit: live tasks whose logs it reads, at most, and as many that have ended; None leaves that to it.
+            repair: let it put right what can be put right safely.
+
+        Raises:
+            BadFilter: it reads no more than a million.
+        """
+        query = query_of({"limit": limit, "repair": repair or None})
+        return audit_from(document_from(await self._wire.send("GET", "/audit", query=query)))
+
+    async def diary(self) -> dict[str, Any]:
+        """What has happened last on the server, as ``GET /audit/diary`` tells it."""
+        return document_from(await self._wire.send("GET", "/audit/diary"))
 
     # -- the wire ------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,9 @@ CONNECT_S = 5.0
 #: A stream that brings nothing and ends sooner than this is no sign of life.
 LIVED_S = 1.0
 
+#: What a server may ask for has no end of digits, and a float has.
+_RETRY_MAX_MS = 10**9
+
 
 class LogReader:
     """Reads one task's log once.
@@ -125,7 +128,7 @@ class LogReader:
     def _accepted(self, block: ServerSentEvent) -> Event | None:
         """The event in a block; None if there is none, or not a new one."""
         if block.retry is not None:
-            self._attempts.obey_retry(block.retry / 1000)
+            self._attempts.obey_retry(min(max(block.retry, 0), _RETRY_MAX_MS) / 1000)
         if not block.data:  # httpx-sse makes one of every blank line
             return None
         event = event_from(block.data)

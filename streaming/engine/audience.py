@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
+from streaming.engine.log import Log
 from streaming.events import encode_payload, rfc3339, seconds_of
 
 

@@ -18,6 +18,7 @@ import structlog
 
 from streaming.engine.alarm import Alarm
 from streaming.engine.journal import Commit, Committed, Journal
+from streaming.engine.tables import Tables
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
@@ -85,10 +86,19 @@ class Committer:
         journal: where to write.
         on_committed: called after each commit, before any waiter is woken.
         events_max: events in one transaction, at most.
+        on_broken: called if it fails for a mistake of ours.
     """
 
-    def __init__(self, journal: Journal, on_committed: OnCommitted, *, events_max: int) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        on_committed: OnCommitted,
+        *,
+        events_max: int,
+        on_broken: Callable[[], None] = lambda: None,
+    ) -> None:
         self.available = True
+        self._on_broken = on_broken
         self._journal = journal
         self._on_committed = on_committed
         self._events_max = events_max
@@ -177,6 +187,10 @@ class Committer:
         self._open_batch().waiters.append(waiter)
         self._alarm.ring()
 
+    def tables(self) -> Tables:
+        """What is held here."""
+        return {"batches": len(self._batches), "batch in flight": int(self._writing is not None)}
+
     def on_availability(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` whenever `available` changes."""
         self._listeners.append(listener)
@@ -213,6 +227,11 @@ class Committer:
                 stored: a task group then ends all others with it.
         """
         self._writer = group.create_task(self._write(), name="streaming-committer")
+        self._writer.add_done_callback(self._has_ended)
+
+    def _has_ended(self, writer: asyncio.Task[None]) -> None:
+        if not writer.cancelled() and writer.exception() is not None:
+            self._on_broken()
 
     async def close(self, until: float) -> int:
         """Write what is left, until ``until`` on the loop's clock at the latest.

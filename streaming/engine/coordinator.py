@@ -17,20 +17,26 @@ import anyio
 
 from streaming.config import Settings
 from streaming.engine.audience import Audience
+from streaming.engine.audit import Audited, Auditor
+from streaming.engine.diary import Diary
 from streaming.engine.draft import Draft, draft, options_of
 from streaming.engine.drain import Drain
 from streaming.engine.external import Outside
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
+from streaming.engine.log import Log
 from streaming.engine.lookup import LiveTask
+from streaming.engine.mending import Mender
 from streaming.engine.options import StartOptions
 from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.parents import Parents
+from streaming.engine.parts import Parts
 from streaming.engine.processes import Processes
-from streaming.engine.recovery import recover, was_watched
+from streaming.engine.recovery import recover, take_up, was_watched
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.starts import Starts
+from streaming.engine.tables import Tables
 from streaming.engine.workshop import Workshop
 from streaming.errors import TaskActive, TaskNotFound
 from streaming.records import Record, TaskError, TaskStatus
@@ -82,6 +88,9 @@ class TaskCoordinator(Parents):
         )
         self._drain = Drain(self._hub, settings.cancel_grace_s)
         self._looking_back: asyncio.Task[None] | None = None
+
+        self._parts = Parts(self._hub, settings, self._tasks, self._turns, self._family, self._starts, self._outside)
+        self._auditor = Auditor(self._parts, Mender(self._parts, self._forget, self._take_up))
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -204,6 +213,10 @@ class TaskCoordinator(Parents):
                     self._adopt(runner)
                     self._wait(runner)
 
+    def _take_up(self, records: Sequence[Record]) -> None:
+        """Stored tasks that nobody knows go on, or end, as after a crash."""
+        self._resume(take_up(self._hub, self.registry, records))
+
     def _look_back(self) -> None:
         """Find out whose viewers an earlier process has seen leave; logs may be long, so nobody waits for that."""
         found = [(task.log, task.log.audience) for task in self._tasks.values()]
@@ -255,10 +268,35 @@ class TaskCoordinator(Parents):
 
     def _forget(self, task: LiveTask) -> None:
         """The task is live no more; the store knows the rest."""
+        self._hub.diary.tell("end", task.id)
         self._tasks.pop(task.id, None)
         self._family.remove(task.log.record)
         self._hub.drop(task.log)
         self._turns.ended(task.id)
+
+    @property
+    def diary(self) -> Diary:
+        """What has happened last."""
+        return self._hub.diary
+
+    async def audit(self, tasks_max: int | None = None, *, repair: bool = False) -> Audited:
+        """Look whether all is well; see `rules.invariants`.
+
+        Args:
+            tasks_max: live tasks whose logs are read in the store, at most, and as many that have ended; None takes
+                the setting.
+            repair: put right what can be put right safely.
+
+        Raises:
+            Draining: the server is shutting down.
+            StoreUnavailable: the store cannot be read or written, or is too slow.
+        """
+        most = self.settings.audit_tasks_max if tasks_max is None else tasks_max
+        return await self._auditor.audit(most, repair=repair)
+
+    def tables(self) -> Tables:
+        """What is held here, by name; at rest nothing, but for `BUSY_AT_REST`."""
+        return self._parts.tables()
 
     def running(self) -> Sequence[Record]:
         """The tasks whose handlers run in this process."""

@@ -46,6 +46,7 @@ class Drain:
         self._abandon_at = min(self._abandon_at, now + plan.finish_s + plan.stop_s)
         self._end_at = min(self._end_at, now + grace_s)
         self.begun = True
+        self._hub.diary.tell("drain", "", 0, "begin")
         self._hub.hurry(self._end_at)
         self._alarm.ring()
 
@@ -66,16 +67,19 @@ class Drain:
     async def _run(self, running: Mapping[str, Runner]) -> int:
         _log.info("draining", running=len(running), grace_s=self._seconds_left())
         await self._until_empty(running, lambda: self._stop_at)
+        self._hub.diary.tell("drain", "", 0, "stop")
         for runner in list(running.values()):
             _log.info("stopping a task", task_id=runner.id, task_type=runner.task_type.name, where=runner.where())
             runner.stop(Cause.SHUTDOWN)
         await self._until_empty(running, lambda: self._abandon_at)
+        self._hub.diary.tell("drain", "", 0, "flush")
         for runner in list(running.values()):
             runner.abandon()
         lost = await self._hub.close(self._end_at)
         if lost:
             _log.error("events could not be stored before the end", events=lost)
         await self._until_empty(running, lambda: math.inf)
+        self._hub.diary.tell("drain", "", 0, "end")
         _log.info("drained")
         return lost
 

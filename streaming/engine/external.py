@@ -22,9 +22,11 @@ from typing import Any
 from streaming.config import Settings
 from streaming.engine.alarm import Latch
 from streaming.engine.draft import scoped_key
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
+from streaming.engine.log import Log
 from streaming.engine.mailbox import Mailbox
 from streaming.engine.registry import TaskType
+from streaming.engine.tables import Tables
 from streaming.engine.timing import Wait, deadlines_now, since
 from streaming.engine.transitions import SERVER, begin, end
 from streaming.errors import KeyBusy, StoreUnavailable, TaskTerminal, TooManyTasks
@@ -202,6 +204,7 @@ class External:
             self._wait = None
 
     def _expire(self, due: Due) -> None:
+        self._hub.diary.tell("timeout", self.id, 0, due.limit)
         self._end(outcome_of(due, self.log.record.cancel), SERVER)
 
     # -- the end --------------------------------------------------------------------------------------------------
@@ -309,6 +312,17 @@ class Outside:
     def __len__(self) -> int:
         """How many have not ended."""
         return len(self._tasks)
+
+    def tables(self) -> Tables:
+        """What is held here."""
+        return {"external": self._tasks.keys()}
+
+    def vacate(self, task_id: str) -> bool:
+        """Forget a task that nobody knows, and say whether it was there."""
+        found = self._tasks.pop(task_id, None)
+        if found is not None:
+            found.rest()
+        return found is not None
 
     def admit(self, starting: int) -> None:
         """Refuse one more, if there are too many.

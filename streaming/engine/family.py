@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from streaming.engine.options import StartOptions
+from streaming.engine.tables import Tables
 from streaming.records import CancelReceipt, Record
 
 
@@ -116,6 +117,19 @@ class Family:
             siblings.pop(record.id, None)
             if not siblings:
                 del self._children[record.parent or ""]
+
+    def forget(self, task_id: str) -> bool:
+        """Strike out a task that nobody knows, and say whether it was there."""
+        found = [parent for parent, children in self._children.items() if task_id in children]
+        for parent in found:
+            del self._children[parent][task_id]
+            if not self._children[parent]:
+                del self._children[parent]
+        return bool(found)
+
+    def tables(self) -> Tables:
+        """What is held here."""
+        return {"children": {child for children in self._children.values() for child in children}}
 
     def of(self, parent: str) -> tuple[str, ...]:
         """The live tasks that this one has started."""

@@ -1,7 +1,8 @@
 """The logs of all live tasks, the feed, and who reads them.
 
-Owns:   which log is open, the numbering of events, what is visible, waking readers, room for more.
-Uses:   rules.log and rules.feed (what a reader finds), engine.committer (what is stored).
+Owns:   which log is open, the numbering of events, what is visible, waking readers.
+Uses:   rules.log and rules.feed (what a reader finds), engine.log (what is known of one), engine.committer (what is
+        stored), engine.backlog (room for more), engine.diary (what has happened).
 Never:  decides what happens to a task (``engine.coordinator``), or shows what is not committed.
 """
 
@@ -9,85 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
 from streaming.config import Settings
+from streaming.engine.backlog import Backlog
 from streaming.engine.committer import Committer, OnCreated
+from streaming.engine.diary import Diary
 from streaming.engine.journal import Committed, Journal
+from streaming.engine.log import Log
 from streaming.engine.subscription import FeedSubscription, LogSubscription, Subscription
-from streaming.errors import StoreUnavailable, TaskEnded
+from streaming.engine.tables import Tables
+from streaming.errors import StoreUnavailable
 from streaming.events import Event, encode_payload, rfc3339
 from streaming.records import Change, IdempotencyKey, Record
+from streaming.rules.evidence import Tally
 from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.log import LogWindow
-
-if TYPE_CHECKING:
-    from streaming.engine.audience import Audience
 
 #: Committed events of a watched task that are kept at least, and how many commits like the last one are kept.
 WINDOW_EVENTS_MIN = 32
 COMMITS_KEPT = 4
 
 _log = structlog.get_logger(__name__)
-
-
-class Log:
-    """The log of one task, while anybody uses it.
-
-    Attributes:
-        window: its newest events.
-        record: the task as it is to be, maybe not committed yet.
-        visible: the task as it was committed last.
-        lost: somebody else has ended, removed or continued the task in the store; nothing more can be written here.
-        dropped: nothing more is to be written.
-        heartbeat_at: when its handler, or its worker elsewhere, was heard of last.
-        bytes: of all its events.
-        audience: told when a reader comes or leaves.
-    """
-
-    __slots__ = (
-        "audience",
-        "backlog_bytes",
-        "backlog_events",
-        "bytes",
-        "dropped",
-        "heartbeat_at",
-        "lost",
-        "on_lost",
-        "readers",
-        "record",
-        "visible",
-        "window",
-    )
-
-    def __init__(self, record: Record, window: LogWindow) -> None:
-        self.record = record
-        self.visible = record
-        self.window = window
-        self.readers: dict[Subscription, None] = {}  # a set in the order of coming, and smaller while it is empty
-        self.lost = False
-        self.dropped = False
-        self.heartbeat_at = record.heartbeat_at
-        self.bytes = record.log_bytes
-        self.audience: Audience | None = None
-        self.on_lost: Callable[[], None] | None = None
-        self.backlog_events = 0
-        self.backlog_bytes = 0
-
-    def heard(self, **changes: Any) -> Record:
-        """The record with some changes, and with what the log knows of itself."""
-        return dataclasses.replace(self.record, heartbeat_at=self.heartbeat_at, log_bytes=self.bytes, **changes)
-
-    def snapshot(self) -> Record:
-        """The committed record, as fresh as the last committed event."""
-        return dataclasses.replace(
-            self.visible, last_seq=self.window.committed, heartbeat_at=self.heartbeat_at, log_bytes=self.bytes
-        )
 
 
 class Hub:
@@ -97,6 +46,13 @@ class Hub:
         journal: the store.
         settings: limits of backlog and window.
         wall: seconds since 1970, for the time of events.
+
+    Attributes:
+        journal: as given.
+        closed: nothing more is written.
+        feed: its newest events.
+        feed_readers: who follows it.
+        diary: what has happened.
     """
 
     def __init__(self, journal: Journal, settings: Settings, wall: Callable[[], float]) -> None:
@@ -104,13 +60,16 @@ class Hub:
         self.closed = False
         self.feed = FeedWindow()
         self.feed_readers: dict[Subscription, None] = {}
+        self.diary = Diary(settings.diary_facts_max, wall)
+        self._note = self.diary.note
         self._settings = settings
         self._wall = wall
         self._logs: dict[str, Log] = {}
-        self._backlog_bytes = 0
-        self._room: list[asyncio.Future[None]] = []
-        self._committer = Committer(journal, self._on_committed, events_max=settings.commit_events_max)
-        self._committer.on_availability(self._wake_room)
+        self._backlog = Backlog(settings)
+        self._committer = Committer(
+            journal, self._on_committed, events_max=settings.commit_events_max, on_broken=self._broken
+        )
+        self._committer.on_availability(self._changed)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -134,11 +93,10 @@ class Hub:
         """
         lost = await self._committer.close(until)
         self.closed = True
-        self._wake_room()
+        self._backlog.close()
         for reader in [*self.feed_readers, *(reader for log in self._logs.values() for reader in log.readers)]:
             reader.wake()
         self._logs.clear()
-        self._backlog_bytes = 0
         return lost
 
     def hurry(self, until: float) -> None:
@@ -169,8 +127,9 @@ class Hub:
         event = Event(record.id, 1, record.status.value, record.created_at, encode_payload(data))
         log.record = log.visible = dataclasses.replace(record, last_seq=1, log_bytes=len(event.payload))
         log.window.append(event)
-        self._count(log, event)
+        self._backlog.add(log, event)
         self._logs[record.id] = log
+        self.diary.tell("start", record.id, 0, record.type, record.key or "", record.priority)
 
         def created(problem: StoreUnavailable | None) -> None:
             if problem is not None:
@@ -199,8 +158,7 @@ class Hub:
         """Forget a log now: what was written is never going to be stored."""
         log.dropped = True
         self._logs.pop(log.record.id, None)
-        self._backlog_bytes -= log.backlog_bytes
-        log.backlog_events = log.backlog_bytes = 0
+        self._backlog.drop(log)
 
     def remember(self, key: IdempotencyKey) -> None:
         """Let an idempotency key stand for a live task that it has not started."""
@@ -208,11 +166,12 @@ class Hub:
 
     def append(self, log: Log, type: str, payload: str) -> Event:
         """Write an event that leaves the record as it is; raises as `append_with`."""
-        _check_open(log)
+        log.check_open()
         window = log.window
         event = Event(window.task_id, window.last + 1, type, rfc3339(self._wall()), payload)
         window.append(event)
-        self._count(log, event)
+        self._backlog.add(log, event)
+        self._note((event.time, "event", event.task_id, event.seq, type))
         self._committer.submit(event)
         return event
 
@@ -232,10 +191,11 @@ class Hub:
         Raises:
             TaskEnded: the log has its terminal event, or was dropped.
         """
-        _check_open(log)
+        log.check_open()
         event = Event(log.window.task_id, log.window.last + 1, type, time, encode_payload(data))
         log.window.append(event, terminal=changes.get("status") in TERMINAL)
-        self._count(log, event)
+        self._backlog.add(log, event)
+        self._note((time, "event", event.task_id, event.seq, type))
         log.record = record = log.heard(last_seq=event.seq, updated_at=time, **changes)
         self._committer.submit(event, record)
         if why is not None:
@@ -272,37 +232,21 @@ class Hub:
 
     def full(self, log: Log) -> bool:
         """Whether a handler has to wait before it writes more."""
-        settings = self._settings
-        return (
-            not log.lost
-            and not self.closed
-            and (
-                log.backlog_events >= settings.backlog_events_max
-                or log.backlog_bytes >= settings.backlog_bytes_max
-                or self._backlog_bytes >= settings.backlog_total_bytes_max
-                or not self._committer.available
-            )
-        )
+        return self._backlog.full(log)
 
     async def room(self, log: Log) -> None:
         """Wait until the handler of a log may write more."""
-        while self.full(log):
-            waiter = asyncio.get_running_loop().create_future()
-            self._room.append(waiter)
-            await waiter
+        await self._backlog.room(log)
 
-    def _count(self, log: Log, event: Event) -> None:
-        size = _size(event)
-        log.bytes += len(event.payload)
-        log.backlog_events += 1
-        log.backlog_bytes += size
-        self._backlog_bytes += size
+    def _changed(self) -> None:
+        """The store has gone away or come back."""
+        self.diary.tell("store", "", 0, "back" if self.available else "away")
+        self._backlog.away = not self.available
+        self._backlog.wake()
 
-    def _wake_room(self) -> None:
-        waiters, self._room = self._room, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    def _broken(self) -> None:
+        """A mistake of ours: nothing is going to be stored any more."""
+        self.diary.dump("the committer has failed")
 
     # -- what became visible ------------------------------------------------------------------------------------------
 
@@ -317,21 +261,19 @@ class Hub:
             self._append_to_feed(events, done.positions)
         elif events:
             self.feed.advance(done.positions[-1])
+        self.diary.tell("commit", "", len(events), str(len(done.lost)))
         for log, seq in self._release(events).items():
             self._show(log, seq)
         for task_id in done.lost:
             self._lose(task_id)
-        self._wake_room()
+        self._backlog.wake()
 
     def _release(self, events: Sequence[Event]) -> dict[Log, int]:
         """Take committed events off the backlog; the newest seq of each log."""
         newest: dict[Log, int] = {}
         for event in events:
             log = self._logs[event.task_id]
-            size = _size(event)
-            log.backlog_events -= 1
-            log.backlog_bytes -= size
-            self._backlog_bytes -= size
+            self._backlog.take(log, event)
             newest[log] = event.seq
             if log.dropped:
                 self.drop(log)
@@ -363,12 +305,52 @@ class Hub:
         if (log := self._logs.get(task_id)) is None:
             return
         _log.error("somebody else has changed this task in the store: it is ours no longer", task_id=task_id)
+        self.diary.tell("lost", task_id)
+        self.diary.dump("somebody else has changed a task in the store", task_id)
         log.lost = True
         self._discard(log)
         for reader in log.readers:
             reader.wake()
         if log.on_lost is not None:
             log.on_lost()
+
+    # -- for whoever looks whether all is well ------------------------------------------------------------------------
+
+    @property
+    def logs(self) -> Mapping[str, Log]:
+        """The open logs by task."""
+        return self._logs
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits for its commit takes, about."""
+        return self._backlog.bytes
+
+    def tables(self) -> Tables:
+        """What is held here."""
+        return {
+            "logs": self._logs.keys(),
+            "feed readers": len(self.feed_readers),
+            "handlers that wait for room": self._backlog.waiting,
+            "backlog bytes": self._backlog.bytes,
+            **self._committer.tables(),
+        }
+
+    def tallies(self) -> list[Tally]:
+        """How many bytes wait for their commit, as it is counted and in truth."""
+        return [self._backlog.tally(self._logs.values())]
+
+    def recount(self) -> None:
+        """Put right what waits for its commit."""
+        self._backlog.recount(self._logs.values())
+
+    def forget(self, task_id: str) -> bool:
+        """Forget the log of a task that nobody knows, and say whether there was one; not while something waits."""
+        log = self._logs.get(task_id)
+        if log is None or log.waiting:
+            return False
+        self._discard(log)
+        return True
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -378,7 +360,9 @@ class Hub:
         Raises:
             BadCursor: no such event is visible.
         """
-        return LogSubscription(self, log, cursor)
+        found = LogSubscription(self, log, cursor)
+        self.diary.tell("subscribe", log.window.task_id, cursor)
+        return found
 
     def follow(self, cursor: int, wanted: FeedFilter) -> Subscription:
         """A reader of the feed, behind ``cursor``.
@@ -386,15 +370,6 @@ class Hub:
         Raises:
             BadCursor: the feed has not got so far.
         """
-        return FeedSubscription(self, cursor, wanted)
-
-
-def _check_open(log: Log) -> None:
-    """Refuse what would be counted, and never stored."""
-    if log.dropped:
-        raise TaskEnded(f"Task {log.record.id} takes no more events.")
-
-
-def _size(event: Event) -> int:
-    """What an event that waits for its commit takes, about, in bytes."""
-    return len(event.payload) + 256
+        found = FeedSubscription(self, cursor, wanted)
+        self.diary.tell("subscribe", "", cursor)
+        return found

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
 from streaming.engine.alarm import Latch
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal, RecordPage, RecordQuery
+from streaming.engine.log import Log
 from streaming.engine.mailbox import Mailbox
 from streaming.engine.subscription import Subscription
 from streaming.errors import (

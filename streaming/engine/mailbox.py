@@ -15,7 +15,8 @@ from typing import Any
 
 import structlog
 
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
+from streaming.engine.log import Log
 from streaming.errors import InvalidParams, StoreUnavailable, TooManyInputs
 from streaming.events import DEPTH_MAX, Event, encode_payload
 

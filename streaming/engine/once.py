@@ -36,6 +36,10 @@ class Once:
         self._sweep_due = ""
         self._flights: dict[tuple[str, str], asyncio.Task[tuple[str, bool]]] = {}
 
+    def __len__(self) -> int:
+        """How many starts with a key are under way."""
+        return len(self._flights)
+
     async def start(
         self, wanted: IdempotencyKey, create: Callable[[IdempotencyKey], Awaitable[tuple[Record, bool]]]
     ) -> tuple[str, bool]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Iterable
 
 import structlog
 
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
+from streaming.engine.log import Log
 from streaming.engine.registry import Registry
-from streaming.engine.runner import may_restart
-from streaming.engine.transitions import end, requeue
+from streaming.engine.transitions import end, may_restart, requeue
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Record, TaskError
@@ -43,11 +44,23 @@ async def recover(hub: Hub, registry: Registry) -> list[Log]:
     Raises:
         StoreUnavailable: the store cannot be read, or the hub was closed meanwhile.
     """
-    waiting = [
-        log for record in await hub.journal.unfinished() if _take_up(hub, registry, log := hub.resume(record), record)
-    ]
+    waiting = take_up(hub, registry, await hub.journal.unfinished())
     await hub.committed()
     return waiting
+
+
+def take_up(hub: Hub, registry: Registry, records: Iterable[Record]) -> list[Log]:
+    """Take up stored tasks that nobody runs; what is written of them is not stored yet when this returns.
+
+    Args:
+        hub: where.
+        registry: the task types that exist now.
+        records: as they are stored; none is terminal.
+
+    Returns:
+        The logs of those that wait for their turn, or go on elsewhere, in the order of the records.
+    """
+    return [log for record in records if _take_up(hub, registry, log := hub.resume(record), record)]
 
 
 def _take_up(hub: Hub, registry: Registry, log: Log, record: Record) -> bool:

@@ -23,15 +23,15 @@ from streaming.engine.alarm import Alarm, Latch
 from streaming.engine.calls import Call, end_of
 from streaming.engine.context import Deadline, Links, TaskContext
 from streaming.engine.family import starter
-from streaming.engine.hub import Log
+from streaming.engine.log import Log
 from streaming.engine.mailbox import Mailbox
 from streaming.engine.registry import TaskType
 from streaming.engine.teller import LogTeller
 from streaming.engine.timing import deadlines_now, warn
-from streaming.engine.transitions import SERVER, begin, end, requeue, retry
+from streaming.engine.transitions import SERVER, begin, end, may_restart, requeue, retry
 from streaming.engine.workshop import Workshop
 from streaming.errors import StoreUnavailable, StreamingError, TaskEnded
-from streaming.records import CancelOutcome, CancelReceipt, Record, TaskError, TaskStatus
+from streaming.records import CancelOutcome, CancelReceipt, TaskError, TaskStatus
 from streaming.rules.deadlines import Deadlines, Due, Limit, expired
 from streaming.rules.lifecycle import Cause, Transition
 from streaming.rules.outcome import Outcome, cancelled_words, describe, outcome
@@ -49,11 +49,15 @@ class Runner:
         log: where it is told what happens.
         workshop: what all runners share.
         mailbox: the inputs of the attempt before.
+
+    Attributes:
+        over: `run` has ended.
     """
 
     def __init__(self, task_type: TaskType, log: Log, workshop: Workshop, mailbox: Mailbox | None = None) -> None:
         self.task_type = task_type
         self.log = log
+        self.over = False
         self.settled = Latch()
         self.mailbox = mailbox or Mailbox(
             workshop.hub,
@@ -182,8 +186,10 @@ class Runner:
             raise
         except Exception:
             _log.exception("the runner failed", task_id=self.id)
+            self._hub.diary.dump("the runner failed", self.id)
             self._give_up()
         finally:
+            self.over = True
             self.settled.set()
 
     async def _run(self) -> None:
@@ -258,6 +264,7 @@ class Runner:
         elif self._stop is None:  # Step.EXPIRE
             self._due = deadlines.next_due()
             self._stop = Stop(Cause.TIMEOUT)
+            self._hub.diary.tell("timeout", self.id, 0, self._due.limit)
         elif step is Step.DECLINED:
             self._report_ignored(self._stop, handler, declined=True)
             self._stop = None
@@ -290,6 +297,7 @@ class Runner:
         first = stop.delivered_at is None
         stop.deliver(now, self._settings.cancel_grace_s)
         handler.cancel(f"streaming: {stop.cause}")
+        self._hub.diary.tell("stop", self.id, stop.deliveries, stop.cause)
         receipt = self.log.record.cancel
         if first and stop.cause is Cause.CANCEL and receipt is not None and self._writable():
             time = self._hub.now()
@@ -385,16 +393,3 @@ class Runner:
 
     def _remaining_s(self) -> float:
         return math.inf if self._deadlines is None else self._deadlines.ends_at - self._loop.time()
-
-
-def may_restart(task_type: TaskType, record: Record) -> bool:
-    """Whether an interrupted run may be followed by another one; attempts after a failure do not count.
-
-    Not so for what a handler has started: its next attempt starts its own.
-    """
-    retried = record.policy.retry.retries - record.retries_left
-    return (
-        record.parent is None
-        and task_type.on_interrupt == "restart"
-        and record.attempt - retried < task_type.attempts_max
-    )

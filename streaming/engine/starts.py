@@ -15,13 +15,16 @@ from collections.abc import Callable, Mapping
 from streaming.config import Settings
 from streaming.engine.draft import Draft
 from streaming.engine.external import Outside
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
+from streaming.engine.log import Log
 from streaming.engine.lookup import LiveTask
 from streaming.engine.once import Once
+from streaming.engine.tables import Tables
 from streaming.engine.turns import Turns
 from streaming.errors import Draining, KeyBusy, StoreUnavailable, TooManyTasks
 from streaming.records import IdempotencyKey, Record
+from streaming.rules.evidence import Tally
 from streaming.rules.schedule import Decision, IfRunning, Join, Refuse, Replace, Start, on_busy
 
 
@@ -144,6 +147,32 @@ class Starts:
             self._hub.remember(dataclasses.replace(remember, task_id=task_id))
             await self._hub.committed()
         return runner.log.snapshot()
+
+    def tables(self) -> Tables:
+        """What is held here."""
+        return {
+            "starting": (+self._starting).total(),
+            "starting to wait": self._queueing,
+            "starting outside": self._starting_outside,
+            "keys": len(self._once),
+        }
+
+    def tallies(self, creating: int) -> list[Tally]:
+        """How many are about to be stored, as it is counted and in truth.
+
+        Args:
+            creating: how many logs there are of tasks that are not stored yet.
+        """
+        counted = self._starting.total() + self._queueing + self._starting_outside
+        return [Tally("starting", counted, creating)]
+
+    def recount(self, creating: int) -> bool:
+        """Put right how many are about to be stored, if that is none: of others nobody knows how they are counted."""
+        if creating:
+            return False
+        self._starting.clear()
+        self._queueing = self._starting_outside = 0
+        return True
 
     def _count(self, wanted: Draft, change: int, *, waits: bool) -> None:
         """How many are about to be stored."""

@@ -15,8 +15,9 @@ from typing import Any
 from streaming.config import Settings
 from streaming.engine.draft import check_seconds
 from streaming.engine.external import External
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
+from streaming.engine.log import Log
 from streaming.engine.lookup import LiveTask, Lookup
 from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.registry import Registry
@@ -100,6 +101,7 @@ class Steering(Lookup):
 
     def _cancel(self, task: LiveTask, by: str, reason: str) -> None:
         """Cancel a live task, whether it waits or runs; those under it follow when its handler hears of it."""
+        self._hub.diary.tell("cancel", task.id, 0, by)
         waited = self._turns.withdraw(task)
         task.cancel(by, reason)
         if waited:
@@ -127,6 +129,7 @@ class Steering(Lookup):
 
     def _expire(self, task: LiveTask, due: Due) -> None:
         """A task has waited too long."""
+        self._hub.diary.tell("timeout", task.id, 0, due.limit)
         self._end_waiting(task, Outcome(Transition.TIMEOUT, expired(due.limit, due.seconds)))
 
     def _end_waiting(self, task: LiveTask, outcome: Outcome) -> None:

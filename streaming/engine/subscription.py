@@ -22,7 +22,8 @@ from streaming.rules.log import Batch, Reading, batch_of, with_gap
 from streaming.rules.sse import frame
 
 if TYPE_CHECKING:
-    from streaming.engine.hub import Hub, Log
+    from streaming.engine.hub import Hub
+    from streaming.engine.log import Log
 
 #: Stored events that are read at once: at first, and at most. In between twice as many as fitted into the last write,
 #: for what does not fit is read again.
@@ -96,6 +97,7 @@ class Subscription(ABC):
         """Leave: `next` returns None from now on. Closing twice is allowed."""
         if not self._closed:
             self._closed = True
+            self._hub.diary.tell("unsubscribe", self._whose(), self.cursor)
             self._leave()
             self._alarm.ring()
             if self._reading is not None:
@@ -142,6 +144,10 @@ class Subscription(ABC):
     def _leave(self) -> None:
         """Take the reader off the list of those that are woken."""
 
+    def _whose(self) -> str:
+        """The task whose log is read; empty for the feed."""
+        return ""
+
 
 class LogSubscription(Subscription):
     """A reader of one task's log."""
@@ -165,6 +171,9 @@ class LogSubscription(Subscription):
         events = await self._hub.journal.events_after(window.task_id, self.cursor, last_seq=upto, limit=self._page)
         whole = with_gap(events, task_id=window.task_id, after=self.cursor, upto=upto, time=self._hub.now())
         return batch_of((event, frame(event)) for event in whole)
+
+    def _whose(self) -> str:
+        return self._task_log.window.task_id
 
     def _leave(self) -> None:
         self._task_log.readers.pop(self, None)

@@ -17,7 +17,8 @@ import structlog
 
 from streaming.config import Settings
 from streaming.engine.context import Level
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
+from streaming.engine.log import Log
 from streaming.errors import InvalidEvent, TaskEnded
 from streaming.events import Event, encode_payload
 from streaming.records import Progress, Steps

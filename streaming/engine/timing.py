@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable
 
 from streaming.config import Settings
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
+from streaming.engine.log import Log
 from streaming.events import encode_payload, rfc3339, seconds_of
 from streaming.rules.deadlines import Deadlines, Due, deadlines_of, warning_data
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
+from streaming.engine.log import Log
+from streaming.engine.registry import TaskType
 from streaming.events import rfc3339, seconds_of
-from streaming.records import CancelOutcome, CancelReceipt, TaskError
+from streaming.records import CancelOutcome, CancelReceipt, Record, TaskError
 from streaming.rules.lifecycle import Transition, after
 from streaming.rules.outcome import Outcome
 
@@ -97,6 +99,19 @@ def requeue(hub: Hub, log: Log, reason: str) -> None:
         "cancel": None,
     }
     move(hub, log, Transition.REQUEUE, data, hub.now(), reason=reason, **changes)
+
+
+def may_restart(task_type: TaskType, record: Record) -> bool:
+    """Whether an interrupted run may be followed by another one; attempts after a failure do not count.
+
+    Not so for what a handler has started: its next attempt starts its own.
+    """
+    retried = record.policy.retry.retries - record.retries_left
+    return (
+        record.parent is None
+        and task_type.on_interrupt == "restart"
+        and record.attempt - retried < task_type.attempts_max
+    )
 
 
 def retry(hub: Hub, log: Log, error: TaskError, pause_s: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
@@ -19,8 +19,10 @@ from streaming.engine.hub import Hub
 from streaming.engine.lookup import LiveTask
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
+from streaming.engine.tables import Tables
 from streaming.engine.timing import Wait, deadlines_now, loop_time, since
 from streaming.rules.deadlines import Due, Limit
+from streaming.rules.evidence import Tally
 from streaming.rules.schedule import Line, Waiting
 
 
@@ -228,6 +230,49 @@ class Turns:
             self._silence(task_id)
         self._give_back()
         return waiting
+
+    # -- for whoever looks whether all is well ------------------------------------------------------------------------
+
+    def tables(self) -> Tables:
+        """What is held here."""
+        return {
+            "running": self.running.keys(),
+            "waiting": self._waiting.keys(),
+            "waits": self._waits.keys(),
+            "pauses": self._pauses.keys(),
+            "loans": self._lent.keys(),
+            "those who come back": self._returning.keys(),
+            "places in the line": self.line.members,
+            "line": self.line.size,
+            "busy types": (+self._busy).total(),
+        }
+
+    def tallies(self) -> list[Tally]:
+        """How many of each type are busy, as it is counted and in truth."""
+        found = self._count_busy()
+        return [Tally(f"busy {type}", self._busy[type], found[type]) for type in sorted({*self._busy, *found})]
+
+    def recount(self) -> None:
+        """Put right how many of each type are busy."""
+        self._busy = self._count_busy()
+
+    def vacate(self, task_id: str) -> bool:
+        """Free the places of a task that nobody knows, and say whether there was any; not while its handler runs."""
+        runner = self.running.get(task_id)
+        if runner is not None and not runner.over:
+            return False
+        found = any(task_id in table for table in self.tables().values() if isinstance(table, Container))
+        self.running.pop(task_id, None)
+        self._lent.pop(task_id, None)
+        if (returning := self._returning.pop(task_id, None)) is not None:
+            _wake(returning)
+        self._stop_waiting(task_id)
+        self.recount()
+        self.ended(task_id)
+        return found
+
+    def _count_busy(self) -> Counter[str]:
+        return Counter(runner.task_type.name for id, runner in self.running.items() if id not in self._lent)
 
     def _is_free(self, type: str) -> bool:
         limit = self._limit(type)

@@ -90,6 +90,11 @@ class FeedWindow:
         self.lowest = last
         self._items: deque[FeedItem] = deque()
 
+    @property
+    def kept(self) -> int:
+        """How many items are in memory."""
+        return len(self._items)
+
     def append(self, item: FeedItem, *, items_max: int) -> None:
         """Add the next committed item, and forget the oldest ones over ``items_max``."""
         self._items.append(item)

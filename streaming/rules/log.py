@@ -12,7 +12,7 @@ Never:  waits, wakes anybody, or reads a store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -107,7 +107,7 @@ class LogWindow:
         ended: whether that event was the terminal one.
     """
 
-    __slots__ = ("_batches", "_bytes", "_entries", "committed", "ended", "first", "last", "task_id")
+    __slots__ = ("_batches", "_entries", "_size", "committed", "ended", "first", "last", "task_id")
 
     def __init__(self, task_id: str, *, last_seq: int = 0, ended: bool = False) -> None:
         self.task_id = task_id
@@ -116,8 +116,22 @@ class LogWindow:
         self.committed = last_seq
         self.ended = ended
         self._entries: list[tuple[Event, bytes]] = []  # an empty deque would cost each task ten times as much
-        self._bytes = 0
+        self._size = 0
         self._batches: dict[int, Batch] = {}
+
+    @property
+    def kept(self) -> Sequence[tuple[Event, bytes]]:
+        """The events in memory with their frames, visible or not, in order."""
+        return self._entries
+
+    @property
+    def size(self) -> int:
+        """Bytes of their frames, as they are counted."""
+        return self._size
+
+    def recount(self) -> None:
+        """Put right what the frames take."""
+        self._size = sum(len(framed) for _, framed in self._entries)
 
     def append(self, event: Event, *, terminal: bool = False) -> None:
         """Add the next event; it is not visible yet.
@@ -135,7 +149,7 @@ class LogWindow:
             raise ValueError(f"seq {event.seq} cannot follow {self.last}")
         framed = frame(event)
         self._entries.append((event, framed))
-        self._bytes += len(framed)
+        self._size += len(framed)
         self.last = event.seq
         self.ended = terminal
 
@@ -150,8 +164,8 @@ class LogWindow:
         """Forget the oldest committed events until the rest fits."""
         gone, entries = 0, self._entries
         visible = self.committed + 1 - self.first
-        while gone < visible and (len(entries) - gone > events_max or self._bytes > bytes_max):
-            self._bytes -= len(entries[gone][1])
+        while gone < visible and (len(entries) - gone > events_max or self._size > bytes_max):
+            self._size -= len(entries[gone][1])
             gone += 1
         del entries[:gone]
         self.first += gone

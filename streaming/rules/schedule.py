@@ -117,6 +117,11 @@ class Line:
         return iter(self._waiting)
 
     @property
+    def members(self) -> frozenset[str]:
+        """The tasks that have a place here: those that wait, and those that hold a key or are next to."""
+        return frozenset(self._waiting) | self._key_of.keys()
+
+    @property
     def size(self) -> int:
         """How many entries are kept in memory, those of removed tasks included."""
         return len(self._waiting) + len(self._key_of) + sum(heap.size for heap in self._heaps.values())

@@ -104,7 +104,6 @@ async def _page(site: Site, request: Request, task_id: str) -> Reply:
 def _beginning(request: Request, query: Query) -> tuple[int, int | None]:
     """Read (cursor, tail). A cursor says where a reader has been, so it wins over a tail; the header over the query."""
     tail = query.whole("tail")
-    given = request.header("last-event-id")
-    if given is None:
-        given = query.text("last_event_id")
-    return (0, tail) if given is None else (parse_last_event_id(given), None)
+    given = (request.header("last-event-id"), query.text("last_event_id"))
+    cursors = [parse_last_event_id(text) for text in given if text is not None]
+    return (cursors[0], None) if cursors else (0, tail)

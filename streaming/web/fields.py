@@ -1,6 +1,7 @@
 """The fields of request bodies.
 
-Owns:   which fields there are, their types and limits; one error for each that is wrong.
+Owns:   which fields there are, their types, limits and descriptions; one error for each that is wrong.
+Uses:   engine.draft, rules.reporting (limits that are checked there, and only described here).
 Never:  knows the parameters of a task type (``engine.registry``).
 """
 
@@ -11,19 +12,33 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 
 from streaming.config import Settings
-from streaming.engine.draft import check_seconds
+from streaming.engine.draft import NAME_MAX, RETRY_NAMES_MAX, check_seconds
 from streaming.engine.options import RetryOptions, StartOptions
 from streaming.errors import FieldError, InvalidParams
 from streaming.records import Priority, TaskError, TaskStatus
 from streaming.rules.deadlines import Limit
 from streaming.rules.fields import TAGS_MAX
-from streaming.rules.reporting import Report, ReportedEvent
+from streaming.rules.outcome import CODE_MAX, MESSAGE_MAX
+from streaming.rules.reporting import CLIENT_SEQ_MAX, PROGRESS_MESSAGE_MAX, Report, ReportedEvent
+from streaming.rules.retry import RETRIES_MAX
 from streaming.rules.schedule import IfRunning
+from streaming.rules.sse import RESERVED_TYPES
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+#: Of a body that must say something.
+_SAYS_SOMETHING: ConfigDict = {**_STRICT, "json_schema_extra": {"minProperties": 1}}
 
 
 def _printable(tag: str) -> str:
@@ -32,21 +47,42 @@ def _printable(tag: str) -> str:
     return tag
 
 
+def _unlike_null(schema: dict[str, Any]) -> None:
+    """In Python it is None, and in JSON a word."""
+    schema["anyOf"] = [{"const": "continue"}, *(each for each in schema["anyOf"] if each != {"type": "null"})]
+    schema["default"] = "continue"
+
+
+def _whole(value: object) -> object:
+    """2.0 is 2: JSON has numbers, and not every language keeps whole ones apart."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Tag = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
-
-
 Seconds = Annotated[float, Field(gt=0)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+# Their limits are checked where handlers are held to them, too.
+_Name = Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": NAME_MAX})]
+_Words = Annotated[str, Field(json_schema_extra={"maxLength": PROGRESS_MESSAGE_MAX})]
+_EVENT_TYPE: dict[str, Any] = {"pattern": "^[A-Za-z0-9_.-]{1,64}$", "not": {"enum": sorted(RESERVED_TYPES)}}
 
 
 class RetryFields(BaseModel):
-    """What is to follow a failed attempt."""
+    """What is to follow a failed attempt; what is left out is as the task type says."""
 
     model_config = _STRICT
 
-    retries: int = Field(0, ge=0)
-    backoff_s: Seconds = 1.0
-    backoff_max_s: Seconds = 300.0
-    on: list[str] = Field(default_factory=list)
+    retries: Whole = Field(
+        0, ge=0, description="Attempts after the first, at most.", json_schema_extra={"maximum": RETRIES_MAX}
+    )
+    backoff_s: Seconds = Field(1.0, description="The longest pause before the first retry; it doubles with each.")
+    backoff_max_s: Seconds = Field(300.0, description="The longest pause of all.")
+    on: list[_Name] = Field(
+        default_factory=list,
+        description="Error codes, or names of exception classes, worth another attempt; empty means all of them. "
+        f"At most {RETRY_NAMES_MAX}; repeated ones count once.",
+    )
 
 
 class UnwatchedFields(BaseModel):
@@ -54,7 +90,7 @@ class UnwatchedFields(BaseModel):
 
     model_config = _STRICT
 
-    cancel_after_s: Seconds
+    cancel_after_s: Seconds = Field(description="Seconds after its last viewer has left, unless one comes back.")
 
 
 class StartFields(BaseModel):
@@ -62,20 +98,32 @@ class StartFields(BaseModel):
 
     model_config = _STRICT
 
-    type: str
-    params: dict[str, Any] = Field(default_factory=dict)
-    timeout_s: Seconds | None = None
-    queue_timeout_s: Seconds | None = None
-    heartbeat_timeout_s: Seconds | None = None
-    total_timeout_s: Seconds | None = None
-    priority: Annotated[Priority, Field(strict=False)] = Priority.NORMAL
-    key: str | None = None
-    if_running: Annotated[IfRunning, Field(strict=False)] = IfRunning.ENQUEUE
-    external_id: str | None = None
-    retry: RetryFields | None = None
-    on_unwatched: UnwatchedFields | None = None
-    keep_until_ack: bool = False
-    tags: list[Tag] = Field(default_factory=list, max_length=TAGS_MAX)
+    type: str = Field(description="Name of a task type.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Its parameters.")
+    timeout_s: Seconds | None = Field(None, description="Seconds one run may take; null is as the task type says.")
+    queue_timeout_s: Seconds | None = Field(None, description="Seconds it may wait for its turn.")
+    heartbeat_timeout_s: Seconds | None = Field(None, description="Seconds a run may be silent.")
+    total_timeout_s: Seconds | None = Field(
+        None, description="Seconds from the start to the end, with all waiting and all attempts."
+    )
+    priority: Annotated[Priority, Field(strict=False)] = Field(Priority.NORMAL, description="Whose turn comes first.")
+    key: _Name | None = Field(
+        None, description="Printable. Tasks of one principal with the same key run one after the other."
+    )
+    if_running: Annotated[IfRunning, Field(strict=False)] = Field(
+        IfRunning.ENQUEUE, description="What happens if a task with this key has not ended."
+    )
+    external_id: _Name | None = Field(None, description="What the task is called elsewhere; printable.")
+    retry: RetryFields | None = Field(None, description="What follows a failed attempt; null is as the type says.")
+    on_unwatched: UnwatchedFields | None = Field(
+        None, description="What happens once nobody watches it any more.", json_schema_extra=_unlike_null
+    )
+    keep_until_ack: bool = Field(False, description="Its record stays until its result was acknowledged.")
+    tags: list[Tag] = Field(
+        default_factory=list,
+        max_length=TAGS_MAX,
+        description="Printable words to find it by, without a comma and without a blank at either end.",
+    )
 
     @field_validator("on_unwatched", mode="before")
     @classmethod
@@ -114,7 +162,7 @@ class CancelFields(BaseModel):
 
     model_config = _STRICT
 
-    reason: str = Field("", max_length=1000)
+    reason: str = Field("", max_length=1000, description="Shown to every reader.")
 
 
 class NoFields(BaseModel):
@@ -124,14 +172,16 @@ class NoFields(BaseModel):
 
 
 class ExtendFields(BaseModel):
-    """The body that moves deadlines."""
+    """The body that moves deadlines; null takes a limit away."""
 
-    model_config = _STRICT
+    model_config = _SAYS_SOMETHING
 
-    timeout_s: Seconds | None = None
-    queue_timeout_s: Seconds | None = None
-    heartbeat_timeout_s: Seconds | None = None
-    total_timeout_s: Seconds | None = None
+    timeout_s: Annotated[Seconds | None, WithJsonSchema({"type": "number", "exclusiveMinimum": 0})] = Field(
+        None, description="Seconds the run may take, counted from its beginning."
+    )
+    queue_timeout_s: Seconds | None = Field(None, description="Seconds the wait for its turn may take.")
+    heartbeat_timeout_s: Seconds | None = Field(None, description="Seconds a run may be silent.")
+    total_timeout_s: Seconds | None = Field(None, description="Seconds from the start of the task to its end.")
 
     def limits(self) -> dict[Limit, float | None]:
         """The new lengths; null takes a limit away."""
@@ -143,7 +193,7 @@ class InputFields(BaseModel):
 
     model_config = _STRICT
 
-    data: Any
+    data: Any = Field(description="Any JSON value.")
 
 
 class EventFields(BaseModel):
@@ -151,9 +201,14 @@ class EventFields(BaseModel):
 
     model_config = _STRICT
 
-    type: str
-    data: Any = None
-    client_seq: int | None = None
+    type: str = Field(
+        description="What happened; the types of the server are not possible.",
+        json_schema_extra=_EVENT_TYPE,
+    )
+    data: Any = Field(None, description="Any JSON value; null is an empty object.")
+    client_seq: Annotated[Whole, Field(json_schema_extra={"minimum": 1, "maximum": CLIENT_SEQ_MAX})] | None = Field(
+        None, description="The worker's number for it: one that was taken before is left out."
+    )
 
     def event(self, place: str = "") -> ReportedEvent:
         """The event, and where it stands in the body."""
@@ -165,7 +220,7 @@ class EventsFields(BaseModel):
 
     model_config = _STRICT
 
-    events: list[EventFields] = Field(min_length=1)
+    events: list[EventFields] = Field(min_length=1, description="All of them have a client_seq, or none has.")
 
     def report(self) -> Report:
         """All of them."""
@@ -177,8 +232,8 @@ class ProgressFields(BaseModel):
 
     model_config = _STRICT
 
-    percent: float
-    message: str | None = None
+    percent: float = Field(description="From 0 to 100.", json_schema_extra={"minimum": 0, "maximum": 100})
+    message: _Words | None = Field(None, description="For people.")
 
 
 class StepsFields(BaseModel):
@@ -186,9 +241,9 @@ class StepsFields(BaseModel):
 
     model_config = _STRICT
 
-    completed: int
-    total: int
-    current: str | None = None
+    completed: Whole = Field(description="So many are done.", json_schema_extra={"minimum": 0})
+    total: Whole = Field(description="Of so many.", json_schema_extra={"minimum": 1})
+    current: _Words | None = Field(None, description="The name of the step under way.")
 
 
 class ErrorFields(BaseModel):
@@ -196,21 +251,27 @@ class ErrorFields(BaseModel):
 
     model_config = _STRICT
 
-    code: str
-    message: str
+    code: str = Field(
+        description="For programs.", json_schema_extra={"pattern": rf"^[^\x00-\x20\x7f]{{1,{CODE_MAX}}}$"}
+    )
+    message: str = Field(description="For people.", json_schema_extra={"maxLength": MESSAGE_MAX})
 
 
 class ReportFields(BaseModel):
     """What an external worker says about its task."""
 
-    model_config = _STRICT
+    model_config = _SAYS_SOMETHING
 
-    heartbeat: bool | None = None
-    progress: ProgressFields | None = None
-    steps: StepsFields | None = None
-    status: Annotated[TaskStatus, Field(strict=False)] | None = None
-    result: Any = None
-    error: ErrorFields | None = None
+    heartbeat: Annotated[bool | None, WithJsonSchema({"enum": [True, None]})] = Field(
+        None, description="The worker lives; every other report says that, too."
+    )
+    progress: ProgressFields | None = Field(None, description="How far it is.")
+    steps: StepsFields | None = Field(None, description="Without progress they are the percentage as well.")
+    status: Annotated[TaskStatus, Field(strict=False)] | None = Field(
+        None, description="running, or how the work has ended: completed, failed or, once it is asked for, cancelled."
+    )
+    result: Any = Field(None, description="Of a completed task, or what a cancelled one has; any JSON value.")
+    error: ErrorFields | None = Field(None, description="Of a failed task, which needs it.")
 
     @field_validator("heartbeat")
     @classmethod

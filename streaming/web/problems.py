@@ -34,12 +34,14 @@ TITLES: Mapping[int, str] = MappingProxyType(
         404: "Not Found",
         405: "Method Not Allowed",
         406: "Not Acceptable",
+        408: "Request Timeout",
         409: "Conflict",
         413: "Content Too Large",
         415: "Unsupported Media Type",
         422: "Unprocessable Content",
         426: "Upgrade Required",
         429: "Too Many Requests",
+        431: "Request Header Fields Too Large",
         500: "Internal Server Error",
         503: "Service Unavailable",
     }
@@ -58,6 +60,8 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.TaskNotFound: 404,
         errors.MethodNotAllowed: 405,
         errors.NotAcceptable: 406,
+        errors.HeadersTooLate: 408,
+        errors.HeadersTooLarge: 431,
         errors.BodyTooLarge: 413,
         errors.UnsupportedMediaType: 415,
         errors.UpgradeRequired: 426,
@@ -100,6 +104,9 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.LogGap: INTERNAL,
     }
 )
+
+#: Every code that an answer may have.
+CODES = frozenset({"internal", *(kind.code for kind, status in STATUSES.items() if status is not INTERNAL)})
 
 
 def status_of(error: errors.StreamingError) -> int | None:

@@ -1,32 +1,192 @@
-"""What uvicorn answers by itself, in our shape.
+"""The bytes of a request, before there is one: limits, and what is answered without the application.
 
-A request that is no HTTP never reaches the application; uvicorn answers it with plain text. Under ``streaming serve``
-it gets the same problem as every other mistake. Only `HttpToolsProtocol.send_400_response` is replaced; a test holds
-this against the installed uvicorn.
+uvicorn's protocol on httptools waits for ever for the end of a head, and keeps whatever comes until then. Here a head
+has a time, a size and a number of lines; who is over one of them, or sends what is no HTTP, gets the same problem as
+for every other mistake, and the connection ends. `HttpToolsProtocol` has no hooks for that: the callbacks of its parser
+are extended, and a test holds their names against the installed uvicorn.
 
-Owns:   the answer to what is no HTTP.
-Never:  touches a request that is.
+Rules of this file:
+
+- No connection waits without a timer for bytes of a request, unless the application waits for them and has its own.
+- An answer that is being sent is never written into: then the connection just ends.
+
+Owns:   the time, size and number of headers; the answer to what is no request.
+Never:  looks at what a request says.
 """
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, NamedTuple
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from streaming.errors import BadRequest
-from streaming.web.problems import problem
+from streaming.config import Settings
+from streaming.errors import BadRequest, HeadersTooLarge, HeadersTooLate, StreamingError
+from streaming.web.body import LINGER_S
+from streaming.web.problems import TITLES, problem
+
+
+class HeadLimits(NamedTuple):
+    """What a request line with its headers may be.
+
+    Attributes:
+        seconds: from the first byte, or from the connection, to the empty line.
+        bytes: of them, and of trailers.
+        headers: lines.
+    """
+
+    seconds: float
+    bytes: int
+    headers: int
 
 
 class ProblemProtocol(HttpToolsProtocol):
-    """uvicorn's protocol on httptools."""
+    """uvicorn's protocol on httptools; see `protocol_of`."""
+
+    limits: HeadLimits
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._refusal: StreamingError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_head = self._between = self._refused = False
+        self._moved = False  # the segment that is being read has brought more than a part of a head or a trailer
+        self._arriving = 0  # bytes of that segment
+        self._held = 0  # bytes of the segments before it in which nothing has moved: the parser may hold so many
+
+    # -- what the transport calls --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Whoever connects has something to say soon."""
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more is expected."""
+        self._unexpect()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and see to it that it leads somewhere."""
+        if self._refused:
+            return
+        self._moved, self._arriving = False, len(data)
+        super().data_received(data)
+        self._held = 0 if self._moved else self._held + len(data)
+        if self._over:
+            return
+        if self._held > self.limits.bytes:
+            self._refuse(self._too_many_bytes())
+        elif not self._answering:
+            self._expect()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer with a problem, and close the connection.
+        """Answer what the parser does not take, for its own reasons or for ours.
 
         Args:
             msg: uvicorn's words for what was wrong.
         """
-        reply = problem(BadRequest(msg))
-        lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in reply.headers.items())]
+        self._refuse(self._refusal or BadRequest(msg))
+
+    # -- what the parser calls -----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._moved = self._in_head = True
+        self._between = False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; a trailer is none, and is dropped: nothing here needs one, and it must not pass for a header."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The empty line: from now on the application waits for the rest.
+
+        Raises:
+            HeadersTooLarge: there are too many; the parser stops.
+        """
+        self._in_head, self._moved = False, True
+        if len(self.headers) > self.limits.headers:
+            self._refusal = HeadersTooLarge(f"The request has more than {self.limits.headers} headers.")
+            raise self._refusal
+        if self._held + self._arriving > self.limits.bytes and self._head_bytes > self.limits.bytes:
+            self._refusal = self._too_many_bytes()
+            raise self._refusal
+        self._unexpect()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._moved = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The end of a request."""
+        self._moved = self._between = True
+        super().on_message_complete()
+
+    # -- time and size -------------------------------------------------------------------------------------------------
+
+    @property
+    def _over(self) -> bool:
+        return self._refused or self.transport.is_closing()
+
+    @property
+    def _answering(self) -> bool:
+        """Whether the application has a request of this connection."""
+        return not getattr(self.cycle, "response_complete", True)  # there is no cycle before the first request
+
+    @property
+    def _head_bytes(self) -> int:
+        """As they were sent, but for the request line without method and version."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _too_many_bytes(self) -> HeadersTooLarge:
+        return HeadersTooLarge(f"Request line and headers have more than {self.limits.bytes} bytes.")
+
+    def _expect(self) -> None:
+        """Let the time run in which a request has to come; more bytes do not make it longer."""
+        if self._between:  # uvicorn has stopped its own timer for a byte that begins nothing
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self.limits.seconds, self._late)
+
+    def _unexpect(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        if self._in_head:
+            self._refuse(HeadersTooLate(f"The headers were not complete after {self.limits.seconds:g} s."))
+        else:  # not a byte came, or the rest of a body that was not needed
+            self.transport.close()
+
+    def _refuse(self, error: StreamingError) -> None:
+        """Answer with a problem, and end the connection; read on for a moment, or the answer is lost on its way."""
+        self._unexpect()
+        self._refused = True
+        if self._answering:
+            self.transport.close()
+            return
+        reply = problem(error)
+        lines = [f"HTTP/1.1 {reply.status} {TITLES[reply.status]}"]
+        lines += [f"{name}: {value}" for name, value in reply.headers.items()]
         head = "\r\n".join([*lines, f"content-length: {len(reply.body)}", "connection: close", "", ""])
         self.transport.write(head.encode("ascii") + reply.body)
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+
+def protocol_of(settings: Settings) -> type[ProblemProtocol]:
+    """The protocol with the limits of a server."""
+    limits = HeadLimits(settings.header_timeout_s, settings.header_bytes_max, settings.headers_max)
+    return type("Protocol", (ProblemProtocol,), {"limits": limits})

@@ -16,7 +16,8 @@ from streaming.errors import BadFilter, BadRequest
 FIELDS_MAX = 64
 
 _WHOLE = re.compile(r"[0-9]{1,18}\Z")
-_NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{0,18})?\Z")
+#: As programs write a float: down to 0.00012345678901234567, and 1e-05 below that.
+_NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{0,24})?(?:[eE][+-]?[0-9]{1,3})?\Z")
 
 
 class Query:

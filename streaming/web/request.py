@@ -39,6 +39,7 @@ class Request:
         method: upper case.
         path: undecoded, for log lines.
         segments: the decoded parts between the slashes of the path; a slash inside a part was percent-encoded.
+        root: the path at which the application is mounted; empty if it is at the top.
         query_string: undecoded.
         http_version: "1.1", say.
         server: (host, port) the client has connected to; (path, None) for a unix socket; None if nobody knows.
@@ -57,6 +58,7 @@ class Request:
         "path",
         "query_string",
         "receive",
+        "root",
         "segments",
         "send",
         "server",
@@ -64,7 +66,8 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
-        self.path = _path(scope)
+        self.root: str = scope.get("root_path", "")
+        self.path = _path(scope, self.root)
         self.segments = tuple(unquote(part) for part in self.path.split("/")[1:])
         self.query_string: bytes = scope.get("query_string", b"")
         self.http_version: str = scope.get("http_version", "1.1")
@@ -86,8 +89,8 @@ class Request:
         return [value.decode("latin-1") for key, value in self._headers if key == wanted]
 
 
-def _path(scope: Scope) -> str:
+def _path(scope: Scope, root: str) -> str:
     """The undecoded path below the place where the application is mounted."""
     raw = scope.get("raw_path") or scope["path"].encode()
     path: str = raw.decode("latin-1")
-    return path.removeprefix(scope.get("root_path", ""))
+    return path.removeprefix(root)

@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 
 from streaming.errors import MethodNotAllowed, NotFound, TaskNotFound
+from streaming.web.audit import audit, show_diary
 from streaming.web.bulk import cancel_tasks, delete_tasks
 from streaming.web.events import follow_feed, read_log
 from streaming.web.listing import count_tasks, list_tasks, show_history
+from streaming.web.openapi.document import show_description
 from streaming.web.reply import Reply, empty_reply
 from streaming.web.reports import change_task, report_events
 from streaming.web.request import Request
@@ -64,12 +66,18 @@ def find(segments: Sequence[str]) -> tuple[Methods, str | None]:
             return {"GET": follow_feed}, None
         case ("stats",):
             return {"GET": show_statistics}, None
+        case ("audit",):
+            return {"GET": audit}, None
+        case ("audit", "diary"):
+            return {"GET": show_diary}, None
         case ("types",):
             return {"GET": list_types}, None
         case ("healthz",):
             return {"GET": show_health}, None
         case ("readyz",):
             return {"GET": show_readiness}, None
+        case ("openapi.json",):
+            return {"GET": show_description}, None
         case _:
             raise NotFound("There is nothing here. Begin with /tasks, /events or /types.")
 

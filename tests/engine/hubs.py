@@ -11,8 +11,9 @@ import dataclasses
 from typing import Any
 
 from streaming.config import Settings
-from streaming.engine.hub import Hub, Log
+from streaming.engine.hub import Hub
 from streaming.engine.journal import Commit
+from streaming.engine.log import Log
 from streaming.engine.subscription import Subscription
 from streaming.errors import StoreUnavailable
 from streaming.events import Event

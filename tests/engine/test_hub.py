@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streaming.engine.hub import Log
+from streaming.engine.log import Log
 from streaming.errors import BadCursor, StoreUnavailable, TaskEnded
 from streaming.records import IdempotencyKey, Progress, TaskStatus
 from streaming.rules.feed import FeedFilter
@@ -163,7 +163,7 @@ async def test_of_a_creation_that_failed_nothing_is_left() -> None:
 
         assert isinstance(desk.problems["a"], StoreUnavailable)
         assert desk.hub._logs.keys() <= {"b"}
-        assert desk.hub._backlog_bytes == 0
+        assert desk.hub._backlog.bytes == 0
         assert log.backlog_bytes == 0
 
 
@@ -249,7 +249,7 @@ async def test_all_handlers_wait_when_all_of_them_together_are_over_the_limit() 
         desk.store.release()
         await desk.hub.committed()
         assert [await waits(desk, log) for log in logs] == [False, False, False]
-        assert desk.hub._backlog_bytes == 0
+        assert desk.hub._backlog.bytes == 0
 
 
 async def test_every_handler_waits_while_the_store_is_away_and_goes_on_when_it_is_back() -> None:
@@ -277,7 +277,7 @@ async def test_a_handler_that_was_woken_looks_again_whether_there_is_room() -> N
         desk.hub.append(log, "tick", "{}")
         waiting = asyncio.create_task(desk.hub.room(log))
         await desk.store.entered.wait()
-        desk.hub._wake_room()  # as any commit of another task does
+        desk.hub._backlog.wake()  # as any commit of another task does
         await asyncio.sleep(1)
         assert not waiting.done()
 
@@ -373,7 +373,7 @@ async def test_events_of_a_lost_task_are_neither_shown_nor_counted_for_ever() ->
         await desk.hub.committed()
 
         assert log.window.committed == 2
-        assert desk.hub._backlog_bytes == 0
+        assert desk.hub._backlog.bytes == 0
 
 
 async def test_what_was_to_become_of_a_lost_task_is_not_shown() -> None:
@@ -402,7 +402,7 @@ async def test_nothing_can_be_written_to_a_lost_task() -> None:
             desk.hub.append_with(log, "progress", {}, desk.hub.now())
 
         await desk.hub.committed()
-        assert desk.hub._backlog_bytes == 0
+        assert desk.hub._backlog.bytes == 0
         assert not desk.hub.full(log)
 
 
@@ -440,7 +440,7 @@ async def test_a_task_that_was_dropped_before_its_loss_was_known_disturbs_nobody
         await desk.emit(other)
 
         assert other.snapshot().last_seq == 3
-        assert desk.hub._backlog_bytes == 0
+        assert desk.hub._backlog.bytes == 0
 
 
 async def test_a_log_that_was_dropped_with_events_on_their_way_disturbs_nobody() -> None:
@@ -453,7 +453,7 @@ async def test_a_log_that_was_dropped_with_events_on_their_way_disturbs_nobody()
         await desk.emit(other)
 
         assert other.snapshot().last_seq == 3
-        assert desk.hub._backlog_bytes == 0
+        assert desk.hub._backlog.bytes == 0
         assert desk.hub._logs.keys() == {"b"}
         assert len(await seqs(follower, 6)) == 6
         with pytest.raises(TaskEnded):
@@ -623,5 +623,5 @@ async def test_after_all_is_over_the_hub_is_empty() -> None:
             desk.hub.drop(log)
 
         assert desk.hub._logs == {}
-        assert desk.hub._backlog_bytes == 0
+        assert desk.hub._backlog.bytes == 0
         assert not any(log.readers for log in logs)

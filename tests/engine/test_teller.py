@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streaming import TaskContext, task
-from streaming.engine.hub import Log
+from streaming.engine.log import Log
 from streaming.engine.teller import HEARTBEAT_STORED_S, SECTION_REASON_MAX, UNAWAITED_BACKLOGS, LogTeller
 from streaming.errors import EventTooLarge, InvalidEvent, TaskEnded
 from streaming.events import Event, seconds_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streaming.engine.hub import Log
+from streaming.engine.log import Log
 from streaming.engine.transitions import end, move, requeue
 from streaming.errors import IllegalTransition, TaskEnded
 from streaming.records import CancelOutcome, CancelReceipt, Progress, TaskError, TaskStatus

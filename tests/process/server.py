@@ -227,9 +227,11 @@ async def _spawn(folder: Path, way: str | Sequence[str], settings: Mapping[str, 
     given = {"tasks": HANDLERS, "store_url": "sqlite:///tasks.db", "log_format": "json", **settings}
     variables = {f"STREAMING_{name.upper()}": str(value) for name, value in given.items()}
     if way == FORKED:
-        return await fork(folder, {**variables, "STREAMING_PORT": "0"})
+        return await fork(folder, {"STREAMING_PORT": "0", **variables})
+    words = WAYS[way] if isinstance(way, str) else way
+    port = str(settings.get("port", 0))
     return await asyncio.create_subprocess_exec(
-        *(WAYS[way] if isinstance(way, str) else way),
+        *(port if before == "--port" else word for before, word in zip(("", *words), words, strict=False)),
         cwd=folder,
         env={**_environment(), **variables},
         stderr=PIPE,

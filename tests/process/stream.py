@@ -10,10 +10,15 @@ import asyncio
 import itertools
 import json
 import re
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
 SOON_S = 20.0
+
+#: What closing a socket does then: the peer gets an error, as from a client that has crashed.
+RESET = struct.pack("ii", 1, 0)
 
 #: One event on the wire. There is nothing between two of them but keepalives.
 _BLOCK = re.compile(rb"id: (\d+)\nevent: ([\w.-]+)\ndata: ([^\n]*)\n\n")
@@ -30,7 +35,12 @@ class Stream:
     """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int, length: int | None
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        status: int,
+        length: int | None,
+        pause_s: float = 0,
     ) -> None:
         self.status = status
         self.body = bytearray()
@@ -40,6 +50,7 @@ class Stream:
         self._events: list[dict[str, Any]] = []
         self._position = 0  # in the body: everything before it is in the blocks
         self._writer = writer
+        self._pause_s = pause_s
         self._reading = asyncio.create_task(self._read(reader, length))
 
     async def _read(self, reader: asyncio.StreamReader, length: int | None) -> None:
@@ -50,6 +61,8 @@ class Stream:
                 while size := int(await reader.readuntil(b"\r\n"), 16):
                     self.body += (await reader.readexactly(size + 2))[:-2]
                     self._change()
+                    if self._pause_s:
+                        await asyncio.sleep(self._pause_s)
                 await reader.readexactly(2)
             self.ended = True
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -74,9 +87,17 @@ class Stream:
         async with asyncio.timeout(SOON_S):
             await self._reading
 
-    def leave(self) -> None:
-        """Close the connection, as a client does that has seen enough."""
+    def leave(self, *, reset: bool = False) -> None:
+        """Close the connection, as a client does that has seen enough; or let it break off, as one that has crashed."""
+        if reset and (own := self._writer.get_extra_info("socket")) is not None:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._reading.cancel()
+        self._writer.close()  # it may have been cancelled before its first step
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self._reading.done()
 
     # -- what it holds --------------------------------------------------------------------------------------------
 
@@ -111,13 +132,19 @@ class Stream:
         return [event["type"] for event in self.events]
 
 
-async def open_stream(port: int, path: str, after: int = 0) -> Stream:
+async def open_stream(port: int, path: str, after: int = 0, pause_s: float = 0) -> Stream:
     """Ask for a stream, and read it in the background.
+
+    Args:
+        port: of the server, or of what lies in front of it.
+        path: of the stream.
+        after: the cursor.
+        pause_s: after each piece; such a reader has the smallest of buffers, too.
 
     Raises:
         ConnectionError: there is no answer.
     """
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096 if pause_s else 2**20)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nLast-Event-ID: {after}\r\n\r\n".encode())
     try:
         async with asyncio.timeout(SOON_S):
@@ -125,6 +152,9 @@ async def open_stream(port: int, path: str, after: int = 0) -> Stream:
     except asyncio.IncompleteReadError:
         writer.close()
         raise ConnectionError("the server has closed the connection without an answer") from None
+    except BaseException:
+        writer.close()
+        raise
     headers = dict(line.split(": ", 1) for line in head[1:] if line)
     length = None if "transfer-encoding" in headers else int(headers.get("content-length", 0))
-    return Stream(reader, writer, int(head[0].split()[1]), length)
+    return Stream(reader, writer, int(head[0].split()[1]), length, pause_s)

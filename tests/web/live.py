@@ -26,7 +26,7 @@ from streaming.config import Settings
 from streaming.engine.journal import Journal
 from streaming.store import open_store
 from streaming.web.application import Application
-from streaming.web.protocol import ProblemProtocol
+from streaming.web.protocol import protocol_of
 
 #: Seconds in which anything in a test happens, or never will.
 SOON_S = 10.0
@@ -265,7 +265,7 @@ async def live(
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind((host, 0))
         port = listener.getsockname()[1]
-        server = await _serve(asgi, listener)
+        server = await _serve(asgi, listener, configured)
         client = httpx.AsyncClient(
             base_url=f"http://{host}:{port}", timeout=SOON_S, limits=httpx.Limits(max_connections=None), verify=NO_TLS
         )
@@ -280,9 +280,10 @@ async def live(
     await store.close()
 
 
-async def _serve(asgi: Any, listener: socket.socket) -> uvicorn.Server:
+async def _serve(asgi: Any, listener: socket.socket, settings: Settings) -> uvicorn.Server:
     """What `uvicorn.Server.serve` does, without its signals and its ticks of a tenth of a second."""
-    config = uvicorn.Config(asgi, http=ProblemProtocol, ws="none", lifespan="off", log_config=None, access_log=False)
+    http = protocol_of(settings)
+    config = uvicorn.Config(asgi, http=http, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

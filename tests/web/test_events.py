@@ -103,6 +103,13 @@ async def test_the_header_wins_over_the_query_and_a_cursor_over_a_tail() -> None
         assert [event.id for event in both] == [event.id for event in query] == ["8", "9"]
 
 
+async def test_a_cursor_is_looked_at_even_where_another_one_wins() -> None:
+    async with live() as here:
+        path = f"/tasks/{await here.counted()}/events"
+        answer = await here.http.get(path, headers={"Last-Event-ID": "0"}, params={"last_event_id": "true"})
+        check_problem(answer, 400, "bad_cursor")
+
+
 @pytest.mark.parametrize(("tail", "first"), [(1, 9), (4, 6), (9, 1), (1000, 1)])
 async def test_a_tail_begins_so_many_events_before_the_head(tail: int, first: int) -> None:
     async with live() as here:

@@ -7,8 +7,19 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from streaming.config import Settings
 from streaming.errors import InvalidParams
-from streaming.web.fields import CancelFields, EventsFields, ReportFields, StartFields, fingerprint, read_fields
+from streaming.web.fields import (
+    CancelFields,
+    EventFields,
+    EventsFields,
+    ReportFields,
+    StartFields,
+    fingerprint,
+    read_fields,
+)
+
+SETTINGS = Settings(store_url="memory://")
 
 
 def wrong(body: dict[str, object], model: type[BaseModel] = StartFields) -> dict[str, str]:
@@ -45,6 +56,22 @@ def test_an_unknown_field_inside_of_another_is_told_the_fields_there() -> None:
         "possible: type, data, client_seq."
     )
     assert wrong({"progress": {"x": 1}}, ReportFields)["progress.x"].endswith("possible: percent, message.")
+
+
+@pytest.mark.parametrize("number", [2, 2.0])
+def test_a_whole_number_may_have_a_point(number: float) -> None:
+    body = {"steps": {"completed": number, "total": number}}
+    assert read_fields(ReportFields, body).report().steps == (2, 2, None)
+    assert str(read_fields(EventFields, {"type": "a", "client_seq": number}).client_seq) == "2"
+    assert str(read_fields(StartFields, {"type": "x", "retry": {"retries": number}}).options(SETTINGS)["retry"]) == (
+        "{'retries': 2}"
+    )
+
+
+@pytest.mark.parametrize("number", [2.5, True, "2", None])
+def test_what_has_a_fraction_is_no_whole_number(number: Any) -> None:
+    assert set(wrong({"steps": {"completed": 1, "total": number}}, ReportFields)) == {"steps.total"}
+    assert set(wrong({"type": "x", "retry": {"retries": number}})) == {"retry.retries"}
 
 
 def test_what_is_no_object_is_told_so_without_names_from_the_code() -> None:

@@ -102,7 +102,12 @@ def test_seconds_may_have_decimals() -> None:
     assert query("").seconds("a", most=60) == 0
 
 
-@pytest.mark.parametrize("value", ["", "-1", "60.1", "x", "inf", "nan", "1e1", ".5"])
+@pytest.mark.parametrize("seconds", [1e-05, 5e-324, 0.00012345678901234567, 2 / 3, 1e1])
+def test_seconds_may_be_as_a_program_writes_a_float(seconds: float) -> None:
+    assert query(f"a={seconds}").seconds("a", most=60) == seconds
+
+
+@pytest.mark.parametrize("value", ["", "-1", "60.1", "x", "inf", "nan", "7e1", "1e", "1e999", ".5"])
 def test_what_is_no_duration_in_bounds_is_refused(value: Any) -> None:
     with pytest.raises(BadFilter, match="from 0 to 60"):
         query(f"a={value}").seconds("a", most=60)

@@ -1,8 +1,6 @@
 """One random life of many tasks that depend on each other: keys, priorities, attempts, children, inputs, deadlines.
 
-Everything that is random comes from one seed, so that a run can be repeated.
-
-Owns:   `simulate_crowd`: let tasks loose on an `ExploringLoop`, and check what must hold among them.
+Owns:   `crowd`, a scenario for `streaming.testing.exploration`.
 Never:  decides beforehand who comes first: it checks the rules that hold whoever does.
 """
 
@@ -11,17 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import random
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-from structlog.testing import capture_logs
-
-from streaming import StreamingError, TaskContext, TaskCoordinator, task
-from streaming.config import Settings
+from streaming import TaskContext, TaskCoordinator, task
 from streaming.engine.options import StartOptions
 from streaming.errors import (
     Draining,
@@ -31,18 +23,18 @@ from streaming.errors import (
     TaskNotFound,
     TaskTerminal,
     TaskUnsuccessful,
+    TimeOver,
     TooManyInputs,
     TooManyTasks,
 )
 from streaming.events import Event, seconds_of
 from streaming.records import Priority, Record, TaskStatus
 from streaming.rules.deadlines import Limit
-from streaming.rules.lifecycle import TERMINAL
+from streaming.rules.lifecycle import LIVE, TERMINAL
 from streaming.rules.schedule import IfRunning
-from tests.explorer import ExploringLoop
-from tests.kit import TestedStore, build
+from streaming.testing.world import World, current_world
 from tests.leftovers import leftovers
-from tests.stumbling import StumblingStore
+from tests.worlds.life import STUMBLING
 
 STARTERS = 8
 STEERERS = 5
@@ -64,37 +56,17 @@ REFUSALS = (
     TaskNotFound,
     TaskActive,
     TooManyInputs,
+    TimeOver,
 )
 
 
-@dataclass
-class Told:
-    """What was seen in one run.
-
-    Attributes:
-        trace: the order in which the tasks of the run had their steps.
-        statuses: how many tasks ended how.
-        events: how many events there were of each type.
-        problems: what must not be.
-    """
-
-    trace: str = ""
-    statuses: Counter[str] = field(default_factory=Counter)
-    events: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-
-
 class Crowd:
-    """One run: its tasks, those who start and steer them, and what they saw.
+    """One run: its tasks, those who start and steer them, and what they saw."""
 
-    Args:
-        seed: what happens, and when.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.told = Told()
-        self._chance = random.Random(f"crowd {seed}")
-        choice = self._chance.choice
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._chance = world.stream("crowd")
+        choice = self._chance.draw
         self._settings: dict[str, Any] = {
             "cancel_grace_s": 2,
             "grace_s": choice((4, 30)),
@@ -106,7 +78,8 @@ class Crowd:
             "backlog_events_max": choice((2, 512)),
             "inputs_max": choice((2, 100)),
         }
-        self._store = StumblingStore(Settings(**self._settings), random.Random(f"store {seed}"), choice((0, 0, 2, 6)))
+        if self._chance.happens(0.5):
+            world.faults = STUMBLING
         self._ids: dict[str, None] = {}
         self._holds: dict[str, str] = {}
         self._at_work: dict[str, str] = {}
@@ -115,55 +88,53 @@ class Crowd:
 
     async def run(self) -> None:
         """Play it."""
-        coordinator, _ = build([self._handler()], self._store, **self._settings)
-        async with coordinator:
+        async with self._world.instance([work], **self._settings) as instance:
+            self._store, coordinator = instance.store, instance.coordinator
             await asyncio.gather(
                 *(self._starter(coordinator) for _ in range(STARTERS)),
                 *(self._steerer(coordinator) for _ in range(STEERERS)),
-                *([self._shutdown(coordinator)] if self._chance.random() < 0.2 else []),
+                *([self._shutdown(coordinator)] if self._chance.happens(0.2) else []),
             )
             if not self._drained:
                 await self._wait_for_all(coordinator)
             self._drained = True
             self._store.steady = True
-        self._must(leftovers(coordinator).keys() <= {"stuck"}, f"nothing is left: {leftovers(coordinator)}")
-        for record in [*self._store_records()]:
-            await self._check(record)
+        left = leftovers(coordinator)
+        self._must(left.keys() <= {"stuck"}, f"something is left: {left}")
+        for record in self._store_records():
+            self._check(record)
         self._check_keys()
         self._check_families()
 
     def _store_records(self) -> list[Record]:
-        return [task.record for task in self._store._tasks.values()]
+        return self._world.disk.records()
 
     async def _wait_for_all(self, coordinator: TaskCoordinator) -> None:
         for _ in range(200):
             live = [record.id for record in self._store_records() if record.status not in TERMINAL]
             if not live:
                 return
-            await coordinator.wait(live[0], 100)
+            with contextlib.suppress(StoreUnavailable):
+                await coordinator.wait(live[0], 100)
             await asyncio.sleep(1)
-        self.told.problems.append("some tasks never end")
+        self._must(False, "some tasks never end")
 
     # -- the work -----------------------------------------------------------------------------------------------------
 
-    def _handler(self) -> Callable[..., Any]:
-        @task("work")
-        async def work(ctx: TaskContext, kind: str, key: str | None, pauses: list[float], depth: int) -> str:
-            self._begin(ctx, key)
-            try:
-                await self._work(ctx, kind, pauses, depth)
-            except asyncio.CancelledError:
-                self._rest(ctx)
-                if kind == "slow to stop":
-                    await asyncio.sleep(1)
-                raise
-            finally:
-                self._rest(ctx)
-                if key is not None and self._holds.get(key) == ctx.task_id:
-                    del self._holds[key]
-            return kind
-
-        return work
+    async def work(self, ctx: TaskContext, kind: str, key: str | None, pauses: list[float], depth: int) -> str:
+        self._begin(ctx, key)
+        try:
+            await self._work(ctx, kind, pauses, depth)
+        except asyncio.CancelledError:
+            self._rest(ctx)
+            if kind == "slow to stop":
+                await asyncio.sleep(1)
+            raise
+        finally:
+            self._rest(ctx)
+            if key is not None and self._holds.get(key) == ctx.task_id:
+                del self._holds[key]
+        return kind
 
     def _begin(self, ctx: TaskContext, key: str | None) -> None:
         self._active(ctx)
@@ -202,17 +173,17 @@ class Crowd:
             async with asyncio.timeout(3):
                 async for each in ctx.inputs():
                     found.append(each.seq)
-        logged = [seq for (id, seq), event in sorted(self._store.committed.items()) if _is_input(event, id, ctx)]
+        logged = [seq for (id, seq), event in sorted(self._world.disk.events.items()) if _is_input(event, id, ctx)]
         self._must(found == logged[: len(found)], "inputs come in their order, from the first")
 
     async def _raise_children(self, ctx: TaskContext, depth: int) -> None:
-        wanted = self._chance.randrange(1, CHILDREN_MAX + 1)
+        wanted = 1 + self._chance.pick(CHILDREN_MAX)
         children = []
         for _ in range(wanted):
             params, options = self._wish(depth - 1)
             with contextlib.suppress(*REFUSALS):
                 children.append(await ctx.start("work", params, **options))
-        for child in children if self._chance.random() < 0.8 else []:
+        for child in children if self._chance.happens(0.8) else []:
             async with self._resting(ctx):
                 with contextlib.suppress(TaskUnsuccessful):
                     await child.result()
@@ -226,9 +197,9 @@ class Crowd:
     # -- actors -------------------------------------------------------------------------------------------------------
 
     def _wish(self, depth: int = 2) -> tuple[dict[str, Any], StartOptions]:
-        choice = self._chance.choice
+        choice = self._chance.draw
         key = choice(KEYS)
-        pauses = [choice(PAUSES_S) for _ in range(self._chance.randrange(4))]
+        pauses = [choice(PAUSES_S) for _ in range(self._chance.pick(4))]
         options: StartOptions = {
             "priority": choice(list(Priority)),
             "key": key,
@@ -243,35 +214,35 @@ class Crowd:
         return {"kind": choice(KINDS), "key": key, "pauses": pauses, "depth": depth}, options
 
     async def _starter(self, coordinator: TaskCoordinator) -> None:
-        for _ in range(self._chance.randrange(1, 5)):
-            if self._chance.random() < 0.5:
+        for _ in range(1 + self._chance.pick(4)):
+            if self._chance.happens(0.5):
                 await self._sometime()
             params, options = self._wish()
-            once = self._chance.choice((None, None, "once"))
+            once = self._chance.draw((None, None, "once"))
             # A body that is always the same, as who repeats a request sends it.
             with contextlib.suppress(*REFUSALS):
                 record, _ = await coordinator.start("work", params, idempotency_key=once, **options)
                 self._ids[record.id] = None
-                self._must((record.id, 1) in self._store.committed, "a start that was acknowledged is stored")
+                self._must((record.id, 1) in self._world.disk.events, "a start that was acknowledged is stored")
 
     async def _steerer(self, coordinator: TaskCoordinator) -> None:
-        for _ in range(self._chance.randrange(1, 6)):
+        for _ in range(1 + self._chance.pick(5)):
             await self._sometime()
             if not self._ids:
                 continue
-            task_id = self._chance.choice(list(self._ids))
+            task_id = self._chance.draw(list(self._ids))
             with contextlib.suppress(*REFUSALS):
                 await self._steer(coordinator, task_id)
 
     async def _steer(self, coordinator: TaskCoordinator, task_id: str) -> None:
-        what = self._chance.choice(("cancel", "extend", "input", "input", "watch", "retry", "delete"))
+        what = self._chance.draw(("cancel", "extend", "input", "input", "watch", "retry", "delete"))
         if what == "cancel":
-            await coordinator.cancel_task(task_id, by="somebody", wait_s=self._chance.choice((0, 5)))
+            await coordinator.cancel_task(task_id, by="somebody", wait_s=self._chance.draw((0, 5)))
         elif what == "extend":
-            await coordinator.extend(task_id, {self._chance.choice(list(Limit)): self._chance.choice((0.1, 1, 40))})
+            await coordinator.extend(task_id, {self._chance.draw(list(Limit)): self._chance.draw((0.1, 1, 40))})
         elif what == "input":
-            event = await coordinator.send_input(task_id, self._chance.random())
-            self._must(self._store.committed.get((task_id, event.seq)) == event, "an input is stored")
+            event = await coordinator.send_input(task_id, self._chance.fraction())
+            self._must(self._world.disk.events.get((task_id, event.seq)) == event, "an input is stored")
         elif what == "watch":
             reader = await coordinator.watch(task_id)
             await self._sometime()
@@ -291,36 +262,23 @@ class Crowd:
         await coordinator.shutdown()
 
     async def _sometime(self) -> None:
-        await asyncio.sleep(self._chance.choice((*PAUSES_S, 2.0)))
-        for _ in range(self._chance.randrange(3)):
+        await asyncio.sleep(self._chance.draw((*PAUSES_S, 2.0)))
+        for _ in range(self._chance.pick(3)):
             await asyncio.sleep(0)
 
     # -- what must hold -----------------------------------------------------------------------------------------------
 
     def _must(self, holds: bool, name: str) -> None:
-        if not holds:
-            self.told.problems.append(name)
+        self._world.must(holds, name)
 
-    async def _check(self, record: Record) -> None:
-        events = await TestedStore.events_after(self._store, record.id, 0, last_seq=10_000, limit=10_000)
+    def _check(self, record: Record) -> None:
+        events = self._world.disk.log(record.id)
         kinds = [event.type for event in events]
-        self.told.statuses[record.status.value] += 1
-        self.told.events.update(kinds)
-        ends = [kind for kind in kinds if kind in TERMINAL]
-        statuses = [event for event in events if event.type in set(TaskStatus)]
-        changes = await self._store.changes(record.id)
-        kept = record.status in {TaskStatus.PENDING, TaskStatus.RETRYING} and record.parent is None
+        kept = self._drained and record.status in LIVE - {TaskStatus.RUNNING} and record.parent is None
         must = {
-            "seq has no holes": [event.seq for event in events] == list(range(1, len(events) + 1)),
-            "one terminal event, and last": ends == [record.status] == kinds[-1:] or (self._drained and kept),
-            "each status has its entry": [(e.seq, e.type) for e in statuses] == [(c.seq, c.status) for c in changes],
-            "as many attempts as may be": kinds.count("retrying") <= record.policy.retry.retries,
-            "each attempt has its number": [e.data["attempt"] for e in events if e.type == "running"]
-            == list(range(1, kinds.count("running") + 1)),
+            "every task ends": record.status in TERMINAL or kept,
             "no word of an attempt in another": all(_fits(event, events) for event in events if event.type == "tick"),
-            "one wish to cancel": kinds.count("cancel_requested") == (record.cancel is not None),
             "a wish to cancel is honoured or overtaken": record.cancel is None or record.status in TERMINAL,
-            "nothing that waits is in a terminal record": record.status not in TERMINAL or record.retry_at is None,
         }
         for name, holds in must.items():
             self._must(holds, f"{name}: {record.id[-2:]} {kinds}")
@@ -328,7 +286,7 @@ class Crowd:
     def _check_keys(self) -> None:
         """Of one key one task ends before the next one begins, with all its attempts."""
         spans: dict[str, tuple[int, int]] = {}
-        for place, ((task_id, _), event) in enumerate(self._store.committed.items()):
+        for place, ((task_id, _), event) in enumerate(self._world.disk.events.items()):
             if event.type == "running" or task_id in spans:
                 spans[task_id] = (spans.get(task_id, (place, 0))[0], place)
         for key in set(self._keys.values()):
@@ -338,8 +296,8 @@ class Crowd:
 
     def _check_families(self) -> None:
         """No task goes on without its parent, unless it has heard of it and takes its time."""
-        ends = {id: event for (id, _), event in self._store.committed.items() if event.type in TERMINAL}
-        heard = {id for (id, _), event in self._store.committed.items() if event.type == "cancel_requested"}
+        ends = {id: event for (id, _), event in self._world.disk.events.items() if event.type in TERMINAL}
+        heard = {id for (id, _), event in self._world.disk.events.items() if event.type == "cancel_requested"}
         for record in self._store_records():
             if record.parent in ends and record.id in ends and record.id not in heard:
                 late_s = seconds_of(ends[record.id].time) - seconds_of(ends[record.parent].time)
@@ -356,25 +314,13 @@ def _fits(tick: Event, events: list[Event]) -> bool:
     return begun[-1:] == [tick.data["attempt"]]
 
 
-def simulate_crowd(seed: int) -> Told:
-    """Play one life, and say what was seen."""
-    loop = ExploringLoop(seed)
+@task("work")
+async def work(ctx: TaskContext, kind: str, key: str | None, pauses: list[float], depth: int) -> str:
+    playing: Crowd = current_world().props["crowd"]
+    return await playing.work(ctx, kind, key, pauses, depth)
 
-    async def play() -> Told:
-        crowd = Crowd(seed)
-        try:
-            await crowd.run()
-        except StreamingError as error:
-            crowd.told.problems.append(f"an error that nobody expects: {error!r}")
-        return crowd.told
 
-    with (
-        capture_logs() as lines,
-        asyncio.Runner(loop_factory=lambda: loop) as runner,
-    ):
-        told = runner.run(play())
-    told.trace = loop.trace
-    told.problems += [
-        f"{line['event']}: {line.get('task_id')}" for line in lines if line["event"] == "the runner failed"
-    ]
-    return told
+async def crowd(world: World) -> None:
+    """Play it."""
+    world.props["crowd"] = playing = Crowd(world)
+    await playing.run()

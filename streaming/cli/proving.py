@@ -1,0 +1,188 @@
+"""The command that proves that a handler stands a cancel.
+
+Owns:   its options, which handler a name means, its bar, its exit status.
+Uses:   testing.sweep (the proof).
+Never:  needs a server; stores anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streaming.cli.exits import Exit
+from streaming.cli.output import Output, print_document, printable, say
+from streaming.errors import InvalidTaskType
+
+if TYPE_CHECKING:
+    from streaming.config import Settings
+    from streaming.testing.verdict import Verdict
+
+Format = Annotated[
+    Output, typer.Option("--output", "-o", help="text for people, json for programs.", show_default=True)
+]
+
+
+def prove(
+    handler: Annotated[
+        str, typer.Argument(metavar="HANDLER", help="module:function, or a built-in type.", show_default=False)
+    ],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME=VALUE", help="Parameters; values are JSON or else text.", show_default=False),
+    ] = None,
+    param_json: Annotated[str | None, typer.Option(help="More parameters, as one JSON object.")] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Only this fault; may be repeated.", show_default="all of them")
+    ] = None,
+    point: Annotated[int | None, typer.Option(min=1, help="Only this await.", show_default=False)] = None,
+    points: Annotated[int, typer.Option(min=1, help="Awaits that are tried, at most.")] = 200,
+    seed: Annotated[int | None, typer.Option(help="Permute the order of ready tasks.", show_default=False)] = None,
+    grace_s: Annotated[
+        float | None, typer.Option(help="Seconds for its cleanup.", show_default="STREAMING_CANCEL_GRACE_S")
+    ] = None,
+    timeout_s: Annotated[float | None, typer.Option(help="Seconds it may run.", show_default=False)] = None,
+    patience_s: Annotated[
+        float, typer.Option(min=0, help="Real seconds to wait for a socket, thread or process.")
+    ] = 10.0,
+    output: Format = Output.TEXT,
+) -> None:
+    """Cancel a handler at each of its awaits, and say what it makes of it.
+
+    It runs once to count its awaits, then again for each of them: cancelled
+    there, or as soon as what it awaits has come; cancelled a second time
+    during its cleanup; over its time; stopped with the server. What it does
+    in the world it does each time. Time is virtual, but for sockets, threads
+    and processes.
+
+    Faults: cancel, cancel-at-wakeup, cancel-before-first-step, second-cancel,
+    cancel-with-child-failure, timeout, shutdown.
+
+    Exit status: 0 it holds, 1 it does not, 2 usage, 3 no such handler.
+
+    Examples:
+        streaming prove my_tasks:import_rows path=/tmp/rows.csv
+        streaming prove countdown count=3
+        streaming prove my_tasks:import_rows --fault cancel --point 7
+    """
+    from streaming.cli.words import params_from
+    from streaming.config import load_settings
+    from streaming.testing.sweep import sweep
+    from streaming.testing.verdict import FAULTS, Fault
+
+    params = params_from(words or [], param_json)
+    for each in fault or ():
+        if each not in FAULTS:
+            raise typer.BadParameter(f"there is no {each!r}: {', '.join(FAULTS)}", param_hint="--fault")
+    settings = load_settings(cancel_grace_s=grace_s)
+    found, others = _find(handler, settings)
+    with _bar(handler) as tell, contextlib.redirect_stdout(sys.stderr):
+        try:
+            verdict = sweep(
+                found,
+                params,
+                settings=settings,
+                others=others,
+                faults=[Fault(each) for each in fault or FAULTS],
+                points_max=points,
+                point=point,
+                seed=seed,
+                timeout_s=timeout_s,
+                patience_s=patience_s,
+                on_run=tell,
+            )
+        except LookupError as error:
+            raise typer.BadParameter(str(error), param_hint="--point") from None
+    document = [] if param_json is None else ["--param-json", param_json]
+    verdict.command = shlex.join(["streaming", "prove", handler, *(words or []), *document])
+    _show(verdict, output)
+    raise typer.Exit(Exit.OK if verdict.ok else Exit.TASK_FAILED)
+
+
+def _show(verdict: Verdict, output: Output) -> None:
+    if output is Output.JSON:
+        print_document(verdict.as_json())
+    else:
+        for line in str(verdict).splitlines():
+            print(printable(line))
+
+
+# -- which handler -----------------------------------------------------------------------------------------------------
+
+
+def _find(name: str, settings: Settings) -> tuple[Callable[..., Any], list[Callable[..., Any]]]:
+    """The handler that a name means, and those that it may start.
+
+    Raises:
+        typer.Exit: there is none.
+        InvalidTaskType: its module cannot be imported.
+    """
+    from streaming.engine.registry import Registry
+    from streaming.tasks import built_in
+
+    registry = Registry(built_in(settings))
+    module_name, colon, wanted = name.partition(":")
+    if not colon:
+        if name not in registry:
+            known = ", ".join(each.name for each in registry)
+            raise _missing(f"There is no built-in type {name!r}, but {known}; a handler of yours is module:function.")
+        return registry.get(name).handler, [each.handler for each in registry]
+    module = _module(module_name)
+    with contextlib.suppress(InvalidTaskType):  # it may have only functions that are not decorated
+        registry.add_module(module)
+    if callable(found := getattr(module, wanted, None)):
+        return found, [each.handler for each in registry]
+    if wanted in registry:
+        return registry.get(wanted).handler, [each.handler for each in registry]
+    raise _missing(f"Module {module_name!r} has no handler {wanted!r}.")
+
+
+def _module(name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise _missing(f"There is no module {name!r}.") from None
+        raise InvalidTaskType(f"Module {name!r} cannot be imported: {error}.") from error
+    except Exception as error:
+        raise InvalidTaskType(f"Module {name!r} cannot be imported: {type(error).__name__}: {error}.") from error
+
+
+def _missing(words: str) -> typer.Exit:
+    say(words)
+    return typer.Exit(Exit.NOT_FOUND)
+
+
+# -- how far it is -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr if somebody sees it."""
+    if not sys.stderr.isatty():
+        yield _nothing
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
+        bar = progress.add_task(printable(title), total=None)
+
+        def tell(runs: int, planned: int) -> None:
+            progress.update(bar, completed=runs, total=planned, refresh=True)
+
+        yield tell
+
+
+def _nothing(runs: int, planned: int) -> None:
+    """Nobody sees how far it is."""

@@ -1,0 +1,208 @@
+"""The pytest plugin: tests that run in many schedules, and handlers that are cancelled at every await.
+
+It comes with the package, and does nothing to tests that do not ask for it.
+
+Owns:   the marker ``simulated``, the fixtures ``world`` and ``cancel_sweep``; the options ``--schedules``, ``--seed``
+        and ``--replay``, and what they are called where another plugin has these names.
+Uses:   testing.exploration and testing.sweep, imported when a test needs them: every pytest session loads this.
+Never:  touches a test without the marker.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shlex
+import unittest
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from streaming.testing.exploration import Failure, Scenario
+    from streaming.testing.faults import Faults
+    from streaming.testing.verdict import Verdict
+
+#: Schedules of a test whose marker says nothing else.
+SCHEDULES = 200
+
+#: What our options are called.
+_names: dict[str, str] = {}
+
+_MARKER = "simulated(schedules=200, order='mixed', faults=None)"
+
+
+class _Wanted(NamedTuple):
+    """What a marker says."""
+
+    schedules: int
+    order: str
+    faults: Faults | None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    _add(parser, "schedules", type=_count, metavar="N", help="schedules of each simulated test, instead of its own")
+    _add(parser, "seed", type=int, default=0, metavar="S", help="seed of the first schedule; default 0")
+    _add(parser, "replay", metavar="TRACE", help="run this one schedule only, as a failure has named it")
+
+
+def _add(parser: pytest.Parser, name: str, **how: Any) -> None:
+    """Add one, with a longer name if another plugin has taken the short one."""
+    group = parser.getgroup("streaming", "simulated schedules (streaming)")
+    _names[name] = f"--{name}"
+    try:
+        group.addoption(_names[name], dest=f"streaming_{name}", **how)
+    except ValueError:
+        _names[name] = f"--streaming-{name}"
+        group.addoption(_names[name], dest=f"streaming_{name}", **how)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, and refuse a trace that is none before anything runs."""
+    config.addinivalue_line(
+        "markers",
+        f"{_MARKER}: run this async test in so many schedules of a simulated loop; its argument 'world' is a new world "
+        "each time",
+    )
+    trace = config.getoption("streaming_replay")
+    if trace is not None:
+        from streaming.testing.choices import Trace
+
+        try:
+            Trace.parse(trace)
+        except ValueError as error:
+            raise pytest.UsageError(f"{_names['replay']}: {error}") from None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    """Take over the tests that are marked, from whoever else runs async tests."""
+    made = yield
+    return [_simulated(item) for item in made] if isinstance(made, list) else made
+
+
+def _simulated(item: Any) -> Any:
+    marker = item.get_closest_marker("simulated") if isinstance(item, pytest.Function) else None
+    if marker is None:
+        return item
+    wanted = _wanted(item, marker)
+    taken = SimulatedFunction.from_parent(
+        item.parent,
+        name=item.name,
+        callspec=getattr(item, "callspec", None),
+        callobj=item.obj,
+        fixtureinfo=item._fixtureinfo,
+        keywords=item.keywords,
+        originalname=item.originalname,
+    )
+    taken.own_markers = item.own_markers
+    taken.wanted = wanted
+    return taken
+
+
+def _wanted(item: pytest.Function, marker: pytest.Mark) -> _Wanted:
+    """What the marker says, if that can be done.
+
+    Raises:
+        pytest.Collector.CollectError: it cannot; the text says why.
+    """
+    from streaming.testing.faults import Faults
+    from streaming.testing.order import ORDERS
+
+    if marker.args or marker.kwargs.keys() - {"schedules", "order", "faults"}:
+        raise _refused(item, "takes schedules=, order= and faults=, by name")
+    wanted = _Wanted(**{"schedules": SCHEDULES, "order": "mixed", "faults": None, **marker.kwargs})
+    if type(wanted.schedules) is not int or wanted.schedules < 1:
+        raise _refused(item, f"takes a number of schedules, at least 1, not {wanted.schedules!r}")
+    if wanted.order not in ORDERS:
+        raise _refused(item, f"knows no order {wanted.order!r}: choose one of {', '.join(ORDERS)}")
+    if not isinstance(wanted.faults, Faults | None):
+        raise _refused(item, f"takes faults as streaming.testing.Faults, not {wanted.faults!r}")
+    if not inspect.iscoroutinefunction(item.obj) or (item.cls is not None and issubclass(item.cls, unittest.TestCase)):
+        raise _refused(item, "is for async test functions, and for methods of plain classes")
+    return wanted
+
+
+def _refused(item: pytest.Item, words: str) -> pytest.Collector.CollectError:
+    return pytest.Collector.CollectError(f"{item.nodeid}: @pytest.mark.simulated {words}")
+
+
+class SimulatedFunction(pytest.Function):
+    """An async test that runs once in every schedule.
+
+    Attributes:
+        wanted: what its marker says.
+    """
+
+    wanted: _Wanted
+
+    def runtest(self) -> None:
+        """Explore it, and raise what it raises, with the command that shows it again."""
+        from streaming.testing.choices import Trace
+        from streaming.testing.exploration import explore, replay
+
+        trace = self.config.getoption("streaming_replay")
+        if trace is not None:
+            error = replay(self._scenario, Trace.parse(trace)).error
+            if error is not None:
+                raise error
+            return
+        found = explore(
+            self._scenario,
+            schedules=self.config.getoption("streaming_schedules") or self.wanted.schedules,
+            seed=self.config.getoption("streaming_seed"),
+            order=self.wanted.order,
+        )
+        self.user_properties.append(("schedules", found.schedules))
+        if found.failure is not None:
+            found.failure.error.add_note(f"\n{found.failure}{self._again(found.failure)}")
+            raise found.failure.error
+
+    def _again(self, failure: Failure) -> str:
+        """How to see a failure again."""
+        if not failure.replayable:
+            return ""
+        file = os.path.relpath(self.path, self.config.invocation_params.dir)
+        test = "::".join([file, *self.nodeid.split("::")[1:]])
+        return f"\n\nSee it again:\n  pytest {shlex.quote(test)} {_names['replay']} {shlex.quote(str(failure.shrunk))}"
+
+    @property
+    def _scenario(self) -> Scenario:
+        arguments = {name: self.funcargs[name] for name in self._fixtureinfo.argnames}
+
+        async def scenario(world: Any) -> None:
+            if self.wanted.faults is not None:
+                world.faults = self.wanted.faults
+            await self.obj(**(arguments | {"world": world} if "world" in arguments else arguments))
+
+        return scenario
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest) -> object:
+    """The world of this schedule: a `streaming.testing.World`, which a simulated test is given anew each time."""
+    if not isinstance(request.node, SimulatedFunction):
+        pytest.fail("the fixture 'world' is for tests marked with @pytest.mark.simulated", pytrace=False)
+    return None
+
+
+@pytest.fixture
+def cancel_sweep() -> Callable[..., Verdict]:
+    """A function that cancels a handler at each of its awaits, and fails if that does harm; see `streaming.testing`."""
+    from streaming.testing.sweep import sweep
+
+    def checked(handler: Any, /, *args: Any, **kwargs: Any) -> Verdict:
+        verdict = sweep(handler, *args, **kwargs)
+        verdict.raise_if_bad()
+        return verdict
+
+    return checked

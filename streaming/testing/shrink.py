@@ -1,0 +1,46 @@
+"""The fewest choices that still make a run fail.
+
+Owns:   `shrink`: delta debugging over the choices of a trace.
+Never:  runs anything itself, or knows what a choice means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streaming.testing.choices import Trace
+
+#: Runs that a search may take.
+RUNS_MAX = 1000
+
+
+def shrink(trace: Trace, fails: Callable[[Trace], bool], *, runs_max: int = RUNS_MAX) -> tuple[Trace, int]:
+    """Take choices away as long as the run still fails.
+
+    It is the algorithm ddmin: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE
+    Transactions on Software Engineering 28 (2), 2002. With runs enough, no single choice of the result can be left out.
+
+    Args:
+        trace: of a run that failed.
+        fails: whether a run with this trace fails in the same way.
+        runs_max: runs at most.
+
+    Returns:
+        A trace that fails, with as few choices as were found, and how many runs that took.
+    """
+    left, parts, runs = list(trace), 1, 0
+    while left:
+        size = -(-len(left) // parts)
+        for begin in range(0, len(left), size):
+            if runs == runs_max:
+                return Trace.of(left), runs
+            runs += 1
+            fewer = left[:begin] + left[begin + size :]
+            if fails(Trace.of(fewer)):
+                left, parts = fewer, max(parts - 1, 1)
+                break
+        else:
+            if size == 1:
+                break
+            parts = min(2 * parts, len(left))
+    return Trace.of(left), runs

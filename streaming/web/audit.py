@@ -1,0 +1,47 @@
+"""The routes of the audit: whether all is well here, and what has happened last.
+
+A GET with ``repair=true`` changes something. So it does only for who asks for just that: not for HEAD, which asks for
+headers, and not for a page of another site, which may make a browser send a GET without saying where it comes from.
+
+Owns:   the parameters of the question, and who may ask for a repair.
+Uses:   engine.audit, engine.diary.
+Never:  looks at anything itself.
+"""
+
+from __future__ import annotations
+
+from streaming.errors import Forbidden
+from streaming.web.loopback import require_own_origin
+from streaming.web.query import Query
+from streaming.web.reply import Reply, json_reply
+from streaming.web.request import Request
+from streaming.web.site import Site
+
+#: More than anybody should wait for one answer.
+TASKS_MOST = 1_000_000
+
+#: What a browser says of a request that no page of another site has made (W3C Fetch Metadata).
+_OWN_SITES = (None, "none", "same-origin")
+
+
+async def audit(site: Site, request: Request) -> Reply:
+    """``GET /audit``: every violation of an invariant; with ``repair=true`` what is safe is mended."""
+    query = Query(request.query_string, ("repair", "limit"))
+    limit = query.whole("limit", least=0, most=TASKS_MOST)
+    repair = query.yes("repair") and request.method == "GET"
+    if repair and not site.settings.insecure_public:
+        _require_own_page(request)
+    audited = await site.coordinator.audit(limit, repair=repair)
+    return json_reply(200, audited.as_json())
+
+
+async def show_diary(site: Site, request: Request) -> Reply:
+    """``GET /audit/diary``: the last facts that decide who comes first."""
+    Query(request.query_string, ())
+    return json_reply(200, {"time": site.coordinator.now(), **site.coordinator.diary.as_json()})
+
+
+def _require_own_page(request: Request) -> None:
+    require_own_origin("POST", request.header("origin"))
+    if request.header("sec-fetch-site") not in _OWN_SITES:
+        raise Forbidden("A page of another site may not have anything mended here.")

@@ -1,0 +1,410 @@
+"""Each mistake is found where it is made, and its twin without it is not accused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streaming import Registry, TaskContext, task
+from streaming.config import Settings
+from streaming.errors import InvalidParams, InvalidTaskType
+from streaming.tasks import built_in
+from streaming.testing import sweep as sweeping
+from streaming.testing.sweep import sweep
+from streaming.testing.verdict import FAULTS, Fault, Finding, Kind, Verdict
+from tests.testing import handlers
+
+CANCELS = (Fault.CANCEL, Fault.CANCEL_AT_WAKEUP, Fault.SECOND_CANCEL)
+
+
+def found(verdict: Verdict) -> set[tuple[str, str]]:
+    """Kinds, and the functions they are in."""
+    return {(finding.kind.value, finding.where.rpartition(" in ")[2]) for finding in verdict.findings}
+
+
+@pytest.mark.parametrize(
+    ("mistaken", "right", "kind", "where"),
+    [
+        (handlers.swallows, handlers.swallows_nothing, Kind.SWALLOWED_CANCEL, "swallows"),
+        (handlers.begins_again_for_ever, handlers.sees_something_through, Kind.SWALLOWED_CANCEL, None),
+        (handlers.suppresses_its_own_cancel, handlers.leaves_no_task, Kind.SWALLOWED_CANCEL, None),
+        (handlers.works_on, handlers.cleans_up, Kind.WORK_AFTER_CANCEL, "works_on"),
+        (handlers.tells_on, handlers.returns_what_it_has, Kind.SWALLOWED_CANCEL, "tells_on"),
+        (handlers.child_swallows, handlers.has_a_timeout, Kind.WORK_AFTER_CANCEL, "child"),
+        (handlers.cleans_up_too_long, handlers.cleans_up_in_time, Kind.CLEANUP_OVER_LIMIT, None),
+        (handlers.leaves_a_task, handlers.leaves_no_task, Kind.LEAKED_TASK, "_speak"),
+        (handlers.leaves_a_task, handlers.leaves_no_task, Kind.EVENT_AFTER_END, "_speak"),
+        (handlers.leaves_a_socket, handlers.leaves_no_socket, Kind.LEAKED_SOCKET, None),
+        (handlers.leaves_a_file, handlers.leaves_no_file, Kind.LEAKED_FILE, None),
+        (handlers.spins, handlers.cleans_up, Kind.HANG, "spins"),
+    ],
+)
+def test_a_mistake_is_found_and_its_twin_is_not_accused(
+    mistaken: Callable[..., Any], right: Callable[..., Any], kind: Kind, where: str | None
+) -> None:
+    verdict, twin = sweep(mistaken, points_max=5), sweep(right)
+
+    assert (kind.value, where or mistaken.__name__) in found(verdict)
+    assert "handlers.py:" in next(each.where for each in verdict.findings if each.kind is kind)
+    assert not verdict.ok
+    assert twin.findings == []
+
+
+def test_the_line_is_that_of_the_mistake() -> None:
+    verdict = sweep(handlers.swallows, faults=["cancel"])
+
+    [finding] = verdict.findings
+    line = int(finding.where.split(":")[1].split()[0])
+    assert "await asyncio.sleep(1)" in Path(handlers.__file__).read_text().splitlines()[line - 1]
+    assert finding.detail.startswith("it went on at handlers.py:")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="wait_for was mended in 3.12")
+def test_the_cancel_that_wait_for_swallows_is_found() -> None:
+    verdict = sweep(handlers.waits_for, faults=["cancel", "cancel-at-wakeup"])
+
+    assert ("swallowed-cancel", "waits_for") in found(verdict)
+    assert Fault.CANCEL_AT_WAKEUP in verdict.findings[0].shown_by
+    assert sweep(handlers.has_a_timeout).findings == []
+
+
+def test_a_cancel_that_comes_with_the_failure_of_a_child_is_found_if_it_is_lost() -> None:
+    verdict = sweep(handlers.child_fails, faults=["cancel-with-child-failure"])
+
+    assert verdict.points == 4
+    if sys.version_info < (3, 13):
+        assert ("swallowed-cancel", "child_fails") in found(verdict)
+
+
+def test_what_is_shielded_is_left_behind() -> None:
+    assert found(sweep(handlers.shields)) == {("leaked-task", "shields")}
+
+
+def test_a_socket_that_somebody_holds_is_open_still() -> None:
+    try:
+        verdict = sweep(handlers.keeps_a_socket, faults=["cancel"])
+    finally:
+        for each in handlers.kept:
+            each.close()
+        handlers.kept.clear()
+
+    assert found(verdict) == {("leaked-socket", "keeps_a_socket")}
+
+
+def test_a_descriptor_without_an_object_is_found_by_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.touch()
+    before = set(os.listdir("/dev/fd"))
+
+    verdict = sweep(handlers.leaves_a_descriptor, {"path": str(file)}, faults=["cancel"])
+
+    assert found(verdict) == {("leaked-file", "leaves_a_descriptor")}
+    assert verdict.findings[0].detail == "rows"
+    for number in set(os.listdir("/dev/fd")) - before:
+        if os.path.exists(f"/dev/fd/{number}") and os.path.samefile(f"/dev/fd/{number}", file):
+            os.close(int(number))
+
+
+def test_who_leaves_many_descriptors_open_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sweeping, "LEFT_OPEN_MAX", 1)
+    file = tmp_path / "rows"
+    file.touch()
+
+    verdict = sweep(handlers.leaves_a_descriptor, {"path": str(file)})
+
+    assert verdict.stopped_early == "it has left 2 descriptors open"
+    assert "not everything was tried" in str(verdict)
+    for number in os.listdir("/dev/fd"):
+        if os.path.exists(f"/dev/fd/{number}") and os.path.samefile(f"/dev/fd/{number}", file):
+            os.close(int(number))
+
+
+def test_a_thread_that_goes_on_is_found() -> None:
+    verdict = sweep(handlers.leaves_a_thread, faults=["cancel"], point=3)
+
+    assert found(verdict) == {("leaked-thread", "nap")}
+    assert verdict.findings[0].detail.endswith("in leaves_a_thread")
+    assert sweep(handlers.leaves_no_thread, faults=CANCELS).findings == []
+
+
+def test_a_process_that_goes_on_is_found_and_killed() -> None:
+    verdict = sweep(handlers.leaves_a_process, faults=["cancel"])
+
+    assert found(verdict) == {("leaked-process", "leaves_a_process")}
+    assert verdict.findings[0].detail == f"it runs {Path(sys.executable).name}"
+    assert sweep(handlers.leaves_no_process, faults=["cancel"]).findings == []
+
+
+def test_what_is_allowed_is_a_note() -> None:
+    declined, failed = sweep(handlers.takes_it_back, faults=["cancel"]), sweep(handlers.cleanup_fails)
+
+    assert found(declined) == {("declined-cancel", "takes_it_back")}
+    assert found(failed) == {("cleanup-failed", "cleanup_fails")}
+    assert failed.findings[0].detail == "it raised OSError"
+    assert declined.ok
+    assert failed.ok
+    assert "(a note)" in str(failed)
+    failed.raise_if_bad()
+
+
+def test_a_timeout_cannot_be_taken_back() -> None:
+    assert found(sweep(handlers.takes_it_back, faults=["timeout"])) == {("swallowed-cancel", "takes_it_back")}
+
+
+def test_a_protected_section_may_hold_the_cancel_back() -> None:
+    async def books(ctx: TaskContext) -> None:
+        async with ctx.protected("booking", at_most_s=5):
+            await asyncio.sleep(1)
+            await ctx.emit("booked")
+        await asyncio.sleep(1)
+
+    verdict = sweep(books)
+
+    assert verdict.findings == []
+    assert verdict.points == 2
+
+
+# -- with the world ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server that answers in two pieces, in threads that belong to nobody here."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "60000")
+            self.end_headers()
+            try:
+                self.wfile.write(b"x" * 30000)
+                self.wfile.flush()
+                self.wfile.write(b"x" * 30000)
+            except OSError:
+                self.close_connection = True
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+        def finish(self) -> None:
+            try:
+                super().finish()
+            except OSError:
+                self.close_connection = True
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.handle_error = lambda *args: None  # type: ignore[method-assign]  # clients leave whenever they like
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_handler_that_uses_httpx_holds(url: str) -> None:
+    verdict = sweep(handlers.fetches, {"url": url}, faults=CANCELS)
+
+    assert verdict.findings == []
+    assert verdict.status == "completed"
+    assert verdict.points >= 5
+
+
+def test_a_client_that_is_not_closed_is_found(url: str) -> None:
+    verdict = sweep(handlers.fetches_and_forgets, {"url": url}, faults=["cancel"])
+
+    assert {finding.kind for finding in verdict.findings if finding.bad} <= {Kind.LEAKED_SOCKET}
+
+
+def test_a_handler_that_uses_anyio_holds() -> None:
+    verdict = sweep(handlers.works_with_anyio, faults=CANCELS)
+
+    assert verdict.findings == []
+    assert verdict.points >= 8
+
+
+def test_a_handler_that_runs_a_program_holds() -> None:
+    verdict = sweep(handlers.runs_a_program, faults=["cancel", "timeout"])
+
+    assert [finding for finding in verdict.findings if finding.kind is not Kind.LEAKED_PROCESS] == []
+    assert verdict.status == "completed"
+
+
+def test_a_handler_in_a_thread_holds() -> None:
+    verdict = sweep(handlers.works_in_a_thread)
+
+    assert verdict.findings == []
+    assert verdict.points >= 3
+
+
+def test_a_thread_that_never_asks_is_found() -> None:
+    verdict = sweep(handlers.never_asks, settings=Settings(cancel_grace_s=0.1), faults=["cancel"], point=2)
+
+    assert found(verdict) == {("swallowed-cancel", "never_asks")}
+
+
+def test_http_fetch_holds_in_under_five_seconds(url: str, tmp_path: Path) -> None:
+    settings = Settings(fetch_allow=["127.0.0.1"], fetch_dir=tmp_path)
+    handler = Registry(built_in(settings)).get("http_fetch").handler
+
+    verdict = sweep(handler, {"url": url, "save_as": "a/b"}, settings=settings)
+
+    assert verdict.findings == []
+    assert verdict.status == "completed"
+    assert verdict.seconds < 5
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], ["b"])
+
+
+@pytest.mark.parametrize(
+    ("type", "params"),
+    [("countdown", {"count": 3}), ("checksum", {"path": "."}), ("command", {"name": "greet"})],
+)
+def test_the_other_built_in_types_hold(type: str, params: dict[str, Any], tmp_path: Path) -> None:
+    tmp_path.joinpath("file").write_bytes(b"x" * 100)
+    settings = Settings(checksum_roots=[tmp_path], commands={"greet": "/bin/sh -c 'echo a; echo b >&2'"})
+    handler = Registry(built_in(settings)).get(type).handler
+
+    verdict = sweep(handler, params, settings=settings)
+
+    assert verdict.findings == []
+    assert verdict.status == "completed"
+
+
+# -- the sweep itself --------------------------------------------------------------------------------------------------
+
+
+def without_time(verdict: Verdict) -> dict[str, Any]:
+    return {**verdict.as_json(), "seconds": 0}
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_two_sweeps_say_the_same(seed: int | None) -> None:
+    first, second = sweep(handlers.leaves_a_task, seed=seed), sweep(handlers.leaves_a_task, seed=seed)
+
+    assert without_time(first) == without_time(second)
+
+
+def test_the_counts_add_up() -> None:
+    told: list[tuple[int, int]] = []
+
+    verdict = sweep(
+        handlers.swallows_nothing,
+        faults=["cancel", "timeout"],
+        on_run=lambda runs, planned: told.append((runs, planned)),
+    )
+
+    assert (verdict.points, verdict.swept, verdict.runs) == (3, 3, 8)
+    assert told[-1] == (8, 8)
+
+
+def test_of_many_awaits_each_place_is_tried() -> None:
+    async def long(ctx: TaskContext) -> None:
+        for _ in range(50):
+            await asyncio.sleep(1)
+        await asyncio.sleep(2)
+
+    verdict = sweep(long, faults=["cancel"], points_max=3)
+
+    assert (verdict.points, verdict.swept) == (51, 3)
+
+
+def test_a_handler_without_end_is_swept_as_far_as_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.testing.rehearsal.POINTS_SEEN_MAX", 20)
+
+    async def for_ever() -> None:
+        while True:  # noqa: ASYNC110  # it waits for nothing
+            await asyncio.sleep(1)
+
+    verdict = sweep(for_ever, points_max=5)
+
+    assert (verdict.points, verdict.swept, verdict.status) == (20, 5, "interrupted")
+    assert verdict.ok
+
+
+def test_a_handler_that_fails_is_swept_and_that_is_said() -> None:
+    async def fails() -> None:
+        await asyncio.sleep(1)
+        raise ValueError("no")
+
+    verdict = sweep(fails)
+
+    assert verdict.ok
+    assert "left alone it ends as failed: handler_error: ValueError: no" in str(verdict)
+
+
+def test_a_handler_starts_others() -> None:
+    @task("child")
+    async def child() -> int:
+        await asyncio.sleep(1)
+        return 7
+
+    @task("parent", retries=3, on_interrupt="restart")
+    async def parent(ctx: TaskContext) -> Any:
+        started = await ctx.start("child")
+        return await started.result()
+
+    verdict = sweep(parent, others=[child, parent])
+
+    assert verdict.findings == []
+    assert verdict.status == "completed"
+
+
+def test_one_point_and_one_fault_can_be_seen_again() -> None:
+    whole = sweep(handlers.swallows)
+    finding: Finding = whole.findings[0]
+
+    again = sweep(handlers.swallows, faults=["cancel"], point=2)
+
+    assert again.runs == 3
+    assert again.findings[0].where == finding.where
+    assert again.findings[0].shown_by == {Fault.CANCEL: [2]}
+    assert finding.again == "--fault cancel --point 1"
+
+
+def test_a_second_cancel_alone_cancels_a_first_time() -> None:
+    verdict = sweep(handlers.cleans_up, faults=["second-cancel"])
+
+    assert verdict.findings == []
+    assert verdict.runs > verdict.points + 2
+
+
+def test_a_verdict_is_an_assertion() -> None:
+    verdict = sweep(handlers.swallows, faults=["cancel"])
+
+    with pytest.raises(AssertionError, match="swallows does not stand a cancel"):
+        verdict.raise_if_bad()
+
+
+@task("elsewhere", run_in="outside")
+def elsewhere() -> None:
+    pass
+
+
+def test_what_cannot_be_swept_is_refused() -> None:
+    with pytest.raises(InvalidTaskType, match="runs outside"):
+        sweep(elsewhere)
+    with pytest.raises(InvalidTaskType):
+        sweep(handlers.nap)
+    with pytest.raises(InvalidParams):
+        sweep(handlers.fetches)
+    with pytest.raises(ValueError, match="nonsense"):
+        sweep(handlers.swallows, faults=["nonsense"])
+    with pytest.raises(LookupError, match="there is no point 99"):
+        sweep(handlers.swallows, point=99)
+
+
+def test_a_handler_keeps_its_marks() -> None:
+    before = dict(vars(handlers.swallows))
+
+    sweep(handlers.swallows, faults=["cancel"])
+
+    assert vars(handlers.swallows) == before
+    assert set(FAULTS) == set(Fault) - {Fault.NOTHING}

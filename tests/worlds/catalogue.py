@@ -1,0 +1,44 @@
+"""All scenarios that are explored, by name.
+
+Owns:   the list; how many schedules of each the suite runs, and how a long run is shared out among them.
+Never:  runs one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streaming.testing.exploration import Scenario
+from tests.worlds.crashes import crashes
+from tests.worlds.crowd import crowd
+from tests.worlds.feed import feed
+from tests.worlds.life import life
+from tests.worlds.logs import logs
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One scenario.
+
+    Attributes:
+        scenario: to run.
+        suite: how many schedules of it a run of the tests explores.
+        share: which part of a long run is its own.
+        sees: statuses of tasks that a run of the tests has to see; a scenario that sees nothing proves nothing.
+    """
+
+    scenario: Scenario
+    suite: int
+    share: float
+    sees: frozenset[str] = frozenset()
+
+
+CATALOGUE: dict[str, Entry] = {
+    "life": Entry(life, suite=200, share=0.35, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
+    "crowd": Entry(crowd, suite=60, share=0.1, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
+    "crashes": Entry(
+        crashes, suite=150, share=0.2, sees=frozenset({"completed", "cancelled", "interrupted", "failed"})
+    ),
+    "feed": Entry(feed, suite=100, share=0.05, sees=frozenset({"completed"})),
+    "logs": Entry(logs, suite=200, share=0.1, sees=frozenset({"completed", "failed"})),
+}
