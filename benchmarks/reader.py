@@ -43,13 +43,14 @@ class Reader(asyncio.Protocol):
     Args:
         request: what to send, once connected.
         timed: which time in the data to compare with the clock, in `lags_s`: ``at`` or ``due``; None for neither.
+        after: the cursor that the request names.
     """
 
-    def __init__(self, request: bytes, *, timed: Timed | None = None) -> None:
+    def __init__(self, request: bytes, *, timed: Timed | None = None, after: int = 0) -> None:
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
-        self.last_seq = 0
+        self.last_seq = after
         self.terminal: str | None = None
         self.lags_s: list[float] = []
         self.opened_at = self.ended_at = 0.0
@@ -168,10 +169,12 @@ class Reader(asyncio.Protocol):
         self.close()
 
 
-async def open_reader(address: Address, request: bytes, *, timed: Timed | None = None) -> Reader:
+async def open_reader(address: Address, request: bytes, *, timed: Timed | None = None, after: int = 0) -> Reader:
     """Connect one reader, and send its request."""
     loop = asyncio.get_running_loop()
-    _, reader = await loop.create_connection(lambda: Reader(request, timed=timed), address.host, address.port)
+    _, reader = await loop.create_connection(
+        lambda: Reader(request, timed=timed, after=after), address.host, address.port
+    )
     return reader
 
 

@@ -20,6 +20,8 @@ from tests.virtual import VirtualLoop
 if TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
+pytest_plugins = ["pytester"]
+
 _LOOPS: dict[str, Mapping[str, Callable[[], asyncio.AbstractEventLoop]]] = {
     "real": {"real": asyncio.new_event_loop},
     "virtual": {"virtual": VirtualLoop},

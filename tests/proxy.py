@@ -1,4 +1,4 @@
-"""What lies between a client and its server: a network that can refuse, stall and cut.
+"""What lies between a client and its server: a network that can refuse, stall, collect and cut.
 
 Owns:   a port on 127.0.0.1, and a thread with the loop that carries bytes between its connections and the server.
 Never:  looks into the bytes; runs on the loop or the clock of a test.
@@ -31,9 +31,16 @@ FINISH = struct.pack("ii", 0, 0)
 
 
 class Proxy:
-    """Carries every connection on to ``server_port``; as a context manager it accepts inside."""
+    """Carries every connection on to ``server_port``; as a context manager it accepts inside.
 
-    def __init__(self, server_port: int) -> None:
+    Args:
+        server_port: where everything goes.
+        collect_bytes: answers are held back until there are so many bytes of them, ...
+        collect_s: ... or the first of them is so old; without one nothing is held back.
+    """
+
+    def __init__(self, server_port: int, *, collect_bytes: int = CHUNK_BYTES, collect_s: float = 0) -> None:
+        self._collect_bytes, self._collect_s = collect_bytes, collect_s
         self._server = ("127.0.0.1", server_port)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
@@ -160,11 +167,22 @@ class Proxy:
             await _end(set(pumps))
 
     async def _pump(self, source: socket.socket, sink: socket.socket, gate: asyncio.Event) -> None:
+        collects = self._collect_s > 0 and gate is self._gates["answers"]
         while data := await self._loop.sock_recv(source, CHUNK_BYTES):
+            if collects:
+                data = await self._collect(source, data)
             await self._pass(gate)
             await self._loop.sock_sendall(sink, data)
         await self._pass(gate)
         sink.shutdown(socket.SHUT_WR)
+
+    async def _collect(self, source: socket.socket, data: bytes) -> bytes:
+        """Wait for more, as a proxy does that buffers."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._collect_s):
+                while len(data) < self._collect_bytes and (more := await self._loop.sock_recv(source, CHUNK_BYTES)):
+                    data += more
+        return data
 
     async def _pass(self, gate: asyncio.Event) -> None:
         self.held += 1

@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.conftest import PROCESSES
+from tests.mutants.table import table
 from tests.postgres import programs
 from tests.scenarios import ROWS, proofs
 
@@ -42,6 +43,9 @@ FIGURES = {
     "spine.md": "benchmarks.spine",
     "status.md": "benchmarks.status",
     "status_memory.md": "benchmarks.status memory",
+    "proof.md": "benchmarks.proof",
+    "schedules.md": "tests.worlds.long",
+    "soak.md": "benchmarks.soak --minutes 30",
 }
 PACKAGES = (
     "uvicorn", "httptools", "asgineer", "anyio", "httpx", "SQLAlchemy", "psycopg", "pydantic", "pytest", "hypothesis"
@@ -64,6 +68,7 @@ class Run:
     slowest: list[tuple[str, float]]
     schedules: int
     on_postgres: int
+    mutants: list[str]
 
     @property
     def green(self) -> bool:
@@ -94,8 +99,9 @@ def run_suite(*options: str) -> Run:
         skipped=len(skipped),
         seconds=seconds,
         slowest=slowest[:SLOWEST],
-        schedules=sum(_schedules(case) for case in cases),
+        schedules=sum(int(value) for value in _properties(cases, "schedules")),
         on_postgres=sum("postgres" in _name(case) for case in cases),
+        mutants=sorted(_properties(cases, "mutant")),
     )
 
 
@@ -103,9 +109,9 @@ def _name(case: ElementTree.Element) -> str:
     return f"{case.get('classname', '').removeprefix('tests.')}::{case.get('name')}"
 
 
-def _schedules(case: ElementTree.Element) -> int:
-    """How many interleavings a test says it has run (``record_property("schedules", n)``)."""
-    return sum(int(item.get("value", 0)) for item in case.iter("property") if item.get("name") == "schedules")
+def _properties(cases: list[ElementTree.Element], name: str) -> list[str]:
+    """What tests say about themselves (``record_property(name, value)``)."""
+    return [item.get("value", "") for case in cases for item in case.iter("property") if item.get("name") == name]
 
 
 def coverage() -> dict[str, Any]:
@@ -133,11 +139,12 @@ def page(first: Run, report: dict[str, Any], more: list[Run]) -> Iterator[str]:
     yield "# Test results"
     yield ""
     yield f"Written by `python3 dev.py run python -m tests.report` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
-    yield f"{_machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {_postgres()}, "
+    yield f"{_machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {_postgres()},"
     yield f"{', '.join(f'{name} {version(name)}' for name in PACKAGES)}."
     yield ""
     yield from _totals(first, report, more)
     yield from _scenarios()
+    yield from _mutants(first)
     yield from _in_a_row(more)
     yield from _slowest(first)
     yield from _figures()
@@ -177,6 +184,15 @@ def _scenarios() -> Iterator[str]:
         found = proofs(file)
         tests = len({name for names in found.values() for name in names})
         yield f"| `{module.replace('.', '/')}.py` | {len(found)} of {rows} | {tests} |"
+    yield ""
+
+
+def _mutants(run: Run) -> Iterator[str]:
+    yield "## Planted bugs"
+    yield ""
+    yield f"{len(run.mutants)} were found by exploring schedules, each in a copy of the package of its own (`tests/mutants`)."
+    yield ""
+    yield from table(run.mutants)
     yield ""
 
 

@@ -22,11 +22,13 @@ from streaming.cli.exits import Exit
 from streaming.client import Client, Patience
 from streaming.config import Settings
 from streaming.engine.context import TaskContext, ThreadContext
+from streaming.engine.diary import KINDS
 from streaming.engine.registry import TaskType
 from streaming.events import BUILT_IN_TYPES
 from streaming.records import CancelReceipt, Record, TaskStatus
 from streaming.rules.deadlines import EXPIRED_CODES
 from streaming.rules.fields import FIELDS, Operator
+from streaming.rules.invariants import INVARIANTS
 from streaming.rules.lifecycle import TERMINAL, TRANSITIONS
 from streaming.rules.outcome import STOPPED_CODES
 from streaming.rules.presets import Preset
@@ -104,6 +106,33 @@ def test_no_page_names_a_setting_that_does_not_exist() -> None:
     }
 
     assert named - known == set()
+
+
+# -- the audit ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", INVARIANTS)
+def test_every_invariant_is_described_with_what_to_do(name: str) -> None:
+    (described,) = [cells for cells in rows("operations") if cells[0] == f"`{name}`"]
+
+    assert described[1] == INVARIANTS[name]
+    assert described[2]
+
+
+def test_no_page_describes_an_invariant_that_does_not_exist() -> None:
+    section = page("operations").split("\n## Audit\n")[1].split("\n## ")[0]
+
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(INVARIANTS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_fact_of_the_diary_is_described_with_its_fields(kind: str) -> None:
+    section = page("http").split("\n### The diary")[1].split("\n## ")[0]
+    (described,) = [
+        line for line in section.splitlines() if line.startswith("| ") and f"`{kind}`" in line.split("|")[1]
+    ]
+
+    assert set(re.findall(r"`(\w+)`", described.split("|")[2])) == {name for name in KINDS[kind] if name}
 
 
 # -- HTTP --------------------------------------------------------------------------------------------------------------

@@ -240,3 +240,25 @@ def test_a_commit_can_be_done_though_the_client_never_hears_of_it(
 def _cut_once_it_answers(proxy: Proxy) -> None:
     proxy.wait_until_held()
     proxy.cut()
+
+
+async def test_answers_are_held_back_until_there_are_enough_or_the_first_is_old(echo: Echo) -> None:
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with Proxy(port, collect_bytes=6, collect_s=3600) as proxy:
+        reader, writer = await connect(proxy)
+        writer.write(b"abc")
+        await asyncio.to_thread(wait_until, lambda: echo.heard == b"abc", "nothing came through")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(10), 0.05)
+        writer.write(b"def")
+        assert await reader.readexactly(6) == b"abcdef"
+        writer.write(b"g")
+        writer.write_eof()
+        assert await reader.read() == b"g", "an end is no reason to wait"
+        writer.close()
+    with Proxy(port, collect_bytes=6, collect_s=0.05) as proxy:
+        connection = await connect(proxy)
+        assert await say(connection, b"abc") == b"abc"
+        await close(connection)
+    server.close()

@@ -30,28 +30,36 @@ Format = Annotated[
 ]
 
 
+Handler = Annotated[
+    str, typer.Argument(metavar="HANDLER", help="module:function, or a built-in type.", show_default=False)
+]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME=VALUE", help="Parameters; values are JSON or else text.", show_default=False),
+]
+ParamJson = Annotated[str | None, typer.Option(help="More parameters, as one JSON object.", show_default=False)]
+Faults = Annotated[
+    list[str] | None, typer.Option("--fault", help="Only this fault; may be repeated.", show_default="all of them")
+]
+OnePoint = Annotated[int | None, typer.Option("--point", min=1, help="Only this await.", show_default=False)]
+PointsMax = Annotated[int, typer.Option("--points", min=1, help="Awaits that are tried, at most.")]
+Seed = Annotated[int | None, typer.Option(help="Permute the order of ready tasks.", show_default=False)]
+GraceS = Annotated[float | None, typer.Option(help="Seconds for its cleanup.", show_default="STREAMING_CANCEL_GRACE_S")]
+TimeoutS = Annotated[float | None, typer.Option(help="Seconds it may run.", show_default=False)]
+PatienceS = Annotated[float, typer.Option(min=0, help="Real seconds to wait for a socket, thread or process.")]
+
+
 def prove(
-    handler: Annotated[
-        str, typer.Argument(metavar="HANDLER", help="module:function, or a built-in type.", show_default=False)
-    ],
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME=VALUE", help="Parameters; values are JSON or else text.", show_default=False),
-    ] = None,
-    param_json: Annotated[str | None, typer.Option(help="More parameters, as one JSON object.")] = None,
-    fault: Annotated[
-        list[str] | None, typer.Option(help="Only this fault; may be repeated.", show_default="all of them")
-    ] = None,
-    point: Annotated[int | None, typer.Option(min=1, help="Only this await.", show_default=False)] = None,
-    points: Annotated[int, typer.Option(min=1, help="Awaits that are tried, at most.")] = 200,
-    seed: Annotated[int | None, typer.Option(help="Permute the order of ready tasks.", show_default=False)] = None,
-    grace_s: Annotated[
-        float | None, typer.Option(help="Seconds for its cleanup.", show_default="STREAMING_CANCEL_GRACE_S")
-    ] = None,
-    timeout_s: Annotated[float | None, typer.Option(help="Seconds it may run.", show_default=False)] = None,
-    patience_s: Annotated[
-        float, typer.Option(min=0, help="Real seconds to wait for a socket, thread or process.")
-    ] = 10.0,
+    handler: Handler,
+    words: Words = None,
+    param_json: ParamJson = None,
+    fault: Faults = None,
+    point: OnePoint = None,
+    points: PointsMax = 200,
+    seed: Seed = None,
+    grace_s: GraceS = None,
+    timeout_s: TimeoutS = None,
+    patience_s: PatienceS = 10.0,
     output: Format = Output.TEXT,
 ) -> None:
     """Cancel a handler at each of its awaits, and say what it makes of it.
@@ -74,36 +82,36 @@ def prove(
     """
     from streaming.cli.words import params_from
     from streaming.config import load_settings
-    from streaming.testing.sweep import sweep
-    from streaming.testing.verdict import FAULTS, Fault
 
-    params = params_from(words or [], param_json)
-    for each in fault or ():
-        if each not in FAULTS:
-            raise typer.BadParameter(f"there is no {each!r}: {', '.join(FAULTS)}", param_hint="--fault")
+    options = {"points_max": points, "point": point, "seed": seed, "timeout_s": timeout_s, "patience_s": patience_s}
+    params, faults = params_from(words or [], param_json), _faults(fault)
     settings = load_settings(cancel_grace_s=grace_s)
-    found, others = _find(handler, settings)
-    with _bar(handler) as tell, contextlib.redirect_stdout(sys.stderr):
-        try:
-            verdict = sweep(
-                found,
-                params,
-                settings=settings,
-                others=others,
-                faults=[Fault(each) for each in fault or FAULTS],
-                points_max=points,
-                point=point,
-                seed=seed,
-                timeout_s=timeout_s,
-                patience_s=patience_s,
-                on_run=tell,
-            )
-        except LookupError as error:
-            raise typer.BadParameter(str(error), param_hint="--point") from None
+    verdict = _sweep(handler, settings, params=params, faults=faults, **options)
     document = [] if param_json is None else ["--param-json", param_json]
     verdict.command = shlex.join(["streaming", "prove", handler, *(words or []), *document])
     _show(verdict, output)
     raise typer.Exit(Exit.OK if verdict.ok else Exit.TASK_FAILED)
+
+
+def _faults(wanted: list[str] | None) -> list[str]:
+    from streaming.testing.verdict import FAULTS
+
+    for each in wanted or ():
+        if each not in FAULTS:
+            raise typer.BadParameter(f"there is no {each!r}: {', '.join(FAULTS)}", param_hint="--fault")
+    return wanted or [*FAULTS]
+
+
+def _sweep(handler: str, settings: Settings, **options: Any) -> Verdict:
+    """Sweep it; what it prints is no part of the verdict, and goes to stderr."""
+    from streaming.testing.sweep import NoSuchPoint, sweep
+
+    found, others = _find(handler, settings)
+    with _bar(handler) as tell, contextlib.redirect_stdout(sys.stderr):
+        try:
+            return sweep(found, settings=settings, others=others, on_run=tell, **options)
+        except NoSuchPoint as error:
+            raise typer.BadParameter(str(error), param_hint="--point") from None
 
 
 def _show(verdict: Verdict, output: Output) -> None:

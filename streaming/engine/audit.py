@@ -15,6 +15,7 @@ Never:  changes anything, unless it is asked to.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,8 @@ LOGS_AT_ONCE = 50
 #: Violations that one answer names at most, and log lines about them.
 NAMED_MAX = 1000
 LINES_MAX = 100
+
+_NUMBER = re.compile(r"[0-9]+")
 
 _log = structlog.get_logger(__name__)
 
@@ -128,8 +131,7 @@ class Auditor:
         if not suspects:
             return []
         await self._arrived()
-        again = set(await look())
-        return [suspect for suspect in suspects if suspect in again]
+        return _both(suspects, await look())
 
     async def _arrived(self) -> None:
         self._check_open()
@@ -235,8 +237,7 @@ class Auditor:
         await self._arrived()
         found: list[Violation] = []
         for task_id, violations in suspects.items():
-            again = set(await self._task(task_id, audited))
-            found += [violation for violation in violations if violation in again]
+            found += _both(violations, await self._task(task_id, audited))
         return found
 
     async def _records(self, statuses: frozenset[TaskStatus]) -> AsyncIterator[Record]:
@@ -304,6 +305,16 @@ class Auditor:
         tasks = self._parts.tasks
         missing = {task.id for task in suspects if tasks.get(task.id) is task and _goes_on(task)}
         return frozenset(missing), frozenset(damaged)
+
+
+def _both(before: Sequence[Violation], now: Sequence[Violation]) -> list[Violation]:
+    """What is wrong now, and was before in the same way: the numbers of what moves may be others."""
+    known = set(map(_way, before))
+    return [violation for violation in now if _way(violation) in known]
+
+
+def _way(violation: Violation) -> tuple[str, str | None, str]:
+    return violation.invariant, violation.task_id, _NUMBER.sub("", violation.detail)
 
 
 def _goes_on(task: LiveTask) -> bool:

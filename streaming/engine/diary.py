@@ -59,6 +59,8 @@ WORD_MAX = 64
 DUMP_BYTES_MAX = 65_536
 DUMP_EVERY_S = 60.0
 
+_NONE_LOST = ("0",)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -93,7 +95,11 @@ class Diary:
             number: see `KINDS`.
             words: see `KINDS`; only their beginning is kept.
         """
-        self.note((_now(), kind, task_id, number, tuple(word[:WORD_MAX] for word in words)))
+        self.note((_now(), kind, task_id, number, tuple([word[:WORD_MAX] for word in words])))
+
+    def stored(self, events: int, lost: int) -> None:
+        """Note a commit with events; it may be one for each of them, so this is cheap, too."""
+        self.note((_now(), "commit", "", events, (str(lost),) if lost else _NONE_LOST))
 
     def as_json(self) -> dict[str, Any]:
         """The diary as it goes over the wire; times are those of the loop, seconds with six digits."""

@@ -261,7 +261,8 @@ class Hub:
             self._append_to_feed(events, done.positions)
         elif events:
             self.feed.advance(done.positions[-1])
-        self.diary.tell("commit", "", len(events), str(len(done.lost)))
+        if events:
+            self.diary.stored(len(events), len(done.lost))
         for log, seq in self._release(events).items():
             self._show(log, seq)
         for task_id in done.lost:

@@ -114,7 +114,11 @@ class Mender:
         ]
 
     def _free(self, task_id: str) -> bool:
-        done = [self._hub.forget(task_id), self._parts.family.forget(task_id), self._parts.outside.vacate(task_id)]
+        runner = self._turns.running.get(task_id)
+        if runner is not None and not runner.over:
+            return False  # its handler may be at work
+        parts = self._parts
+        done = [parts.hub.forget(task_id), parts.family.forget(task_id), parts.outside.vacate(task_id)]
         return any([*done, self._turns.vacate(task_id)])
 
     # -- tasks --------------------------------------------------------------------------------------------------------

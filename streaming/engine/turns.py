@@ -257,10 +257,7 @@ class Turns:
         self._busy = self._count_busy()
 
     def vacate(self, task_id: str) -> bool:
-        """Free the places of a task that nobody knows, and say whether there was any; not while its handler runs."""
-        runner = self.running.get(task_id)
-        if runner is not None and not runner.over:
-            return False
+        """Free the places of a task that nobody knows, and whose handler does not run; whether there was any."""
         found = any(task_id in table for table in self.tables().values() if isinstance(table, Container))
         self.running.pop(task_id, None)
         self._lent.pop(task_id, None)

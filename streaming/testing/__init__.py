@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from streaming.testing.network import SimulatedNetwork
     from streaming.testing.open_loop import OpenLoop
     from streaming.testing.reader import Reader
+    from streaming.testing.reenactment import reenact
     from streaming.testing.store import SimulatedDisk
     from streaming.testing.sweep import sweep
     from streaming.testing.verdict import Fault, Finding, Kind, Verdict
@@ -51,6 +52,7 @@ __all__ = [
     "World",
     "current_world",
     "explore",
+    "reenact",
     "replay",
     "run",
     "sweep",
@@ -85,6 +87,7 @@ _HOMES = {
     "World": "streaming.testing.world",
     "current_world": "streaming.testing.world",
     "explore": "streaming.testing.exploration",
+    "reenact": "streaming.testing.reenactment",
     "replay": "streaming.testing.exploration",
     "run": "streaming.testing.loop",
     "sweep": "streaming.testing.sweep",

@@ -21,9 +21,12 @@ import structlog
 
 from streaming.testing.choices import Choices, Trace
 from streaming.testing.loop import Deadlock, SimulatedLoop, run
-from streaming.testing.order import Fifo, Order, order_of
+from streaming.testing.order import Fifo, Order, Uniform, order_of
 from streaming.testing.shrink import RUNS_MAX, shrink
 from streaming.testing.world import Violations, World
+
+#: Runs of a second search, in other schedules.
+SHORTER_RUNS_MAX = 150
 
 #: What is explored: it gets a world, and raises if something is wrong.
 Scenario = Callable[[World], Coroutine[Any, Any, None]]
@@ -188,15 +191,35 @@ def _failure(
 ) -> Failure:
     wanted = signature(error)
 
-    def fails(trace: Trace) -> bool:
-        other = replay(scenario, trace).error
-        return other is not None and bool(signature(other) & wanted)
+    def alike(other: Attempt) -> bool:
+        return other.error is not None and bool(signature(other.error) & wanted)
 
-    shrunk, runs = shrink(tried.trace, fails, runs_max=runs_max)
+    shrunk, runs = shrink(tried.trace, lambda trace: alike(replay(scenario, trace)), runs_max=runs_max)
     last = replay(scenario, shrunk)
-    if last.error is None or not signature(last.error) & wanted:
+    if alike(last):
+        shrunk, runs = _shorter(scenario, alike, shrunk, runs, min(runs_max, runs + SHORTER_RUNS_MAX))
+        last = replay(scenario, shrunk)
+    if last.error is None or not alike(last):
         return Failure(schedule, seed, tried.trace, tried.trace, runs, error, tried.notes, replayable=False)
     return Failure(schedule, seed, tried.trace, last.trace, runs, last.error, last.notes)
+
+
+def _shorter(
+    scenario: Scenario, alike: Callable[[Attempt], bool], best: Trace, runs: int, runs_max: int
+) -> tuple[Trace, int]:
+    """Look for the same failure in other schedules: `Pct` makes a choice for each step for which it holds a task back.
+
+    Returns:
+        A trace with as few choices or fewer, and how many runs there were in all.
+    """
+    seed = 0
+    while runs < runs_max and len(best) > 1:
+        tried = attempt(scenario, seed, Uniform(seed))
+        seed, runs = seed + 1, runs + 1
+        if alike(tried):
+            left, more = shrink(tried.trace, lambda trace: alike(replay(scenario, trace)), runs_max=runs_max - runs)
+            best, runs = min(best, left, key=len), runs + more
+    return best, runs
 
 
 def signature(error: BaseException) -> frozenset[str]:

@@ -130,7 +130,7 @@ class Instance:
         if not self._mortal:
             raise ValueError("this instance cannot be killed: make it with mortal=True, or with faults that crash")
         self.alive = False
-        self.store.dead = True
+        self.store.cut_off()
         self._loop.kill(self.number)
         if not self._death.done():
             self._death.set_result(None)

@@ -18,11 +18,13 @@ import heapq
 import itertools
 from asyncio.events import Handle
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from streaming.engine.stack import where
 from streaming.testing.choices import Choices
+from streaming.testing.garbage import COLLECT_STEPS, collected_at_the_end
 from streaming.testing.numbered import PROCESS as PROCESS
 from streaming.testing.numbered import Generators, SimulatedFuture, numbered_task, process_of, task_of
 from streaming.testing.numbered import SimulatedTask as SimulatedTask
@@ -36,8 +38,9 @@ JUMP_MAX_S = 0.05
 #: More steps than this, and a run goes on for ever.
 STEPS_MAX = 1_000_000
 
-#: Garbage is collected after so many steps of a run: at the same ones each time, as what it ends may be heard.
-COLLECT_STEPS = 100_000
+
+#: How often a coroutine is closed that goes on waiting.
+CLOSINGS_MAX = 100
 
 
 class Deadlock(AssertionError):
@@ -79,7 +82,7 @@ class Stepping(asyncio.BaseEventLoop):
         steps: how many callbacks and steps of tasks have run.
         held: tasks that are not to run, although they are ready.
         on_step: called after each step of a task.
-        complaints: what the loop's exception handler was told.
+        complaints: what the loop's exception handler was told, unless it is about a killed process.
         world: what lives on it.
     """
 
@@ -99,7 +102,9 @@ class Stepping(asyncio.BaseEventLoop):
         self.world: object = None
         self._dead: set[int] = set()
         self._asyncgens = Generators(self._dead)
-        self._grave: list[Handle] = []
+        self._grave: list[object] = []
+        self._over = False
+        self._made: WeakValueDictionary[int, SimulatedTask] = WeakValueDictionary()
         self._now = 0.0
         self._round = 0
         self._numbers = itertools.count(1)
@@ -215,52 +220,57 @@ class Stepping(asyncio.BaseEventLoop):
     def kill(self, process: int) -> None:
         """Let nothing of a process run any more: no step, no callback, no cleanup."""
         self._dead.add(process)
+        # What they hold is not to be finalized as long as others run.
+        self._grave += [task for task in self.tasks() if process_of(task) == process]
 
     def _drop_dead(self) -> None:
         for handle in [each for each in self._ready if self._is_dead(each)]:
             self._ready.remove(handle)
-            self._grave.append(handle)  # what it holds is not to be finalized as long as others run
+            self._grave.append(handle)
 
     def _is_dead(self, handle: Handle) -> bool:
         return handle._context.get(PROCESS, 0) in self._dead  # type: ignore[attr-defined]  # typeshed hides it
 
+    # -- the end ----------------------------------------------------------------------------------------------------
+
     def _end(self) -> None:
         """Cancel what is left, and wait for it; a killed process is not asked."""
-        tasks = list(asyncio.all_tasks(self))
-        dead = [task for task in tasks if process_of(task) in self._dead]
-        left = sorted(set(tasks) - set(dead), key=lambda task: getattr(task, "number", 0))
+        if self._over:
+            return
+        left = [task for task in self.tasks() if process_of(task) not in self._dead]
         for task in left:
             task.cancel()
         try:
             if left:
                 self.run_until_complete(asyncio.wait(left))
-            self._abandon(dead)
             self.run_until_complete(self.shutdown_asyncgens())
             self.run_until_complete(self.shutdown_default_executor())
         except (Deadlock, Endless) as stuck:
             self.complaints.append({"message": f"what was left does not end when it is cancelled: {stuck}"})
-            self._give_up()
+
+    def _bury(self) -> None:
+        """Take apart the frames of the dead, and of those that wait for ever; what their cleanup says is not the news.
+
+        It may even make new tasks, which nobody runs.
+        """
+        new, buried = self.tasks(), set[asyncio.Task[Any]]()
+        gc.collect(0)  # what those have left who have ended is the news
+        self._over = True
+        asyncio._set_running_loop(self)
+        while new:
+            buried.update(new)
+            for task in new:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # typeshed hides it
+                _close(task.get_coro())
+            new = [task for task in self.tasks() if task not in buried]
+        asyncio._set_running_loop(None)
+        self._ready.clear()
+        self._scheduled.clear()
         self._grave.clear()
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
-        if not self._asyncgens.is_dead(agen):
+        if not self._over and not self._asyncgens.is_dead(agen):
             super()._asyncgen_finalizer_hook(agen)  # type: ignore[misc]  # typeshed hides it
-
-    def _abandon(self, tasks: list[asyncio.Task[Any]]) -> None:
-        """End tasks for which nobody is to wait; what their cleanup raises is not the news."""
-        for task in tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # typeshed hides it
-            coroutine = task.get_coro()
-            with contextlib.suppress(BaseException):
-                coroutine.close()
-
-    def _give_up(self) -> None:
-        """Those that wait for ever, or spin, may not even react to a cancel."""
-        self._abandon(list(asyncio.all_tasks(self)))
-        self._ready.clear()
-        self._scheduled.clear()
-        self.held.clear()
-        self.steps = 0
 
     # -- nothing is ready -------------------------------------------------------------------------------------------
 
@@ -278,10 +288,15 @@ class Stepping(asyncio.BaseEventLoop):
             raise Deadlock(f"every task waits for ever:\n{self.blocked()}")
         self._now = max(self._now, self._scheduled[0]._when)
 
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Those that have not ended, in the order in which they were made."""
+        return [task for task in list(self._made.values()) if not task.done()]
+
     def blocked(self) -> str:
-        """Each task that has not ended, and the line on which it waits."""
-        tasks = sorted(asyncio.all_tasks(self), key=lambda task: getattr(task, "number", 0))
-        return "\n".join(f"  {task.get_name()} at {where(task)}" for task in tasks)
+        """Each task that has not ended, and the line on which it waits; then each whose failure nobody has seen."""
+        waiting = [f"  {task.get_name()} at {where(task)}" for task in self.tasks()]
+        unseen = [task for task in self._made.values() if task.done() and task._log_traceback]
+        return "\n".join([*waiting, *(f"  {task.get_name()} has failed: {task.exception()!r}" for task in unseen)])
 
 
 class SimulatedLoop(Stepping):
@@ -347,38 +362,38 @@ def run(loop: Stepping, main: Coroutine[Any, Any, T]) -> T:
         Endless: it does not come to an end.
         BaseException: what it raises.
     """
-    with _collecting_at_the_end():
+    with collected_at_the_end():
         try:
             return loop.run_until_complete(main)
         except (Deadlock, Endless):
-            loop._give_up()
+            loop._bury()
             raise
         finally:
             try:
                 loop._end()
+                loop._bury()
             finally:
                 loop.close()
 
 
-@contextlib.contextmanager
-def _collecting_at_the_end() -> Iterator[None]:
-    """Garbage is found when so much was allocated, in the whole process: never at the same step twice."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.collect(0)  # all that the run has made
-        if enabled:
-            gc.enable()
+def _close(coroutine: Any) -> None:
+    """Let a coroutine end, whatever it raises, and even if it goes on waiting in its cleanup."""
+    for _ in range(CLOSINGS_MAX):
+        with contextlib.suppress(BaseException):
+            coroutine.close()
+        if getattr(coroutine, "cr_frame", None) is None:
+            return
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
-    return numbered_task(loop, next(cast(Stepping, loop)._numbers), coroutine, options)
+    ours = cast(Stepping, loop)
+    number = next(ours._numbers)
+    task = ours._made[number] = numbered_task(loop, number, coroutine, options)
+    return task
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What the dead leave behind is nobody's fault."""
     ours = cast(Stepping, loop)
-    if process_of(context.get("task") or context.get("future")) not in ours._dead:
+    if not ours._over and process_of(context.get("task") or context.get("future")) not in ours._dead:
         ours.complaints.append(context)

@@ -17,11 +17,11 @@ import ipaddress
 import itertools
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from streaming.testing.loop import PROCESS, OutsideWorld, SimulatedLoop
 from streaming.testing.tcp import Address, End
-from streaming.testing.transport import SimulatedTransport
+from streaming.testing.transport import SimulatedSocket, SimulatedTransport
 from streaming.testing.weather import CALM, Troubles, Weather
 
 #: Whoever listens here listens everywhere.
@@ -34,20 +34,6 @@ CONNECT_S = 127.0
 PORT_MIN = 49_152
 
 Factory = Callable[[], asyncio.BaseProtocol]
-
-
-class ListeningSocket(NamedTuple):
-    """What is known of a socket that listens.
-
-    Attributes:
-        address: where.
-    """
-
-    address: Address
-
-    def getsockname(self) -> Address:
-        """Where it listens."""
-        return self.address
 
 
 class SimulatedNetwork:
@@ -244,9 +230,9 @@ class SimulatedServer(asyncio.AbstractServer):
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
-    def sockets(self) -> tuple[ListeningSocket, ...]:
+    def sockets(self) -> tuple[SimulatedSocket, ...]:
         """Where it listens; nowhere once it is closed."""
-        return (ListeningSocket(self._address),) if self.is_serving() else ()
+        return (SimulatedSocket(self._address),) if self.is_serving() else ()
 
     def _accept(self, end: End) -> None:
         if not self.is_serving() or end.closed:

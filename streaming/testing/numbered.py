@@ -56,7 +56,9 @@ class SimulatedFuture(asyncio.Future[Any]):
         return self.number
 
 
-def numbered_task(loop: asyncio.AbstractEventLoop, number: int, coroutine: Any, options: dict[str, Any]) -> Any:
+def numbered_task(
+    loop: asyncio.AbstractEventLoop, number: int, coroutine: Any, options: dict[str, Any]
+) -> SimulatedTask:
     """Make a task; its number comes first, as it registers itself by its hash.
 
     Args:
@@ -82,8 +84,12 @@ def task_of(handle: Handle) -> SimulatedTask | None:
 
 
 def process_of(found: object) -> int:
-    """The process of a task or future; what is none of ours belongs to the outside."""
-    return int(getattr(found, "process", 0))
+    """The process of a task or future; what is none of ours belongs to the outside.
+
+    What ``asyncio.gather`` returns is made by itself; it belongs to the process of what it waits for.
+    """
+    parts = getattr(found, "_children", None) or [found]
+    return int(getattr(parts[0], "process", 0))
 
 
 class Generators:

@@ -24,11 +24,9 @@ from streaming.engine.calls import Call
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
-from streaming.engine.stack import where
 from streaming.events import Event
 from streaming.records import TaskError
 from streaming.rules.lifecycle import TERMINAL, Cause
-from streaming.rules.stopping import Step
 from streaming.store.memory import MemoryStore
 from streaming.testing.choices import Choices, Trace
 from streaming.testing.conduct import Conduct
@@ -41,6 +39,7 @@ from streaming.testing.order import Fifo, order_of
 from streaming.testing.origins import Origins
 from streaming.testing.place import Place, place_of
 from streaming.testing.points import Point
+from streaming.testing.stops import deliver_again, stop
 from streaming.testing.verdict import Fault, Kind, Sighting
 
 #: A handler that goes on for ever is stopped when it has made so many steps.
@@ -55,8 +54,11 @@ SETTLE_TURNS = 50
 #: Loop seconds for which one listens whether what was left behind still speaks.
 LISTEN_S = 10.0
 
-#: Real seconds that a thread or a process has to end, and how often it is looked.
-ENDING_S, LOOK_S = 0.5, 0.005
+#: Real seconds that a thread or a process has to end, and after which it is looked again.
+ENDING_S, LOOK_S = 0.5, 0.01
+
+#: So often it is looked again whether a file is open that nobody has closed.
+LOOKS = 4
 
 #: So often a handler is cancelled again before it is given up.
 DELIVERIES_MAX = 3
@@ -187,9 +189,10 @@ class Rehearsal:
         try:
             run(self._loop, self._main())
         except (Deadlock, Endless) as hang:
-            root = self._kin.root
-            place = "nowhere" if root is None else where(root)
-            self._see(Sighting(Kind.HANG, place, str(hang).partition("\n")[0]))
+            stood = [point.place for point in self.seen.points] + [self.seen.stood]
+            last = [*stood, *(self._conduct.cleanup if self._conduct else ())][-1]
+            words = "it spins" if isinstance(hang, Endless) else "it waits for what never comes"
+            self._see(Sighting(Kind.HANG, "nowhere" if last is None else last.words, words))
             self.seen.status = self.seen.status or "never ends"
 
     def _see(self, *sightings: Sighting) -> None:
@@ -214,7 +217,7 @@ class Rehearsal:
             await self._follow()
             await self._look_after()
         await self._wait_for_what_ends()
-        self._see(*self.leaks.working(), *self.leaks.files())
+        self._see(*self.leaks.working(), *self._still_open())
         await self._clear_up()
         for complaint in self._loop.complaints:
             self._see(*_destroyed(complaint, self._kin))
@@ -248,12 +251,21 @@ class Rehearsal:
             self._loop.patience_s = patience_s
 
     async def _wait_for_what_ends(self) -> None:
-        until_s = self._loop.waited_s + ENDING_S
-        while any(self.leaks.working()) and self._loop.waited_s < until_s:
+        looks = 0  # counted, not timed: on a busy machine the others get their turn in each of them
+        while any(self.leaks.working()) and looks * LOOK_S < ENDING_S:
+            looks += 1
             began_s = self._loop.waited_s
             await asyncio.sleep(LOOK_S)
             if self._loop.waited_s == began_s:  # a process runs of which the loop does not know: time has jumped
                 self._loop.wait_really(LOOK_S)
+
+    def _still_open(self) -> list[Sighting]:
+        """What is open, and stays open for a few looks: a thread may be about to close it."""
+        still = set(self.leaks.files())
+        for _ in range(LOOKS if still else 0):
+            self._loop.wait_really(LOOK_S)
+            still &= set(self.leaks.files())
+        return sorted(still, key=str)
 
     async def _clear_up(self) -> None:
         """End what was left behind, so that the next run begins without it."""
@@ -337,7 +349,7 @@ class Rehearsal:
         self._loop.steps_max = self._loop.steps + STEPS_AFTER_MAX
         if root is not None and not root.done() and not self._runner.stopping:
             self._loop.let_threads_begin()
-            _stop(self._runner, _CAUSES.get(self._plan.fault, Cause.CANCEL))
+            stop(self._runner, _CAUSES.get(self._plan.fault, Cause.CANCEL))
             self._notice_delivery()
         self._release(held, HELD_TURNS)
 
@@ -349,10 +361,10 @@ class Rehearsal:
             self._loop.held.discard(held)
 
     def _notice_delivery(self) -> None:
-        stop, root = self._runner._stop, self._kin.root
-        if stop is None or stop.delivered_at is None or root is None or self._conduct is not None:
+        wish, root = self._runner._stop, self._kin.root
+        if wish is None or wish.delivered_at is None or root is None or self._conduct is not None:
             return
-        self._deliveries = stop.deliveries
+        self._deliveries = wish.deliveries
         if root.done() or self._plan.fault is Fault.NOTHING:
             return
         self._conduct = Conduct(
@@ -360,33 +372,21 @@ class Rehearsal:
             self._kin.alive(),
             self._loop.time(),
             in_thread=self._runner.task_type.run_in == "thread",
-            may_decline=stop.cause is Cause.CANCEL,
+            may_decline=wish.cause is Cause.CANCEL,
         )
         self.seen.stood = place_of(root)
 
     def _stepped_after(self, task: SimulatedTask, conduct: Conduct, *, mine: bool) -> None:
         runner, root = self._runner, self._kin.root
-        stop = runner._stop
-        if stop is not None and stop.deliveries > self._deliveries:
-            self._deliveries = stop.deliveries
+        wish = runner._stop
+        if wish is not None and wish.deliveries > self._deliveries:
+            self._deliveries = wish.deliveries
             conduct.insisted(runner.where())
         if mine:
             conduct.step(task)
-        if mine and task is root and not task.done() and len(conduct.cleanup) == self._plan.second and stop is not None:
-            runner._deliver(stop, task, self._loop.time())
-            self._deliveries = stop.deliveries
-
-
-def _stop(runner: Runner, cause: Cause) -> None:
-    """What a runner does by itself when it is asked to stop, in one step; a protected section holds it back."""
-    if cause is Cause.CANCEL:
-        runner.cancel("prove", "a cancel sweep")
-        runner.release()
-    elif cause is Cause.TIMEOUT and runner._handler is not None and runner._deadlines is not None:
-        runner._do(Step.EXPIRE, runner._handler, runner._deadlines, runner._loop.time())
-    else:
-        runner.stop(cause)
-    runner._deliver_what_is_due()
+        if mine and task is root and not task.done() and len(conduct.cleanup) == self._plan.second and wish is not None:
+            deliver_again(runner, wish, task)
+            self._deliveries = wish.deliveries
 
 
 def _destroyed(complaint: dict[str, Any], kin: Kin) -> Iterator[Sighting]:

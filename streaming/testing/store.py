@@ -36,11 +36,15 @@ class SimulatedDisk:
     Attributes:
         events: each event that was ever committed, by task and seq; what retention removes stays here.
         commits: how many there were.
+        failures: how many calls have failed, of all instances.
+        crashes: how many instances have died in a commit.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.events: dict[tuple[str, int], Event] = {}
         self.commits = 0
+        self.failures = 0
+        self.crashes = 0
         self._settings = settings
         self._written: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._synced = 0
@@ -146,11 +150,11 @@ class SimulatedStore:
         self._check_alive()
         if self._fails(self._faults.store_refuses):
             raise StoreUnavailable("The disk is full.")
-        if self._happens(self._faults.crash):
+        if self._crashes():
             self._choices.note("the instance is killed before a commit")
             await self._die()
         done: Committed = self._disk.call("commit", commit)
-        if self._happens(self._faults.crash):
+        if self._crashes():
             self._choices.note("the instance is killed after a commit, before it hears of it")
             await self._die()
         await self._delay()
@@ -160,6 +164,12 @@ class SimulatedStore:
         if not self._happens(self._faults.loss):
             self._disk.sync()
         return done
+
+    def cut_off(self) -> None:
+        """The instance is dead: nothing reaches the disk any more, and what was not synced may be lost."""
+        self.dead = True
+        if self._faults.loss:
+            self._disk.lose()
 
     async def _die(self) -> None:
         """Nothing that this process does after its death can be seen."""
@@ -179,11 +189,17 @@ class SimulatedStore:
                 await asyncio.sleep(self._choices.draw(DELAYS_S))
 
     def _fails(self, probability: float) -> bool:
-        fails = self.up and self.failures < self._faults.failures_max and self._happens(probability)
+        fails = self.up and self._disk.failures < self._faults.failures_max and self._happens(probability)
         if fails:
             self.failures += 1
+            self._disk.failures += 1
             self._choices.note("the store fails")
         return fails
+
+    def _crashes(self) -> bool:
+        crashes = self._disk.crashes < self._faults.crashes_max and self._happens(self._faults.crash)
+        self._disk.crashes += crashes
+        return crashes
 
     def _happens(self, probability: float) -> bool:
         return bool(probability) and not self.steady and self._choices.happens(probability)

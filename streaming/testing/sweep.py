@@ -39,6 +39,10 @@ Told = Callable[[int, int], None]
 _MARK = "__streaming_task_type__"
 
 
+class NoSuchPoint(LookupError):
+    """One await is to be tried that a handler does not have."""
+
+
 def sweep(
     handler: Callable[..., Any],
     params: Mapping[str, Any] | None = None,
@@ -78,7 +82,7 @@ def sweep(
         InvalidTaskType: this is no handler, or one that runs elsewhere.
         InvalidParams: it does not take these parameters.
         ValueError: there is no such fault.
-        LookupError: there is no such point.
+        NoSuchPoint: the handler has fewer awaits.
     """
     began_s = time.monotonic()
     wanted = [Fault(fault) for fault in dict.fromkeys(faults)]
@@ -173,7 +177,7 @@ def _plans(fault: Fault, points: Sequence[Point]) -> Iterator[Plan]:
 def _only(points: Sequence[Point], number: int) -> list[Point]:
     found = [point for point in points if point.number == number]
     if not found:
-        raise LookupError(f"there is no point {number}: this handler has {len(points)}")
+        raise NoSuchPoint(f"there is no point {number}: this handler has {len(points)}")
     return found
 
 

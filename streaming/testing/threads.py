@@ -39,11 +39,11 @@ def _waits_for_ever(frame: FrameType) -> bool:
     return any(waiter is seen.get("waiter") for waiter in list(waiting))
 
 
-def known() -> frozenset[int]:
-    """The threads that there are."""
-    return frozenset(sys._current_frames())
+def known() -> frozenset[threading.Thread]:
+    """The threads that there are; not their numbers, which others get when they have ended."""
+    return frozenset(threading.enumerate())
 
 
-def gained(before: Collection[int]) -> list[int]:
+def gained(before: Collection[threading.Thread]) -> list[threading.Thread]:
     """The threads that there were not before, and that are at work."""
-    return [ident for ident in sys._current_frames() if ident not in before and at_work(ident)]
+    return [each for each in threading.enumerate() if each not in before and at_work(each.ident or 0)]

@@ -1,6 +1,7 @@
 """asyncio's side of a simulated connection: it calls a protocol as a transport on a real socket does.
 
-Owns:   `SimulatedTransport`: its write buffer, back pressure in both directions, and how it ends.
+Owns:   `SimulatedTransport`: its write buffer, back pressure in both directions, and how it ends; `SimulatedSocket`,
+        which has nothing but names.
 Uses:   testing.tcp (what the kernel holds, and what it says).
 Never:  decides what goes wrong.
 """
@@ -9,11 +10,52 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
+import os
+import socket
 from asyncio.transports import _FlowControlMixin
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from streaming.testing.tcp import Address, End
+
+
+class SimulatedSocket(NamedTuple):
+    """What programs ask of a socket that asyncio shows them; there is none.
+
+    Attributes:
+        address: its own.
+        peername: that of the other end; None if it listens.
+    """
+
+    address: Address
+    peername: Address | None = None
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """Of its address."""
+        return socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
+
+    def getsockname(self) -> Address:
+        """Its own address."""
+        return self.address
+
+    def getpeername(self) -> Address:
+        """The address of the other end.
+
+        Raises:
+            OSError: there is none.
+        """
+        if self.peername is None:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        return self.peername
+
+    def fileno(self) -> int:
+        """As a closed socket has it: nothing is to be waited for here."""
+        return -1
+
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        """An option makes no difference."""
 
 
 class SimulatedTransport(_FlowControlMixin):
@@ -40,8 +82,8 @@ class SimulatedTransport(_FlowControlMixin):
         waiter: asyncio.Future[None] | None = None,
         lost: Callable[[], object] = lambda: None,
     ) -> None:
-        # There is no socket: whoever asks for it has to do without, or takes the names.
-        super().__init__({"sockname": end.address, "peername": peername}, loop)
+        named = SimulatedSocket(end.address, peername)
+        super().__init__({"socket": named, "sockname": end.address, "peername": peername}, loop)
         self.context = contextvars.copy_context()
         self._call_soon = loop.call_soon
         self._complain = loop.call_exception_handler

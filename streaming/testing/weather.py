@@ -49,7 +49,7 @@ class Weather:
 
 
 CALM = Weather()
-STORMY = Weather(late=0.2, split=0.1, reset=0.02, half_open=0.01, stall=0.03, refuse=0.05, kernel_bytes=4096)
+STORMY = Weather(late=0.2, split=0.1, reset=0.02, half_open=0.01, stall=0.03, refuse=0.05, kernel_bytes=16_384)
 
 
 class Troubles:

@@ -63,8 +63,13 @@ class ProblemProtocol(HttpToolsProtocol):
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more is expected."""
+        """Nothing more is expected.
+
+        uvicorn leaves its timer alone where a connection was reset, and all that hangs on it: a storm of them would
+        take as much memory as there are connections in the time of a keep-alive.
+        """
         self._unexpect()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -174,8 +179,11 @@ class ProblemProtocol(HttpToolsProtocol):
         self._unexpect()
         self._refused = True
         if self._answering:
-            self.transport.close()
-            return
+            if self.cycle.response_started or self.pipeline or not self.cycle.more_body:
+                self.transport.close()  # whatever is written now would be taken for a part of an answer, or for another
+                return
+            self.cycle.disconnected = True  # the rest of its body will not come: the application is told so
+            self.cycle.message_event.set()
         reply = problem(error)
         lines = [f"HTTP/1.1 {reply.status} {TITLES[reply.status]}"]
         lines += [f"{name}: {value}" for name, value in reply.headers.items()]

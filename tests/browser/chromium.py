@@ -64,16 +64,23 @@ class Chromium:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._wait(self._start())
+        try:
+            self._wait(self._start())
+        except BaseException:
+            self._leave()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
         try:
             self._wait(self._end())
         finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(SOON_S)
-            self._loop.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(SOON_S)
+        self._loop.close()
 
     @property
     def version(self) -> str:

@@ -3,11 +3,20 @@
 const NAMES = ["CONNECTING", "OPEN", "CLOSED"];
 
 class Recorder {
-  constructor(url, types) {
+  // A faithful one does as the documentation says: after the end of an EventSource it makes a new one.
+  constructor(url, types, faithful) {
+    this.url = url;
+    this.types = types;
+    this.faithful = faithful;
+    this.lastId = "0";
     this.notes = [];
     this.waiting = new Set();
+    this.open(url);
+  }
+
+  open(url) {
     this.source = new EventSource(url);
-    for (const type of new Set(["open", "error", "message", ...types])) {
+    for (const type of new Set(["open", "error", "message", ...this.types])) {
       this.source.addEventListener(type, (event) => this.note(event));
     }
   }
@@ -16,6 +25,10 @@ class Recorder {
     const told = event instanceof MessageEvent; // as opposed to what EventSource itself says
     const note = { type: event.type, state: NAMES[this.source.readyState], at_ms: performance.now(), told };
     this.notes.push(told ? { ...note, id: event.lastEventId, data: event.data, origin: event.origin } : note);
+    if (told) this.lastId = event.lastEventId;
+    if (this.faithful && note.state === "CLOSED") {
+      setTimeout(() => this.open(`${this.url}?last_event_id=${this.lastId}`), 500);
+    }
     this.waiting.forEach((look) => look());
   }
 
@@ -49,12 +62,12 @@ class Recorder {
 const recorders = [];
 
 // Follow a stream; the number of its recorder.
-function follow({ url, types }) {
-  return recorders.push(new Recorder(url, types)) - 1;
+function follow({ url, types, faithful }) {
+  return recorders.push(new Recorder(url, types, faithful)) - 1;
 }
 
 // Read one stream to its end; with `again` also through the connection after it, which gets a 204.
-function readOne({ url, types, again }) {
+function readOne({ url, types, again }, common) {
   return new Promise((resolve) => {
     const source = new EventSource(url);
     const events = [];
@@ -67,18 +80,18 @@ function readOne({ url, types, again }) {
         resolve({ events, state });
       }
     };
-    for (const type of new Set(["error", "open", "message", ...types])) source.addEventListener(type, take);
+    for (const type of new Set(["error", "open", "message", ...common, ...types])) source.addEventListener(type, take);
   });
 }
 
-// Read many streams, so many at a time.
-async function readAll({ jobs, width }) {
+// Read many streams, so many at a time; the common types are listened to in each of them.
+async function readAll({ jobs, width, common }) {
   const answers = [];
   let next = 0;
   const work = async () => {
     while (next < jobs.length) {
       const number = next++;
-      answers[number] = await readOne(jobs[number]);
+      answers[number] = await readOne(jobs[number], common);
     }
   };
   await Promise.all(Array.from({ length: width }, work));

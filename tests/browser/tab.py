@@ -155,13 +155,21 @@ class Tab:
         async with asyncio.timeout(within_s):
             return await self._call(self._page.evaluate(script, argument))
 
-    async def follow(self, url: str, types: Iterable[str] = ()) -> Source:
-        """Open an EventSource that listens to these types, and to those of the server itself."""
-        wanted = sorted({*types, *RESERVED_TYPES})
-        return Source(self, await self.run("follow", {"url": url, "types": wanted}))
+    async def follow(self, url: str, types: Iterable[str] = (), *, faithful: bool = False) -> Source:
+        """Open an EventSource that listens to these types, and to those of the server itself.
 
-    async def read_all(self, jobs: Sequence[Job], width: int = 6, within_s: float = SOON_S) -> list[Heard]:
-        """Read streams to their end, so many at a time."""
-        asked = {"jobs": [asdict(job) for job in jobs], "width": width}
+        Args:
+            url: of the stream.
+            types: of a handler.
+            faithful: make a new one, behind the last event, after an answer that is no stream.
+        """
+        wanted = sorted({*types, *RESERVED_TYPES})
+        return Source(self, await self.run("follow", {"url": url, "types": wanted, "faithful": faithful}))
+
+    async def read_all(
+        self, jobs: Sequence[Job], common: Sequence[str] = (), *, width: int = 6, within_s: float = SOON_S
+    ) -> list[Heard]:
+        """Read streams to their end, so many at a time; each listens to the common types as well as to its own."""
+        asked = {"jobs": [asdict(job) for job in jobs], "common": common, "width": width}
         answers = await self.run("readAll", asked, within_s)
         return [Heard([(id, type, data) for id, type, data in each["events"]], each["state"]) for each in answers]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from streaming.config import Settings
 from streaming.rules.lifecycle import TERMINAL
+from streaming.web.application import Application
+from streaming.web.request import Receive, Scope, Send
+from streaming.web.waiting import Waiting
 from tests.browser.chromium import Chromium
 from tests.browser.ear import Ear, log_of, told, url_of
 from tests.web.live import live
@@ -217,3 +222,33 @@ async def test_a_page_for_which_there_is_no_room_must_begin_anew(chromium: Chrom
 
         assert [(note.type, note.state) for note in await second.notes()] == [("error", "CLOSED")]
         assert [note.id for note in await third.events()] == ["2"]
+
+
+async def test_a_faithful_page_outlives_a_server_that_waits_for_its_store(chromium: Chromium, soon: None) -> None:
+    """It ends an EventSource, as a proxy does that has no server; the documentation says what to do then."""
+    away: list[bool] = []
+    waiting = Waiting(Settings())
+
+    def wrap(app: Application) -> Any:
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await (waiting if away and scope["path"].endswith("/events") else app)(scope, receive, send)
+
+        return serve
+
+    async with live(wrap=wrap) as here, chromium.tab(url_of(here)) as tab:
+        task_id = await here.start()
+        source = await tab.follow(f"/tasks/{task_id}/events", ["tick"], faithful=True)
+        await source.until("running")
+        away.append(True)
+        assert here.app.heartbeat.abort_all() == 1
+        await source.until_own("error", 2)
+        for _ in range(3):
+            here.puppet.emit(task_id)
+        here.puppet.finish(task_id)
+        away.clear()
+        await source.until("completed")
+        notes = await source.notes()
+        await source.close()
+
+        assert told(notes) == await log_of(here, task_id)
+    assert [note.state for note in notes if note.type == "error"][:2] == ["CONNECTING", "CLOSED"]

@@ -200,7 +200,7 @@ NOT_MENDED: list[tuple[Damage, str]] = [
 ]
 
 
-async def damaged_by(damage: Damage, *place: Any) -> str | None:
+async def damaged_by(damage: Damage, *place: Any) -> Any:
     done = damage(*place)
     return (await done) if inspect.isawaitable(done) else done
 
@@ -445,6 +445,30 @@ async def test_what_is_on_its_way_to_the_store_is_no_violation() -> None:
     assert (found.violations, found.repaired) == ([], [])
 
 
+async def test_a_task_that_is_gone_when_it_is_read_is_no_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody deletes it between the page on which it stands and the look at its log; and a log ends meanwhile."""
+    monkeypatch.setattr(auditing, "LOGS_AT_ONCE", 1)
+    coordinator, store = build([instant, forever])
+    async with coordinator:
+        over, _ = await coordinator.start("instant", {})
+        await coordinator.wait(over.id, 10)
+        first, second = await running(coordinator, "forever"), await running(coordinator, "forever")
+        read = store.record
+
+        async def gone(task_id: str) -> Record | None:
+            return None if task_id == over.id else await read(task_id)
+
+        monkeypatch.setattr(store, "record", gone)
+        audit = asyncio.create_task(coordinator.audit())
+        await asyncio.sleep(0)
+        kept = coordinator._hub._logs.pop(second)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        coordinator._hub._logs[second] = kept
+        assert (await audit).violations == []
+        assert first != second
+
+
 async def test_what_looks_wrong_for_a_moment_is_no_violation() -> None:
     coordinator, _ = build([forever])
     async with coordinator:
@@ -479,6 +503,18 @@ async def test_a_task_that_ends_while_it_is_looked_for_is_no_orphan(monkeypatch:
 
 async def no_violations() -> list[Violation]:
     return []
+
+
+async def test_what_is_wrong_is_found_although_its_numbers_move() -> None:
+    coordinator, store = build([ticks])
+    async with coordinator:
+        task_id = await running(coordinator, "ticks", n=1000, pause_s=auditing.AGAIN_S / 3)
+        await asyncio.sleep(1)
+        coordinator._hub.logs[task_id].backlog_events += 3
+        del store._tasks[task_id].events[2]
+        found = await coordinator.audit()
+
+    assert names(found) == {"backlog_waits", "seq_without_holes"}
 
 
 async def test_a_store_that_is_away_gives_no_answer() -> None:

@@ -74,3 +74,17 @@ def test_a_family_forgets_those_who_have_left() -> None:
         family.remove(record)
     assert family.of("p") == ()
     assert not family._children
+
+
+def test_a_task_that_nobody_knows_is_struck_out_and_its_siblings_stay() -> None:
+    family = Family()
+    for child in ("a", "b", "c"):
+        record = Record(child, "work", TaskStatus.PENDING, {}, 1.0, "", "", parent="x" if child != "c" else "y")
+        family.add(record)
+
+    assert family.tables() == {"children": {"a", "b", "c"}}
+    assert family.forget("a")
+    assert not family.forget("a")
+    assert (family.of("x"), family.of("y")) == (("b",), ("c",))
+    assert family.forget("b")
+    assert family.tables() == {"children": {"c"}}

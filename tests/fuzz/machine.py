@@ -1,5 +1,7 @@
 """Requests of all kinds in any order, to a real server and to the model: they have to agree after each.
 
+With ``python -m tests.fuzz.machine --examples 1000`` as long as anybody likes.
+
 Owns:   the rules, which are the requests that clients, workers and handlers make; what is compared.
 Uses:   tests.fuzz.model (what should happen), tests.web.live (a server), tests.fuzz.described (what answers look like).
 Never:  waits for luck: whatever happens by itself is waited for until the model and the server agree, or never will.
@@ -7,18 +9,29 @@ Never:  waits for luck: whatever happens by itself is waited for until the model
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
+import logging
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import httpx
+import structlog
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from streaming import TaskContext, task
-from streaming.engine.journal import Journal
 from streaming.errors import HandlerError
 from tests.fuzz.described import Answer, Description
 from tests.fuzz.model import (
@@ -46,10 +59,35 @@ TASKS_MAX = 14
 ABSENT = "f" * 32
 
 ORDERS = st.integers(0, 50)
-KEYS, TAGS, WORDS = ("k", "l"), ("red", "blue", "green"), ("a", "b", "c")
+IF_RUNNING = ("enqueue", "reject", "replace", "join")
+KEYS, TAGS, WORDS = ("k", "k", "k", "l"), ("red", "blue", "green"), ("a", "b", "c")
 some_tags = st.lists(st.sampled_from(TAGS), max_size=3)
 seconds = st.sampled_from((None, NEVER_S, 2 * NEVER_S))
 values = st.sampled_from((None, 0, "x", [1.5], {"a": None}))
+onces = st.sampled_from((None, None, None, "one", "two", "three"))
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "priority": st.sampled_from(sorted(RANKS)),
+        "tags": some_tags,
+        "external_id": st.sampled_from(("x1", "y1")),
+        "timeout_s": seconds,
+        "total_timeout_s": seconds,
+        "keep_until_ack": st.booleans(),
+        "on_unwatched": st.sampled_from(("continue", {"cancel_after_s": NEVER_S})),
+    },
+)
+
+#: What there may be at the beginning.
+FIRST: tuple[dict[str, Any], ...] = (
+    {"type": PUPPET},
+    {"type": PUPPET, "params": {"tidy": True}, "on_unwatched": {"cancel_after_s": NEVER_S}},
+    {"type": PUPPET, "priority": "high", "tags": ["red", "blue"], "retry": {"retries": 2, "backoff_s": 0.001}},
+    {"type": PUPPET, "key": "k", "retry": {"retries": 1, "backoff_s": NEVER_S}, "tags": ["green"]},
+    {"type": PUPPET, "key": "k", "params": {"tidy": True}, "external_id": "x1"},
+    {"type": WORKER, "tags": ["red"]},
+    {"type": WORKER, "key": "k", "keep_until_ack": True},
+)
 
 #: Filters, as they are written and as they are meant.
 FILTERS: dict[str, tuple[dict[str, str], Callable[[Task], bool]]] = {
@@ -76,6 +114,14 @@ FILTERS: dict[str, tuple[dict[str, str], Callable[[Task], bool]]] = {
     "words": ({"q": "RED worker"}, lambda task: "red" in task.tags and task.type == WORKER),
 }
 filters = st.sampled_from(sorted(FILTERS))
+
+
+def is_live(task: Task) -> bool:
+    return task.live
+
+
+def is_over(task: Task) -> bool:
+    return not task.live
 
 
 class Puppets:
@@ -119,9 +165,6 @@ class Puppets:
 class Api(RuleBasedStateMachine):
     """The whole HTTP API."""
 
-    #: The name of the parameter that `live` gets its store by.
-    store_url = "memory://"
-
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
@@ -139,7 +182,6 @@ class Api(RuleBasedStateMachine):
     def _serve(self) -> Any:
         return live(
             self.puppets.handlers,
-            journal=self.store(),
             max_running=MAX_RUNNING,
             max_pending=MAX_PENDING,
             max_external=MAX_EXTERNAL,
@@ -147,12 +189,13 @@ class Api(RuleBasedStateMachine):
             bulk_max=3,
             ageing_s=NEVER_S,
             cancel_grace_s=NEVER_S,
-            grace_s=0.001,
-            store_url=self.store_url,
+            grace_s=0.03,
+            store_url=self.store_url(),
         )
 
-    def store(self) -> Journal | None:
-        return None
+    def store_url(self) -> str:
+        """What keeps the tasks."""
+        return "memory://"
 
     def _run(self, awaitable: Awaitable[Result]) -> Result:
         async def run() -> Result:
@@ -186,10 +229,13 @@ class Api(RuleBasedStateMachine):
         if expected.task is not None:
             assert body["id"] == expected.task.id
 
-    def task_of(self, number: int) -> str:
-        """A task that there is, was or never will be."""
-        possible = [*self.model.tasks, *self.gone[-1:], ABSENT]
-        return possible[number % len(possible)]
+    def task_of(self, number: int, wanted: Callable[[Task], bool] = lambda _: True) -> str:
+        """Mostly a task for which a request makes sense; else any other one, or one that was or never will be."""
+        there, absent = list(self.model.tasks), [*self.gone[-1:], ABSENT]
+        if number % 10 == 9 or not there:
+            return absent[number % len(absent)]
+        fitting = [] if number % 5 == 0 else [task.id for task in self.model.tasks.values() if wanted(task)]
+        return (fitting or there)[number % len(fitting or there)]
 
     def _picked(self, number: int, wanted: Callable[[Task], bool]) -> Task | None:
         found = [task for task in self.model.tasks.values() if wanted(task)]
@@ -197,30 +243,34 @@ class Api(RuleBasedStateMachine):
 
     # -- starting -------------------------------------------------------------------------------------------------
 
+    @initialize(bodies=st.lists(st.sampled_from(FIRST), min_size=2, max_size=5))
+    def begin(self, bodies: list[dict[str, Any]]) -> None:
+        for body in bodies:
+            self._start(body, None)
+
     @precondition(lambda self: len(self.model.tasks) < TASKS_MAX)
     @rule(
-        type=st.sampled_from((PUPPET, PUPPET, WORKER)),
         tidy=st.booleans(),
-        priority=st.sampled_from(sorted(RANKS)),
-        key=st.sampled_from((None, None, *KEYS)),
-        if_running=st.sampled_from(("enqueue", "reject", "replace", "join")),
-        tags=some_tags,
         retries=st.sampled_from((0, 0, 1, 2)),
         backoff_s=st.sampled_from((0.001, NEVER_S)),
-        keep=st.booleans(),
-        unwatched=st.sampled_from(("continue", "continue", {"cancel_after_s": NEVER_S})),
-        external_id=st.sampled_from((None, "x1", "y1")),
-        timeout_s=seconds,
-        total_timeout_s=seconds,
-        once=st.sampled_from((None, None, "one", "two")),
+        options=options,
+        once=onces,
     )
-    def start(
-        self, type: str, tidy: bool, retries: int, backoff_s: float, keep: bool, unwatched: Any, once: str | None,
-        **fields: Any,
-    ) -> None:  # fmt: skip
-        body: dict[str, Any] = {"type": type, "keep_until_ack": keep, "on_unwatched": unwatched, **fields}
-        if type == PUPPET:
-            body |= {"params": {"tidy": tidy}, "retry": {"retries": retries, "backoff_s": backoff_s}}
+    def start(self, tidy: bool, retries: int, backoff_s: float, options: dict[str, Any], once: str | None) -> None:
+        retry = {"retries": retries, "backoff_s": backoff_s}
+        self._start({"type": PUPPET, "params": {"tidy": tidy}, "retry": retry, **options}, once)
+
+    @precondition(lambda self: len(self.model.tasks) < TASKS_MAX)
+    @rule(tidy=st.booleans(), key=st.sampled_from(KEYS), if_running=st.sampled_from(IF_RUNNING), once=onces)
+    def start_with_a_key(self, tidy: bool, key: str, if_running: str, once: str | None) -> None:
+        self._start({"type": PUPPET, "params": {"tidy": tidy}, "key": key, "if_running": if_running}, once)
+
+    @precondition(lambda self: len(self.model.tasks) < TASKS_MAX)
+    @rule(options=options, key=st.sampled_from((None, *KEYS)), if_running=st.sampled_from(IF_RUNNING), once=onces)
+    def start_outside(self, options: dict[str, Any], key: str | None, if_running: str, once: str | None) -> None:
+        self._start({"type": WORKER, "key": key, "if_running": if_running, **options}, once)
+
+    def _start(self, body: dict[str, Any], once: str | None) -> None:
         headers = {} if once is None else {"Idempotency-Key": once}
         response = self.ask("POST", "/tasks", json=body, headers=headers)
         self.agree(response, self.model.start(body, once, response.json().get("id", "")))
@@ -251,9 +301,9 @@ class Api(RuleBasedStateMachine):
         self.agree(self.ask("POST", "/tasks", json=body, headers=headers), Reply(status, code))
 
     @precondition(lambda self: len(self.model.tasks) < TASKS_MAX)
-    @rule(number=ORDERS, once=st.sampled_from((None, None, "one", "two")))
+    @rule(number=ORDERS, once=onces)
     def retry(self, number: int, once: str | None) -> None:
-        task_id = self.task_of(number)
+        task_id = self.task_of(number, is_over)
         headers = {} if once is None else {"Idempotency-Key": once}
         response = self.ask("POST", f"/tasks/{task_id}/retry", headers=headers)
         self.agree(response, self.model.retry(task_id, once, response.json().get("id", "")))
@@ -288,7 +338,7 @@ class Api(RuleBasedStateMachine):
 
     @rule(number=ORDERS, wait=st.booleans(), reason=st.sampled_from(("", "enough")))
     def cancel(self, number: int, wait: bool, reason: str) -> None:
-        task_id = self.task_of(number)
+        task_id = self.task_of(number, is_live)
         task = self.model.tasks.get(task_id)
         # Whoever stops at once is waited for; the others are not going to stop within any time.
         stays = task is not None and task.live and (task.type == WORKER or task.tidy) and not task.waits
@@ -300,13 +350,13 @@ class Api(RuleBasedStateMachine):
         st.sampled_from(("timeout_s", "queue_timeout_s", "heartbeat_timeout_s", "total_timeout_s")), seconds, min_size=1
     ))  # fmt: skip
     def extend(self, number: int, limits: dict[str, float | None]) -> None:
-        task_id = self.task_of(number)
+        task_id = self.task_of(number, is_live)
         response = self.ask("POST", f"/tasks/{task_id}/extend", json=limits)
         self.agree(response, self.model.extend(task_id, limits))
 
     @rule(number=ORDERS, data=values)
     def send_input(self, number: int, data: Any) -> None:
-        task_id = self.task_of(number)
+        task_id = self.task_of(number, is_live)
         response = self.ask("POST", f"/tasks/{task_id}/input", json={"data": data})
         self.agree(response, self.model.send_input(task_id))
         if response.status_code == 202:
@@ -314,12 +364,12 @@ class Api(RuleBasedStateMachine):
 
     @rule(number=ORDERS)
     def acknowledge(self, number: int) -> None:
-        task_id = self.task_of(number)
+        task_id = self.task_of(number, is_over)
         self.agree(self.ask("POST", f"/tasks/{task_id}/ack"), self.model.acknowledge(task_id))
 
     @rule(number=ORDERS)
     def delete(self, number: int) -> None:
-        task_id = self.task_of(number)
+        task_id = self.task_of(number, is_over)
         expected = self.model.delete(task_id)
         self.agree(self.ask("DELETE", f"/tasks/{task_id}"), expected)
         self.gone += [task_id] if expected.status == 204 else []
@@ -392,8 +442,7 @@ class Api(RuleBasedStateMachine):
         self.agree(self.ask("POST", f"/tasks/{task_id}/events", json=body), expected)
 
     def _worker_of(self, number: int) -> str:
-        found = self._picked(number, lambda task: task.type == WORKER)
-        return self.task_of(number) if found is None or number % 5 == 0 else found.id
+        return self.task_of(number, lambda task: task.type == WORKER and task.live)
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -516,7 +565,37 @@ class Api(RuleBasedStateMachine):
             if found == expected or self._loop.time() > deadline:
                 break
             self._run(asyncio.sleep(0.0005))
-        assert found == expected
+        wrong = differences(found, expected)
+        assert wrong == {}, wrong
+
+
+class ApiOnAFile(Api):
+    """The same, with SQLite behind it."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        super().__init__()
+
+    def store_url(self) -> str:
+        return f"sqlite:///{self._folder.name}/tasks.db"
+
+    def teardown(self) -> None:
+        super().teardown()
+        self._folder.cleanup()
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """Of each task, what the server shows and what the model says, where that is not the same."""
+    nothing: dict[str, Any] = {}
+    return {
+        task_id: {
+            name: (found.get(task_id, nothing).get(name), expected.get(task_id, nothing).get(name))
+            for name in {**found.get(task_id, nothing), **expected.get(task_id, nothing)}
+            if found.get(task_id, nothing).get(name) != expected.get(task_id, nothing).get(name)
+        }
+        for task_id in {**found, **expected}
+        if found.get(task_id) != expected.get(task_id)
+    }
 
 
 def list_of_seqs(task: Task, after: int) -> list[int]:
@@ -578,3 +657,43 @@ def shown(body: dict[str, Any]) -> dict[str, Any]:
             receipt["stopped_at"] is not None,
         ),
     }
+
+
+def run(machine: type[Api], examples: int, steps: int = 40, *, number: int = 0, shrink: bool = False) -> None:
+    """Try so many sequences of requests; the same ones for the same number.
+
+    Args:
+        machine: the requests, and the server.
+        examples: sequences.
+        steps: requests in one of them, at most.
+        number: the seed.
+        shrink: look for a shorter sequence that fails, which may take minutes.
+
+    Raises:
+        AssertionError: the server and the model do not agree; with the sequence that was found.
+    """
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
+    )
+    seeded = seed(number)(type(machine.__name__, (machine,), {}))
+    run_state_machine_as_test(seeded, settings=chosen)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.machine")
+    parser.add_argument("--examples", type=int, default=1000, help="sequences of requests (default: 1000)")
+    parser.add_argument("--steps", type=int, default=60, help="requests in one of them, at most (default: 60)")
+    parser.add_argument("--seed", type=int, default=0, help="the same one makes the same sequences")
+    parser.add_argument("--sqlite", action="store_true", help="keep the tasks in a file")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    run(ApiOnAFile if options.sqlite else Api, options.examples, options.steps, number=options.seed, shrink=True)
+
+
+if __name__ == "__main__":
+    main()

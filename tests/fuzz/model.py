@@ -250,22 +250,23 @@ class Model:
         if not task.live:
             return Reply(200, task=task) if task.status == "cancelled" else Reply(409, "task_terminal")
         self._cancel_each([task], "anonymous", reason)
-        if wait:
-            self.watch(task)
-        return Reply(200 if wait and not task.live else 202, task=task)
+        if not wait:
+            return Reply(202, task=task)
+        self.watch(task)
+        return Reply(200 if task.status in TERMINAL else 202, task=task)
 
     def _cancel_each(self, tasks: Iterable[Task], by: str, reason: str) -> None:
-        """Cancel tasks together: those that wait are over before the first one that runs has stopped."""
+        """Cancel tasks together: those that wait for their turn are over before any other one has let go of its key."""
         fresh = [task for task in tasks if task.cancel is None]
-        running = [task for task in fresh if task.runs]
+        later = [task for task in fresh if task.type == WORKER and task.status == "pending"]
+        later += [task for task in fresh if task.runs and not task.tidy]
         for task in fresh:
             task.cancel = Cancel(by, reason, delivered=task.runs)
             task.log.append("cancel_requested")
-            if task.waits or task.status == "pending":
+            if task.waits:
                 self._end_cancelled(task)
-        for task in running:
-            if not task.tidy:
-                self._end_cancelled(task)
+        for task in later:
+            self._end_cancelled(task)
 
     def _end_cancelled(self, task: Task) -> None:
         assert task.cancel is not None

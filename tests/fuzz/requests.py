@@ -44,6 +44,12 @@ MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 #: Requests that are drawn of one operation in one go.
 DRAWN_MAX = 100
 
+#: A request about one task is sent so many times: about other tasks, and asking for other forms of the answer.
+TIMES = 3
+
+#: They take the same parameters, hundreds of them, so that it takes long to draw their requests.
+LIKE_A_LIST = frozenset({"GET /tasks", "GET /tasks/count", "DELETE /tasks", "POST /tasks/cancel"})
+
 #: Whatever takes longer does not come.
 TIMEOUT_S = 20.0
 ID = re.compile(r"[0-9a-f]{32}")
@@ -145,10 +151,12 @@ class Fuzz:
         Args:
             count: how many are wanted, about.
         """
-        each = min(DRAWN_MAX, -(-count // (len(self._operations) * len(MODES))))
+        each = min(DRAWN_MAX, -(-count // (len(self._operations) * len(MODES) * TIMES)))
         for number in itertools.count(self._number * 100_000):
             for operation, mode in itertools.product(self._operations, MODES):
-                yield from drawn(operation, mode, each, number)
+                few = -(-each // 4) if operation.label in LIKE_A_LIST else each
+                for case in drawn(operation, mode, few, number):
+                    yield from itertools.repeat(case, TIMES if "{id}" in operation.path else 1)
 
     def send(self, cases: Iterable[AnyCase]) -> Summary:
         """Send these."""

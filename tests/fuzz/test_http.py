@@ -17,7 +17,7 @@ from streaming.config import Settings
 from streaming.web.openapi.document import describe
 from tests.fuzz import handlers
 from tests.fuzz.described import Answer, Description
-from tests.fuzz.requests import Fuzz, wrong_stream
+from tests.fuzz.requests import LIKE_A_LIST, Fuzz, wrong_stream
 from tests.fuzz.server import Served, serving
 
 #: Another one is another test; the same one is the same test.
@@ -30,10 +30,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
         assert server.end() == 0
         assert server.complaints == []
-
-
-#: They take the same parameters as GET /tasks, hundreds of them; the long run has them all (tests/fuzz/http.py).
-LIKE_A_LIST = {"GET /tasks", "GET /tasks/count", "DELETE /tasks", "POST /tasks/cancel"}
 
 
 @contextmanager

@@ -1,17 +1,19 @@
-"""Whatever clients, workers and handlers do, in whatever order: every answer and every task is as the model says."""
+"""Whatever clients, workers and handlers do, in whatever order: every answer and every task is as the model says.
+
+``python -m tests.fuzz.machine`` goes on for longer.
+"""
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+import pytest
 
-from tests.fuzz.machine import Api
+from tests.fuzz.machine import Api, ApiOnAFile, run
 
-TestApi = Api.TestCase
-TestApi.settings = settings(
-    max_examples=30,
-    stateful_step_count=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_server_is_what_the_model_says(number: int) -> None:
+    run(Api, 6, number=number)
+
+
+def test_so_is_one_with_a_file() -> None:
+    run(ApiOnAFile, 6, 30)

@@ -27,6 +27,7 @@ class Find:
     Attributes:
         scenario: in which it showed.
         schedules: how many were needed.
+        seconds: how long these took.
         choices: in the trace that showed it.
         shrunk: how many of these are enough.
         trace: these.
@@ -35,6 +36,7 @@ class Find:
 
     scenario: str
     schedules: int
+    seconds: float
     choices: int
     shrunk: int
     trace: str

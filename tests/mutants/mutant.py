@@ -3,8 +3,8 @@
 Owns:   `Mutant`: reading it, and making a copy of the package that has it.
 Never:  touches the package itself.
 
-A patch begins with its head, one line each: ``what:`` is wrong, and ``hunt:`` the scenarios that may find it, in the order
-in which they are tried. Then comes a diff with paths like ``a/streaming/engine/hub.py``.
+A patch begins with its head, one line each: ``what:`` is wrong, and ``hunt:`` the scenarios that may find it, in the
+order in which they are tried. Then comes a diff with paths like ``a/streaming/engine/hub.py``.
 """
 
 from __future__ import annotations

@@ -89,10 +89,16 @@ class Stream:
 
     def leave(self, *, reset: bool = False) -> None:
         """Close the connection, as a client does that has seen enough; or let it break off, as one that has crashed."""
-        if reset and (own := self._writer.get_extra_info("socket")) is not None:
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        if reset and not self._writer.is_closing():
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._reading.cancel()
         self._writer.close()  # it may have been cancelled before its first step
+
+    @property
+    def socket(self) -> socket.socket:
+        """What carries it, to be maltreated."""
+        carrier: socket.socket = self._writer.get_extra_info("socket")
+        return carrier
 
     @property
     def over(self) -> bool:

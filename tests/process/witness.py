@@ -36,6 +36,9 @@ from tests.process.stream import SOON_S, Stream, open_stream
 #: How a client learns that its server, or the way to it, is gone.
 LOST = (httpx.TransportError, OSError, TimeoutError)
 
+#: Seconds for which a client asks again: longer than any server of these tests is away, though the machine be busy.
+PATIENCE_S = 120.0
+
 #: Pause before a client tries again.
 AGAIN_S = 0.03
 
@@ -219,7 +222,7 @@ class Witness:
                     return dict(answer.json())
 
     async def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        async with asyncio.timeout(SOON_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     answer = await self.http.request(method, path, **request)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 Program = Callable[[], Coroutine[Any, Any, object]]
@@ -122,7 +122,7 @@ class Stage:
         await asyncio.sleep(pause_s)
         self.note(name, "part", part)
 
-    async def _numbers(self, pause_s: float) -> AsyncIterator[int]:
+    async def _numbers(self, pause_s: float) -> AsyncGenerator[int, None]:
         try:
             for number in range(5):
                 await asyncio.sleep(pause_s)
@@ -173,8 +173,9 @@ async def factorials() -> list[int]:
 
 async def eternity() -> str:
     """Timeouts: an hour is cut to a second."""
+    limit = asyncio.timeout(1)
     try:
-        async with asyncio.timeout(1) as limit:
+        async with limit:
             await asyncio.sleep(3600)
     except TimeoutError:
         return f"timeout at {asyncio.get_running_loop().time()}, {limit.expired()}"

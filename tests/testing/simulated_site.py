@@ -7,6 +7,7 @@ Never:  opens a socket, takes a signal, or waits for the real clock.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -116,22 +117,28 @@ class SimulatedSite:
     async def _drain(self) -> None:
         await self._instance.coordinator.shutdown()
         await self.application.end(STREAMS_END_S)
-        if self._server is not None:
-            self._server.close()
+        server = self._server
+        assert server is not None
+        server.close()
         for connection in self._connections():
             connection.shutdown()
-        until = asyncio.get_running_loop().time() + STOP_S
-        await asyncio.sleep(0.1)
-        while self.state.connections and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await server.wait_closed()
         for connection in self._connections():  # the process exits, and its kernel closes them
             connection.transport.abort()
-        while self.state.connections or self.state.tasks:
-            await asyncio.sleep(0.1)
+        await server.wait_closed()
+        if self.state.tasks:
+            await asyncio.wait(self.state.tasks)
 
     def _connections(self) -> list[Any]:
         """In their order: uvicorn keeps them in a set, which has none."""
-        return sorted(self.state.connections, key=lambda each: each.client)  # type: ignore[attr-defined]  # it has one
+        return sorted(self.state.connections, key=lambda each: each.client)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing new may be taken in any more."""
+        return self.draining and self._instance.coordinator.draining
 
     def bury(self) -> None:
         """The instance was killed: the timer of its streams, which belongs to nobody, is not to run for ever."""

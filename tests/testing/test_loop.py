@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -13,12 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.testing.choices import Choices, Trace
-from streaming.testing.loop import COLLECT_STEPS, PROCESS, Deadlock, Endless, OutsideWorld, SimulatedLoop, run
+from streaming.testing.garbage import COLLECT_STEPS
+from streaming.testing.loop import PROCESS, Deadlock, Endless, OutsideWorld, SimulatedLoop, run
 from streaming.testing.order import ORDERS, Fifo, Uniform, order_of
 from tests.testing.programs import DOCUMENTED, KINDS, Op, Program, play
 from tests.virtual import VirtualLoop
 
 SEEDS = range(60)
+
+#: Tasks that outlive their program.
+KEPT: list[asyncio.Task[None]] = []
 
 OPS = st.builds(Op, st.sampled_from(KINDS), st.integers(0, 11))
 SCRIPTS = st.lists(st.lists(OPS, max_size=6), min_size=1, max_size=4)
@@ -191,7 +196,7 @@ def test_a_name_that_was_given_is_kept_and_none_is_one_of_this_loop() -> None:
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(asyncio.sleep(0), name="mine"), loop.create_task(asyncio.sleep(0), name=None)]
         tasks.append(asyncio.create_task(asyncio.sleep(0)))
-        tasks[-1].set_name(None)  # type: ignore[arg-type]  # some versions of asyncio do that
+        tasks[-1].set_name(None)  # some versions of asyncio do that
         await asyncio.gather(*tasks)
         return [task.get_name() for task in tasks]
 
@@ -205,9 +210,8 @@ def test_a_name_that_was_given_is_kept_and_none_is_one_of_this_loop() -> None:
 def test_garbage_is_found_at_the_same_steps_of_every_run() -> None:
     """Its finalizers are heard: an async generator that was left, an exception that nobody has seen."""
 
-    async def program(noise: int) -> list[int]:
-        loop, found = asyncio.get_running_loop(), []
-        assert isinstance(loop, SimulatedLoop)
+    async def program(loop: SimulatedLoop, noise: int) -> list[int]:
+        found: list[int] = []
 
         class Cycle:
             def __init__(self) -> None:
@@ -216,18 +220,19 @@ def test_garbage_is_found_at_the_same_steps_of_every_run() -> None:
             def __del__(self) -> None:
                 found.append(loop.steps)
 
+        kept: list[list[int]] = []
         for number in range(COLLECT_STEPS + 10):
             if number % 1000 == 0:
                 Cycle()
-                kept = [[] for _ in range(noise)]  # type: ignore[var-annotated]  # any will do
+                kept = [[] for _ in range(noise)]
             await asyncio.sleep(0)
-        del kept
-        return list(found)
+        return found[: len(kept) or None]
 
-    quiet = run(ordinary(), program(0))
+    def found_with(noise: int) -> set[int]:
+        loop = ordinary()
+        return set(run(loop, program(loop, noise)))
 
-    assert set(quiet) == {COLLECT_STEPS}
-    assert run(ordinary(), program(3000)) == quiet
+    assert found_with(0) == found_with(3000) == {COLLECT_STEPS}
     assert gc.isenabled()
 
 
@@ -274,12 +279,9 @@ def test_a_deadlock_names_each_task_and_its_line(what: Callable[[], Coroutine[An
 
 def test_a_deadlock_of_one_who_does_not_listen_to_a_cancel_is_one() -> None:
     async def deaf() -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            try:
-                await loop.create_future()
-            except BaseException:  # noqa: S112  # that is what it is about
-                continue
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
 
     with pytest.raises(Deadlock, match="in deaf"):
         run(ordinary(), waits_for_ever(deaf))
@@ -356,11 +358,12 @@ def test_what_is_left_is_cancelled_and_waited_for() -> None:
 
     async def program() -> None:
         for name in "ab":
-            asyncio.create_task(left(name), name=name)  # noqa: RUF006  # they are left
+            KEPT.append(asyncio.create_task(left(name), name=name))
         await asyncio.sleep(1)
 
     loop = ordinary()
     run(loop, program())
+    KEPT.clear()
 
     assert (ended, loop.complaints) == (["a", "b"], [])
 
@@ -373,11 +376,12 @@ def test_who_is_left_and_does_not_end_is_complained_about() -> None:
             await asyncio.Event().wait()
 
     async def program() -> None:
-        asyncio.create_task(left())  # noqa: RUF006  # it is left
+        KEPT.append(asyncio.create_task(left()))
         await asyncio.sleep(1)
 
     loop = ordinary()
     run(loop, program())
+    KEPT.clear()
 
     (complaint,) = loop.complaints
     assert "does not end when it is cancelled" in complaint["message"]
@@ -436,14 +440,55 @@ def test_an_exception_that_nobody_sees_is_a_complaint() -> None:
         raise LookupError("gone")
 
     async def program() -> None:
-        asyncio.create_task(fails())  # noqa: RUF006  # nobody waits for it
+        started = asyncio.create_task(fails())
         asyncio.get_running_loop().call_soon(int, "x")
         await asyncio.sleep(1)
+        assert started.done()
 
     loop = ordinary()
     run(loop, program())
 
-    assert [type(complaint["exception"]) for complaint in loop.complaints] == [ValueError, LookupError]
+    assert {type(complaint["exception"]) for complaint in loop.complaints} == {ValueError, LookupError}
+
+
+def test_a_deadlock_tells_of_a_task_that_has_failed_and_nobody_saw_it() -> None:
+    async def fails() -> None:
+        raise LookupError("gone")
+
+    async def program() -> None:
+        task = asyncio.create_task(fails(), name="worker")
+        await asyncio.get_running_loop().create_future()
+        await task
+
+    with pytest.raises(Deadlock, match=r"in program\n  worker has failed: LookupError\('gone'\)"):
+        run(ordinary(), program())
+
+
+def test_the_cleanup_of_those_who_wait_for_ever_is_not_heard() -> None:
+    """It may wait, and make new tasks; none of them runs."""
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(0)
+
+    async def program() -> None:
+        try:
+            async for _ in numbers():
+                pass
+        finally:
+            await asyncio.gather(asyncio.sleep(1), asyncio.create_task(asyncio.sleep(1)))
+
+    loop = ordinary()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(Deadlock):
+            run(loop, program())
+        gc.collect()
+
+    assert loop.complaints == []
 
 
 # -- tasks that are held, and told about ------------------------------------------------------------------------------
@@ -488,7 +533,7 @@ def test_each_step_of_a_task_is_told_and_no_callback() -> None:
 # -- processes that are killed ----------------------------------------------------------------------------------------
 
 
-async def in_process(number: int, program: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def in_process(number: int, program: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Start something as a simulated process."""
     before = PROCESS.set(number)
     try:
@@ -536,17 +581,17 @@ def test_nothing_of_a_killed_process_runs_any_more(seed: int) -> None:
                 seen.append("a cleanup")
                 await asyncio.gather(*tasks)
 
-        await in_process(1, life())
+        life_of_one = in_process(1, life())
         for _ in range(20):
             await asyncio.sleep(0)
         loop.kill(1)
         seen.clear()
-        other = await in_process(2, asyncio.sleep(10))
+        other = in_process(2, asyncio.sleep(10))
         for _ in range(20):
             await asyncio.sleep(0.5)
             gc.collect()
         await other
-        assert seen == []
+        assert (seen, life_of_one.done()) == ([], False)
 
     loop = shuffled(seed)
     with warnings.catch_warnings():
@@ -560,7 +605,7 @@ def test_whoever_waits_for_a_killed_process_waits_for_ever() -> None:
     async def program() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
-        task = await in_process(7, asyncio.sleep(1))
+        task = in_process(7, asyncio.sleep(1))
         loop.kill(7)
         await task
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,9 +19,9 @@ from streaming.config import Settings
 from streaming.errors import InvalidParams, InvalidTaskType
 from streaming.tasks import built_in
 from streaming.testing import sweep as sweeping
-from streaming.testing.sweep import sweep
+from streaming.testing.sweep import NoSuchPoint, sweep
 from streaming.testing.verdict import FAULTS, Fault, Finding, Kind, Verdict
-from tests.testing import handlers
+from tests.testing import mistakes
 
 CANCELS = (Fault.CANCEL, Fault.CANCEL_AT_WAKEUP, Fault.SECOND_CANCEL)
 
@@ -33,51 +34,51 @@ def found(verdict: Verdict) -> set[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("mistaken", "right", "kind", "where"),
     [
-        (handlers.swallows, handlers.swallows_nothing, Kind.SWALLOWED_CANCEL, "swallows"),
-        (handlers.begins_again_for_ever, handlers.sees_something_through, Kind.SWALLOWED_CANCEL, None),
-        (handlers.suppresses_its_own_cancel, handlers.leaves_no_task, Kind.SWALLOWED_CANCEL, None),
-        (handlers.works_on, handlers.cleans_up, Kind.WORK_AFTER_CANCEL, "works_on"),
-        (handlers.tells_on, handlers.returns_what_it_has, Kind.SWALLOWED_CANCEL, "tells_on"),
-        (handlers.child_swallows, handlers.has_a_timeout, Kind.WORK_AFTER_CANCEL, "child"),
-        (handlers.cleans_up_too_long, handlers.cleans_up_in_time, Kind.CLEANUP_OVER_LIMIT, None),
-        (handlers.leaves_a_task, handlers.leaves_no_task, Kind.LEAKED_TASK, "_speak"),
-        (handlers.leaves_a_task, handlers.leaves_no_task, Kind.EVENT_AFTER_END, "_speak"),
-        (handlers.leaves_a_socket, handlers.leaves_no_socket, Kind.LEAKED_SOCKET, None),
-        (handlers.leaves_a_file, handlers.leaves_no_file, Kind.LEAKED_FILE, None),
-        (handlers.spins, handlers.cleans_up, Kind.HANG, "spins"),
+        (mistakes.swallows, mistakes.swallows_nothing, Kind.SWALLOWED_CANCEL, "swallows"),
+        (mistakes.begins_again_for_ever, mistakes.sees_something_through, Kind.SWALLOWED_CANCEL, None),
+        (mistakes.suppresses_its_own_cancel, mistakes.leaves_no_task, Kind.SWALLOWED_CANCEL, None),
+        (mistakes.works_on, mistakes.cleans_up, Kind.WORK_AFTER_CANCEL, "works_on"),
+        (mistakes.tells_on, mistakes.returns_what_it_has, Kind.SWALLOWED_CANCEL, "tells_on"),
+        (mistakes.child_swallows, mistakes.has_a_timeout, Kind.WORK_AFTER_CANCEL, "child"),
+        (mistakes.cleans_up_too_long, mistakes.cleans_up_in_time, Kind.CLEANUP_OVER_LIMIT, None),
+        (mistakes.leaves_a_task, mistakes.leaves_no_task, Kind.LEAKED_TASK, "_speak"),
+        (mistakes.leaves_a_task, mistakes.leaves_no_task, Kind.EVENT_AFTER_END, "_speak"),
+        (mistakes.leaves_a_socket, mistakes.leaves_no_socket, Kind.LEAKED_SOCKET, None),
+        (mistakes.leaves_a_file, mistakes.leaves_no_file, Kind.LEAKED_FILE, None),
+        (mistakes.spins, mistakes.cleans_up, Kind.HANG, "spins"),
     ],
 )
 def test_a_mistake_is_found_and_its_twin_is_not_accused(
     mistaken: Callable[..., Any], right: Callable[..., Any], kind: Kind, where: str | None
 ) -> None:
-    verdict, twin = sweep(mistaken, points_max=5), sweep(right)
+    verdict, twin = sweep(mistaken, points_max=2), sweep(right)
 
     assert (kind.value, where or mistaken.__name__) in found(verdict)
-    assert "handlers.py:" in next(each.where for each in verdict.findings if each.kind is kind)
+    assert "mistakes.py:" in next(each.where for each in verdict.findings if each.kind is kind)
     assert not verdict.ok
     assert twin.findings == []
 
 
 def test_the_line_is_that_of_the_mistake() -> None:
-    verdict = sweep(handlers.swallows, faults=["cancel"])
+    verdict = sweep(mistakes.swallows, faults=["cancel"])
 
     [finding] = verdict.findings
     line = int(finding.where.split(":")[1].split()[0])
-    assert "await asyncio.sleep(1)" in Path(handlers.__file__).read_text().splitlines()[line - 1]
-    assert finding.detail.startswith("it went on at handlers.py:")
+    assert "await asyncio.sleep(1)" in Path(mistakes.__file__).read_text().splitlines()[line - 1]
+    assert finding.detail.startswith("it went on at mistakes.py:")
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="wait_for was mended in 3.12")
 def test_the_cancel_that_wait_for_swallows_is_found() -> None:
-    verdict = sweep(handlers.waits_for, faults=["cancel", "cancel-at-wakeup"])
+    verdict = sweep(mistakes.waits_for, faults=["cancel", "cancel-at-wakeup"])
 
     assert ("swallowed-cancel", "waits_for") in found(verdict)
     assert Fault.CANCEL_AT_WAKEUP in verdict.findings[0].shown_by
-    assert sweep(handlers.has_a_timeout).findings == []
+    assert sweep(mistakes.has_a_timeout).findings == []
 
 
 def test_a_cancel_that_comes_with_the_failure_of_a_child_is_found_if_it_is_lost() -> None:
-    verdict = sweep(handlers.child_fails, faults=["cancel-with-child-failure"])
+    verdict = sweep(mistakes.child_fails, faults=["cancel-with-child-failure"])
 
     assert verdict.points == 4
     if sys.version_info < (3, 13):
@@ -85,16 +86,16 @@ def test_a_cancel_that_comes_with_the_failure_of_a_child_is_found_if_it_is_lost(
 
 
 def test_what_is_shielded_is_left_behind() -> None:
-    assert found(sweep(handlers.shields)) == {("leaked-task", "shields")}
+    assert found(sweep(mistakes.shields)) == {("leaked-task", "shields")}
 
 
 def test_a_socket_that_somebody_holds_is_open_still() -> None:
     try:
-        verdict = sweep(handlers.keeps_a_socket, faults=["cancel"])
+        verdict = sweep(mistakes.keeps_a_socket, faults=["cancel"])
     finally:
-        for each in handlers.kept:
+        for each in mistakes.kept:
             each.close()
-        handlers.kept.clear()
+        mistakes.kept.clear()
 
     assert found(verdict) == {("leaked-socket", "keeps_a_socket")}
 
@@ -104,7 +105,7 @@ def test_a_descriptor_without_an_object_is_found_by_its_path(tmp_path: Path) -> 
     file.touch()
     before = set(os.listdir("/dev/fd"))
 
-    verdict = sweep(handlers.leaves_a_descriptor, {"path": str(file)}, faults=["cancel"])
+    verdict = sweep(mistakes.leaves_a_descriptor, {"path": str(file)}, faults=["cancel"])
 
     assert found(verdict) == {("leaked-file", "leaves_a_descriptor")}
     assert verdict.findings[0].detail == "rows"
@@ -118,7 +119,7 @@ def test_who_leaves_many_descriptors_open_is_stopped(monkeypatch: pytest.MonkeyP
     file = tmp_path / "rows"
     file.touch()
 
-    verdict = sweep(handlers.leaves_a_descriptor, {"path": str(file)})
+    verdict = sweep(mistakes.leaves_a_descriptor, {"path": str(file)})
 
     assert verdict.stopped_early == "it has left 2 descriptors open"
     assert "not everything was tried" in str(verdict)
@@ -127,24 +128,26 @@ def test_who_leaves_many_descriptors_open_is_stopped(monkeypatch: pytest.MonkeyP
             os.close(int(number))
 
 
-def test_a_thread_that_goes_on_is_found() -> None:
-    verdict = sweep(handlers.leaves_a_thread, faults=["cancel"], point=3)
+def test_a_thread_that_goes_on_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.testing.rehearsal.ENDING_S", 0.05)
+
+    verdict = sweep(mistakes.leaves_a_thread, faults=["cancel"], point=3)
 
     assert found(verdict) == {("leaked-thread", "nap")}
     assert verdict.findings[0].detail.endswith("in leaves_a_thread")
-    assert sweep(handlers.leaves_no_thread, faults=CANCELS).findings == []
+    assert sweep(mistakes.leaves_no_thread, faults=CANCELS).findings == []
 
 
 def test_a_process_that_goes_on_is_found_and_killed() -> None:
-    verdict = sweep(handlers.leaves_a_process, faults=["cancel"])
+    verdict = sweep(mistakes.leaves_a_process, faults=["cancel"])
 
     assert found(verdict) == {("leaked-process", "leaves_a_process")}
     assert verdict.findings[0].detail == f"it runs {Path(sys.executable).name}"
-    assert sweep(handlers.leaves_no_process, faults=["cancel"]).findings == []
+    assert sweep(mistakes.leaves_no_process, faults=["cancel"]).findings == []
 
 
 def test_what_is_allowed_is_a_note() -> None:
-    declined, failed = sweep(handlers.takes_it_back, faults=["cancel"]), sweep(handlers.cleanup_fails)
+    declined, failed = sweep(mistakes.takes_it_back, faults=["cancel"]), sweep(mistakes.cleanup_fails)
 
     assert found(declined) == {("declined-cancel", "takes_it_back")}
     assert found(failed) == {("cleanup-failed", "cleanup_fails")}
@@ -156,7 +159,7 @@ def test_what_is_allowed_is_a_note() -> None:
 
 
 def test_a_timeout_cannot_be_taken_back() -> None:
-    assert found(sweep(handlers.takes_it_back, faults=["timeout"])) == {("swallowed-cancel", "takes_it_back")}
+    assert found(sweep(mistakes.takes_it_back, faults=["timeout"])) == {("swallowed-cancel", "takes_it_back")}
 
 
 def test_a_protected_section_may_hold_the_cancel_back() -> None:
@@ -211,7 +214,7 @@ def url() -> Iterator[str]:
 
 
 def test_a_handler_that_uses_httpx_holds(url: str) -> None:
-    verdict = sweep(handlers.fetches, {"url": url}, faults=CANCELS)
+    verdict = sweep(mistakes.fetches, {"url": url}, faults=CANCELS)
 
     assert verdict.findings == []
     assert verdict.status == "completed"
@@ -219,39 +222,39 @@ def test_a_handler_that_uses_httpx_holds(url: str) -> None:
 
 
 def test_a_client_that_is_not_closed_is_found(url: str) -> None:
-    verdict = sweep(handlers.fetches_and_forgets, {"url": url}, faults=["cancel"])
+    verdict = sweep(mistakes.fetches_and_forgets, {"url": url}, faults=["cancel"])
 
     assert {finding.kind for finding in verdict.findings if finding.bad} <= {Kind.LEAKED_SOCKET}
 
 
 def test_a_handler_that_uses_anyio_holds() -> None:
-    verdict = sweep(handlers.works_with_anyio, faults=CANCELS)
+    verdict = sweep(mistakes.works_with_anyio, faults=CANCELS)
 
     assert verdict.findings == []
     assert verdict.points >= 8
 
 
 def test_a_handler_that_runs_a_program_holds() -> None:
-    verdict = sweep(handlers.runs_a_program, faults=["cancel", "timeout"])
+    verdict = sweep(mistakes.runs_a_program, faults=["cancel", "timeout"])
 
-    assert [finding for finding in verdict.findings if finding.kind is not Kind.LEAKED_PROCESS] == []
+    assert verdict.findings == []
     assert verdict.status == "completed"
 
 
 def test_a_handler_in_a_thread_holds() -> None:
-    verdict = sweep(handlers.works_in_a_thread)
+    verdict = sweep(mistakes.works_in_a_thread)
 
     assert verdict.findings == []
     assert verdict.points >= 3
 
 
 def test_a_thread_that_never_asks_is_found() -> None:
-    verdict = sweep(handlers.never_asks, settings=Settings(cancel_grace_s=0.1), faults=["cancel"], point=2)
+    verdict = sweep(mistakes.never_asks, settings=Settings(cancel_grace_s=0.1), faults=["cancel"], point=4)
 
     assert found(verdict) == {("swallowed-cancel", "never_asks")}
 
 
-def test_http_fetch_holds_in_under_five_seconds(url: str, tmp_path: Path) -> None:
+def test_http_fetch_holds(url: str, tmp_path: Path) -> None:
     settings = Settings(fetch_allow=["127.0.0.1"], fetch_dir=tmp_path)
     handler = Registry(built_in(settings)).get("http_fetch").handler
 
@@ -259,7 +262,6 @@ def test_http_fetch_holds_in_under_five_seconds(url: str, tmp_path: Path) -> Non
 
     assert verdict.findings == []
     assert verdict.status == "completed"
-    assert verdict.seconds < 5
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], ["b"])
 
 
@@ -287,7 +289,7 @@ def without_time(verdict: Verdict) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", [None, 7])
 def test_two_sweeps_say_the_same(seed: int | None) -> None:
-    first, second = sweep(handlers.leaves_a_task, seed=seed), sweep(handlers.leaves_a_task, seed=seed)
+    first, second = sweep(mistakes.leaves_a_task, seed=seed), sweep(mistakes.leaves_a_task, seed=seed)
 
     assert without_time(first) == without_time(second)
 
@@ -296,7 +298,7 @@ def test_the_counts_add_up() -> None:
     told: list[tuple[int, int]] = []
 
     verdict = sweep(
-        handlers.swallows_nothing,
+        mistakes.swallows_nothing,
         faults=["cancel", "timeout"],
         on_run=lambda runs, planned: told.append((runs, planned)),
     )
@@ -358,10 +360,10 @@ def test_a_handler_starts_others() -> None:
 
 
 def test_one_point_and_one_fault_can_be_seen_again() -> None:
-    whole = sweep(handlers.swallows)
+    whole = sweep(mistakes.swallows)
     finding: Finding = whole.findings[0]
 
-    again = sweep(handlers.swallows, faults=["cancel"], point=2)
+    again = sweep(mistakes.swallows, faults=["cancel"], point=2)
 
     assert again.runs == 3
     assert again.findings[0].where == finding.where
@@ -370,14 +372,14 @@ def test_one_point_and_one_fault_can_be_seen_again() -> None:
 
 
 def test_a_second_cancel_alone_cancels_a_first_time() -> None:
-    verdict = sweep(handlers.cleans_up, faults=["second-cancel"])
+    verdict = sweep(mistakes.cleans_up, faults=["second-cancel"])
 
     assert verdict.findings == []
     assert verdict.runs > verdict.points + 2
 
 
 def test_a_verdict_is_an_assertion() -> None:
-    verdict = sweep(handlers.swallows, faults=["cancel"])
+    verdict = sweep(mistakes.swallows, faults=["cancel"])
 
     with pytest.raises(AssertionError, match="swallows does not stand a cancel"):
         verdict.raise_if_bad()
@@ -392,19 +394,19 @@ def test_what_cannot_be_swept_is_refused() -> None:
     with pytest.raises(InvalidTaskType, match="runs outside"):
         sweep(elsewhere)
     with pytest.raises(InvalidTaskType):
-        sweep(handlers.nap)
+        sweep(mistakes.nap)
     with pytest.raises(InvalidParams):
-        sweep(handlers.fetches)
+        sweep(mistakes.fetches)
     with pytest.raises(ValueError, match="nonsense"):
-        sweep(handlers.swallows, faults=["nonsense"])
-    with pytest.raises(LookupError, match="there is no point 99"):
-        sweep(handlers.swallows, point=99)
+        sweep(mistakes.swallows, faults=["nonsense"])
+    with pytest.raises(NoSuchPoint, match="there is no point 99"):
+        sweep(mistakes.swallows, point=99)
 
 
 def test_a_handler_keeps_its_marks() -> None:
-    before = dict(vars(handlers.swallows))
+    before = dict(vars(mistakes.swallows))
 
-    sweep(handlers.swallows, faults=["cancel"])
+    sweep(mistakes.swallows, faults=["cancel"])
 
-    assert vars(handlers.swallows) == before
+    assert vars(mistakes.swallows) == before
     assert set(FAULTS) == set(Fault) - {Fault.NOTHING}

@@ -10,17 +10,21 @@ import asyncio
 import contextlib
 import json
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
+import streaming.client as library
 from streaming import TaskContext, task
+from streaming.client.patience import Patience
+from streaming.errors import TaskTerminal
 from streaming.events import Event
-from streaming.records import TaskStatus
 from streaming.rules.evidence import ReaderEvidence
 from streaming.rules.invariants import check_reader
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.sse import KEEPALIVE, RETRY, frame
 from streaming.testing import faults
+from streaming.testing.choices import Stream
 from streaming.testing.faults import Faults
 from streaming.testing.instance import Killed
 from streaming.testing.loop import SimulatedLoop
@@ -28,12 +32,12 @@ from streaming.testing.network import SimulatedNetwork
 from streaming.testing.weather import CALM, STORMY, Weather
 from streaming.testing.world import World, settings_of
 from tests.leftovers import RESIDENT, leftovers
-from tests.testing.simulated_site import Head, Lost, SimulatedSite, Visit
+from tests.testing.simulated_site import HOST, PORT, Head, Lost, SimulatedSite, Visit
 
 PAUSES_S = (0.0, 0.001, 0.3, 1.0, 20.0)
 
 #: Bytes of an event. Some of the largest fill every buffer between a handler and a reader that reads nothing.
-SIZES = (0, 0, 10, 5_000, 40_000)
+SIZES = (0, 0, 10, 5_000, 200_000)
 
 WEATHERS = (CALM, Weather(late=0.3, split=0.2), STORMY, replace(STORMY, half_open=0.05, stall=0.1))
 STORES = (
@@ -43,6 +47,12 @@ STORES = (
 )
 
 SETTINGS = {"cancel_grace_s": 2.0, "grace_s": 4.0, "send_timeout_s": 10.0, "max_running": 3}
+
+#: Who has tried so often in vain has found a bug.
+TRIES_MAX = 80
+
+#: A life has some hundred steps.
+STEPS_MAX = 100_000
 
 #: Answers of a server that cannot do it now: come again.
 LATER = frozenset({429, 503})
@@ -65,6 +75,13 @@ async def _work(ctx: TaskContext, pauses: list[float], sizes: list[int]) -> str:
         await ctx.emit("tick", {"n": number, "filling": "x" * size})
         await asyncio.sleep(pause_s)
     return "done"
+
+
+class Acting(Protocol):
+    """A client."""
+
+    async def act(self) -> None:
+        """Do what it has come for."""
 
 
 class Stack:
@@ -94,14 +111,13 @@ class Stack:
         world.faults = self.chance.draw(STORES)
 
     @property
-    def draining(self) -> bool:
-        """Whether the process that is up has been told to stop."""
-        return self.site is not None and self.site.draining
+    def closed(self) -> bool:
+        """Whether the process that is up, or was last, may take in nothing new any more."""
+        return self.site is not None and self.site.closed
 
-    async def play(self) -> None:
+    async def play(self, clients: Sequence[Acting]) -> None:
         """Processes come and go until all clients have what they want."""
-        clients = [Client(self, number) for number in range(1 + self.chance.pick(2))]
-        acting = asyncio.gather(*(client.act() for client in clients))
+        acting = asyncio.create_task(_all(clients))
         for _ in range(self.chance.pick(3)):
             await self._live(self.chance.draw((5.0, 0.3, 1.0, 30.0)))
             await self.world.sometime(self.chance)
@@ -176,9 +192,8 @@ class Client:
 
     async def _start(self) -> str:
         """The same request again, until there is an answer: it starts one task."""
-        draw, emits = self._chance.draw, self._chance.pick(6)
-        params = {"pauses": [draw(PAUSES_S) for _ in range(emits)], "sizes": [draw(SIZES) for _ in range(emits)]}
-        body = {"type": draw(("reported", "restarted")), "params": params}
+        type, params = _wish(self._chance)
+        body = {"type": type, "params": params}
         head, answer = await self._insist("POST", "/tasks", body, Idempotency_Key=f"client {self._number}")
         assert head.status in (200, 201), f"a start is answered with {head.status} {answer!r:.200}"
         task_id: str = json.loads(answer)["id"]
@@ -197,10 +212,10 @@ class Client:
     async def _insist(self, method: str, path: str, body: object = None, **headers: str) -> tuple[Head, bytes]:
         """Ask until there is an answer that is no excuse."""
         visit: Visit | None = None
-        while True:
+        for _ in range(TRIES_MAX):
             try:
                 visit = visit or await Visit.begin()
-                drained = self._stack.draining
+                drained = self._stack.closed
                 head = await visit.ask(method, path, body, **headers)
                 answer = await visit.body(head)
             except Lost:
@@ -215,6 +230,13 @@ class Client:
                     return head, answer
                 self._world.must("retry-after" in head.headers, f"{head.status} without a time to come again")
             await asyncio.sleep(1 + self._chance.pick(2))
+        raise AssertionError(f"{method} {path} was asked {TRIES_MAX} times in vain")
+
+
+async def _all(clients: Sequence[Acting]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for number, client in enumerate(clients):
+            group.create_task(client.act(), name=f"client-{number}")
 
 
 class WebReader:
@@ -229,12 +251,16 @@ class WebReader:
         self._seen: list[tuple[int, bytes]] = []
         self._early: list[int] = []
         self._problems: list[str] = []
-        self._ended = self._told = False
+        self._ended = False
+        self._tries = 0
 
     async def follow(self) -> None:
         """Until the end of the log."""
         await self._world.sometime(self._chance)
         while not self._ended:
+            self._tries += 1
+            if self._tries > TRIES_MAX:
+                raise AssertionError(f"{self.name} came {TRIES_MAX} times in vain")
             visit: Visit | None = None
             try:
                 visit = await Visit.begin()
@@ -252,7 +278,7 @@ class WebReader:
         resumed = {"Last_Event_ID": str(self._seen[-1][0])} if self._seen else {}
         head = await visit.ask("GET", f"/tasks/{self._task_id}/events", Accept="text/event-stream", **resumed)
         if head.status == 204:
-            self._told = self._ended = True
+            self._ended = True
             return 0
         if head.status != 200:
             self._must(head.status in LATER, f"it is answered with {head.status} {await visit.body(head)!r:.200}")
@@ -271,7 +297,6 @@ class WebReader:
                 await asyncio.sleep(self._chance.draw((0.2, 5.0, 30.0)))
         self._must(not held, f"a stream ends in the middle of a block: {held[:80]!r}")
         self._must(self._ended or (site and site.draining), "a stream ends before its log, and no server drains")
-        self._told = self._ended
         return 1
 
     def _take(self, block: bytes, first: bool) -> bool:
@@ -290,6 +315,7 @@ class WebReader:
             self._must(frame(stored) == block, f"event {seq} has other bytes than those stored")
             self._ended = stored.type in TERMINAL
         self._seen.append((seq, block))
+        self._tries = 0
         return False
 
     def _must(self, holds: object, words: str) -> None:
@@ -310,7 +336,7 @@ class WebReader:
 
 def _blocks(data: bytes) -> list[bytes]:
     """The whole blocks of a stream, and what is left; a keepalive is a line of its own."""
-    found = []
+    found: list[bytes] = []
     while True:
         if data.startswith(KEEPALIVE):
             end = len(KEEPALIVE)
@@ -322,15 +348,71 @@ def _blocks(data: bytes) -> list[bytes]:
         data = data[end:]
 
 
+class LibraryClient:
+    """Somebody who uses the package's own client, which resumes and repeats by itself."""
+
+    def __init__(self, stack: Stack, number: int) -> None:
+        self._stack = stack
+        self._world = stack.world
+        self._number = number
+        self._chance = stack.world.stream(f"client-{number}")
+
+    async def act(self) -> None:
+        patience = Patience(give_up_s=1000, retry_s=1000, clock=self._world.loop.time, chance=self._chance.fraction)
+        await self._world.sometime(self._chance)
+        async with library.Client(f"http://{HOST}:{PORT}", patience=patience) as client:
+            record = await client.start(*_wish(self._chance), idempotency_key=f"client {self._number}")
+            self._world.must((record.id, 1) in self._world.disk.events, "a start that was acknowledged is stored")
+            self._stack.tasks[record.id] = None
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch(client, record.id))
+                if self._chance.happens(0.3):
+                    self._chance.note("the task is cancelled")
+                    group.create_task(self._cancel(client, record.id))
+            ended = await client.get(record.id, wait_s=self._chance.draw((0, 100)))
+            self._world.must(ended.status in TERMINAL, "a task that is over looks so")
+
+    async def _watch(self, client: library.Client, task_id: str) -> None:
+        seen = []
+        async with contextlib.aclosing(client.watch(task_id)) as events:
+            async for event in events:
+                stored = self._world.disk.events.get((task_id, event.seq))
+                self._world.must(stored == event, f"event {event.seq} is not what is stored")
+                seen.append(event.seq)
+        log = [event.seq for event in self._world.disk.log(task_id)]
+        self._world.must(seen == log, f"the client has seen {seen} of {log}")
+
+    async def _cancel(self, client: library.Client, task_id: str) -> None:
+        await self._world.sometime(self._chance)
+        with contextlib.suppress(TaskTerminal):
+            record = await client.cancel(task_id, wait_s=self._chance.draw((0, 5)))
+            self._world.must(record.cancel, "a cancel that was acknowledged has its receipt")
+
+
+def _wish(chance: Stream) -> tuple[str, dict[str, Any]]:
+    """A type, and parameters."""
+    emits = chance.pick(6)
+    pauses, sizes = ([chance.draw(each) for _ in range(emits)] for each in (PAUSES_S, SIZES))
+    return chance.draw(("reported", "restarted")), {"pauses": pauses, "sizes": sizes}
+
+
 async def web_scenario(world: World) -> None:
-    """Play one life; the world looks at the rest."""
-    stack = Stack(world)
-    await stack.play()
+    """Play one life of clients that speak HTTP by hand; the world looks at the rest."""
+    await _play(Stack(world), Client)
+
+
+async def client_scenario(world: World) -> None:
+    """Play one life of clients that use the package's own."""
+    await _play(Stack(world), LibraryClient)
+
+
+async def _play(stack: Stack, kind: Callable[[Stack, int], Acting]) -> None:
+    world = stack.world
+    world.loop.steps_max = STEPS_MAX
+    await stack.play([kind(stack, number) for number in range(1 + stack.chance.pick(2))])
     for task_id in stack.tasks:
         record = next((each for each in world.disk.records() if each.id == task_id), None)
         world.must(record is not None and record.status in TERMINAL, "a task that was acknowledged has come to an end")
-        world.must(record is None or record.status is not TaskStatus.RUNNING, "nobody runs for ever")
     world.must(len(world.disk.records()) == len(stack.tasks), "a start that is repeated starts one task")
-    loop = world.loop
-    for context in loop.complaints:
+    for context in world.loop.complaints:
         world.must(False, f"the loop complains: {context['message']} {context.get('exception')!r}")

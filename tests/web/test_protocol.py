@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -135,19 +137,42 @@ async def test_trailers_are_no_headers() -> None:
 
 
 @pytest.mark.parametrize("trailer", [b"x" * 10_000, b"X: y\r\n" * 2000], ids=["one", "many"])
-async def test_trailers_without_an_end_are_cut_off(trailer: bytes) -> None:
-    """Somebody waits for the body, and has an answer of his own: there is none to write into."""
+async def test_trailers_without_an_end_are_refused(trailer: bytes) -> None:
     async with live(header_bytes_max=100_000) as here, here.raw() as (reader, writer):
         writer.write(CHUNKED + START + b"0\r\nX: ")
-        ending, sent = asyncio.create_task(lost(reader)), 0
-        while not ending.done() and sent < 100_000_000:
+        answering, sent = asyncio.create_task(read_answer(reader)), 0
+        while not answering.done() and sent < 100_000_000:
             writer.write(trailer)
             sent += len(trailer)
             with contextlib.suppress(ConnectionError):
                 await writer.drain()
             await asyncio.sleep(0)
-        assert await ending
+        check_problem(await answering, 431, "headers_too_large")
         assert sent < 20_000_000
+        assert await lost(reader)
+        assert (await here.http.get("/tasks/count")).json()["count"] == 0, "half a body starts nothing"
+
+
+async def test_a_body_that_is_no_http_in_its_middle_is_refused() -> None:
+    async with live() as here, here.raw() as (reader, writer):
+        writer.write(CHUNKED + b"5\r\n{")
+        await here.http.get("/healthz")
+        writer.write(b"xxxxxxx")
+
+        check_problem(await read_answer(reader), 400, "bad_request")
+        assert await lost(reader)
+        await here.until(lambda: not here.app._requests)
+        assert (await here.http.get("/tasks/count")).json()["count"] == 0
+
+
+async def test_an_answer_to_the_next_request_is_not_taken_for_one_to_this() -> None:
+    """It is on its way; what comes behind it is no request."""
+    async with live() as here, here.raw() as (reader, writer):
+        task_id = await here.start()
+        writer.write(f"GET /tasks/{task_id}?wait_s=9 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await here.http.get("/healthz")
+        writer.write(NO_HTTP[0])
+        assert await lost(reader)
 
 
 async def lost(reader: asyncio.StreamReader) -> bool:
@@ -232,6 +257,18 @@ async def test_what_is_answered_late_has_arrived_in_time() -> None:
             writer.write(piece)
             await here.http.get("/healthz")  # so that each arrives by itself
         assert (await read_answer(reader)).status == 200
+
+
+async def test_a_connection_that_was_reset_leaves_nothing_behind() -> None:
+    """Not even for the time in which it might have been used again."""
+    async with live() as here, here.raw() as (reader, writer):
+        writer.write(HEALTH)
+        await read_answer(reader)
+        (protocol,) = [each for each in here.server.server_state.connections if each.client == client_of(writer)]  # type: ignore[union-attr]  # ours
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        await here.until(lambda: protocol not in here.server.server_state.connections)
+        assert (protocol._timer, protocol.timeout_keep_alive_task) == (None, None)  # type: ignore[union-attr]  # ours
 
 
 def client_of(writer: asyncio.StreamWriter) -> object:

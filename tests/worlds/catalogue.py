@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from streaming.testing.exploration import Scenario
 from tests.worlds.crashes import crashes
 from tests.worlds.crowd import crowd
+from tests.worlds.drain import drain
 from tests.worlds.feed import feed
 from tests.worlds.life import life
 from tests.worlds.logs import logs
+from tests.worlds.starts import starts
+from tests.worlds.turns import turns
+from tests.worlds.wakes import wakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ CATALOGUE: dict[str, Entry] = {
     "crashes": Entry(
         crashes, suite=150, share=0.2, sees=frozenset({"completed", "cancelled", "interrupted", "failed"})
     ),
+    "drain": Entry(drain, suite=100, share=0.08, sees=frozenset({"completed", "cancelled", "interrupted", "failed"})),
     "feed": Entry(feed, suite=100, share=0.05, sees=frozenset({"completed"})),
+    "starts": Entry(starts, suite=100, share=0.08, sees=frozenset({"completed", "cancelled", "failed"})),
+    "turns": Entry(turns, suite=100, share=0.05, sees=frozenset({"completed", "cancelled"})),
+    "wakes": Entry(wakes, suite=200, share=0.02),
     "logs": Entry(logs, suite=200, share=0.1, sees=frozenset({"completed", "failed"})),
 }

@@ -1,7 +1,7 @@
 """The feed of some tasks that are written, lost and deleted while others follow it, each with a filter of its own.
 
-Owns:   `feed`, a scenario for `streaming.testing.explore`; `Follower`, who must have seen all that it wants, once, in the
-        order of the commits.
+Owns:   `feed`, a scenario for `streaming.testing.exploration`; `Follower`, who must have seen all that it wants, each
+        event once, in the order of the commits.
 Never:  runs a handler.
 """
 
@@ -110,14 +110,13 @@ class Feed:
     async def run(self) -> None:
         """Play it."""
         followers = [Follower(self, number) for number in range(1, FOLLOWERS + 1)]
-        async with asyncio.TaskGroup() as group:
-            async with self.press:
-                for follower in followers:
-                    group.create_task(follower.follow())
-                async with asyncio.TaskGroup() as lives:
-                    for task_id, type, tags in TASKS:
-                        lives.create_task(self._life(task_id, type, tags))
-                self.learn()
+        async with asyncio.TaskGroup() as group, self.press:
+            for follower in followers:
+                group.create_task(follower.follow())
+            async with asyncio.TaskGroup() as lives:
+                for task_id, type, tags in TASKS:
+                    lives.create_task(self._life(task_id, type, tags))
+            self.learn()
         self.press.check_gone()
         for follower in followers:
             follower.check()

@@ -258,6 +258,12 @@ _STATISTICS = {
     ),
 }
 
+#: What kinds of facts have besides: a number, and words.
+_OF_FACTS: dict[str, Schema] = {
+    **{name: _COUNT for name, *_ in KINDS.values() if name},
+    **{name: _TEXT for _, *names in KINDS.values() for name in names},
+}
+
 _AUDIT = {
     "Audit": _of(
         "What an audit says.",
@@ -287,7 +293,8 @@ _AUDIT = {
     ),
     "Fact": _of(
         "Something that has happened; a kind of fact has fields of its own.",
-        {"at": {"type": "number"}, "fact": _word(*KINDS), "task_id": or_null(TASK_ID)},
+        {"at": {"type": "number"}, "fact": _word(*KINDS), "task_id": or_null(TASK_ID), **_OF_FACTS},
+        optional=_OF_FACTS,
     ),
 }
 
