@@ -18,6 +18,7 @@ import uvicorn
 
 from streaming import exit as module
 from streaming.config import Settings
+from streaming.engine.diary import Diary
 from streaming.exit import FORCED_GRACE_S, HELD_UP_S, STOP_S, STREAMS_END_S, TELL_S, Exit
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
@@ -67,6 +68,7 @@ class Drained:
         self.drained: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.stuck = [("a task", "a place")]
+        self.diary = Diary(10, lambda: 0.0)
 
     async def shutdown(self, grace_s: float) -> int:
         self.graces.append(grace_s)
@@ -289,6 +291,7 @@ async def test_a_second_signal_forces_the_exit_soon(host: uvicorn.Server, clock:
 
     assert watchdogs() == [3 + FORCED_GRACE_S]
     assert inside.graces[-1] < FORCED_GRACE_S
+    assert [fact["name"] for fact in inside.diary.as_json()["facts"]] == ["SIGTERM", "SIGINT"]
 
 
 async def test_a_second_signal_does_not_lengthen_a_grace_that_is_shorter(host: uvicorn.Server) -> None:

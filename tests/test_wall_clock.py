@@ -257,6 +257,33 @@ async def test_after_a_restart_times_in_the_future_are_no_trouble(steps: list[fl
         await check(store)
 
 
+async def test_after_a_restart_nobody_waits_for_a_tomorrow_that_was_taken_back() -> None:
+    """The pause before the next attempt, and the time of the whole, end as they would have ended."""
+    wall = Wall()
+    coordinator, store = build(wall, max_running=1)
+    async with coordinator:
+        failing, _ = await coordinator.start("fails", {}, retry={"backoff_s": 60.0, "backoff_max_s": 100.0})
+        await asyncio.sleep(0.1)
+        assert (await coordinator.get(failing.id)).status is TaskStatus.RETRYING
+        blocking, _ = await coordinator.start("sleeper", {})
+        late, _ = await coordinator.start("sleeper", {}, total_timeout_s=50)
+        await asyncio.sleep(0.1)
+        await coordinator.shutdown()
+    wall.set_by_s = -YEAR_S
+    began_at = asyncio.get_running_loop().time()
+    again = TaskCoordinator(
+        Registry([ticks, sleeper, fails]), store, Settings(), wall=wall, new_id=lambda: "f" * 32, chance=lambda: 0.5
+    )
+    async with again:
+        await again.wait(late.id, 10_000)
+        assert asyncio.get_running_loop().time() - began_at == pytest.approx(50, abs=0.5)
+        await again.wait(failing.id, 10_000)
+        assert (await again.get(failing.id)).status is TaskStatus.FAILED
+        assert asyncio.get_running_loop().time() - began_at < 3 * 100
+        assert (await again.get(blocking.id)).status is TaskStatus.INTERRUPTED
+        await check(store)
+
+
 async def collect_log(store: TestedStore, record: Record) -> list[Any]:
     stored = await store.record(record.id)
     assert stored is not None

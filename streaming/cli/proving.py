@@ -1,7 +1,7 @@
 """The command that proves that a handler stands a cancel.
 
 Owns:   its options, which handler a name means, its bar, its exit status.
-Uses:   testing.sweep (the proof).
+Uses:   testing.sweeping (the proof).
 Never:  needs a server; stores anything.
 """
 
@@ -104,7 +104,7 @@ def _faults(wanted: list[str] | None) -> list[str]:
 
 def _sweep(handler: str, settings: Settings, **options: Any) -> Verdict:
     """Sweep it; what it prints is no part of the verdict, and goes to stderr."""
-    from streaming.testing.sweep import NoSuchPoint, sweep
+    from streaming.testing.sweeping import NoSuchPoint, sweep
 
     found, others = _find(handler, settings)
     with _bar(handler) as tell, contextlib.redirect_stdout(sys.stderr):

@@ -34,6 +34,9 @@ from streaming.rules.schedule import IfRunning
 #: Seconds that one request waits for a task at most; longer waits are several requests, as proxies like it.
 WAIT_ONCE_S = 30.0
 
+#: An audit reads the logs of many tasks, and may have to wait for another one.
+AUDIT_S = 120.0
+
 
 class Client(ManyTasks, Steering):
     """A client of one server, to be used as ``async with Client(url) as client``.
@@ -261,7 +264,8 @@ class Client(ManyTasks, Steering):
             BadFilter: it reads no more than a million.
         """
         query = query_of({"limit": limit, "repair": repair or None})
-        return audit_from(document_from(await self._wire.send("GET", "/audit", query=query)))
+        answer = await self._wire.send("GET", "/audit", query=query, wait_s=AUDIT_S)
+        return audit_from(document_from(answer))
 
     async def diary(self) -> dict[str, Any]:
         """What has happened last on the server, as ``GET /audit/diary`` tells it."""

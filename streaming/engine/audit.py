@@ -221,6 +221,7 @@ class Auditor:
         self, task_id: str, audited: Audited, what: str, most: int, suspects: dict[str, list[Violation]]
     ) -> bool:
         """Look at one task more, if there may be one, and note what looks wrong."""
+        self._check_open()
         if audited.checked[what] >= most:
             audited.whole = False
             return False

@@ -29,7 +29,7 @@ from streaming.engine.registry import TaskType
 from streaming.engine.tables import Tables
 from streaming.engine.timing import Wait, deadlines_now, since
 from streaming.engine.transitions import SERVER, begin, end
-from streaming.errors import KeyBusy, StoreUnavailable, TaskTerminal, TooManyTasks
+from streaming.errors import Draining, KeyBusy, StoreUnavailable, TaskTerminal, TooManyTasks
 from streaming.events import encode_payload, rfc3339, seconds_of
 from streaming.records import CancelReceipt, TaskError, TaskStatus
 from streaming.rules.deadlines import Due, Limit
@@ -141,6 +141,7 @@ class External:
 
         Raises:
             TaskTerminal: the task has ended.
+            Draining: it waits for the next server.
             KeyBusy: it is not its turn: another task with its key has not ended.
             InvalidParams: something in the report is wrong; nothing of it was taken.
             StatusConflict: the status cannot follow the one that the task has.
@@ -165,6 +166,8 @@ class External:
                 await self._hub.room(self.log)
         except TimeoutError:
             raise StoreUnavailable("The store is away, or too slow; nothing of the report was taken.") from None
+        if self._hub.closed:
+            raise Draining
 
     def _write(self, taken: Taken, by: str) -> None:
         if self.log.record.status is TaskStatus.PENDING:

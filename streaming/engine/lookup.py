@@ -343,6 +343,8 @@ class Lookup:
         if task.log.window.ended:
             await self._hub.committed(self._wait_s)  # nobody is told of an end that is not stored
             return None
+        if self._hub.closed:
+            raise Draining  # in a moment it is forgotten, and what is written to it goes nowhere
         return task
 
     async def _receipt_of_ended(self, task_id: str) -> CancelReceipt:

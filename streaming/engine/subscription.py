@@ -57,8 +57,8 @@ class Subscription(ABC):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing will ever come: the reader has seen the terminal event."""
-        return self._look() is Reading.END
+        """Whether nothing will ever come; a feed does not end."""
+        return False
 
     async def next(self) -> Batch | None:
         """Wait for events behind the cursor, and move it.
@@ -160,6 +160,11 @@ class LogSubscription(Subscription):
         self._look()  # refuses a cursor that is no position
         log.readers[self] = None
         self._tell_audience()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the reader has seen the terminal event; a log that goes on in another process is not over."""
+        return self._task_log.window.after(self.cursor) is Reading.END
 
     def _look(self) -> Batch | Reading:
         found = self._task_log.window.after(self.cursor)

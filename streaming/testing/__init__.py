@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streaming.testing.reader import Reader
     from streaming.testing.reenactment import reenact
     from streaming.testing.store import SimulatedDisk
-    from streaming.testing.sweep import sweep
+    from streaming.testing.sweeping import sweep
     from streaming.testing.verdict import Fault, Finding, Kind, Verdict
     from streaming.testing.weather import Weather
     from streaming.testing.world import Violations, World, current_world
@@ -90,7 +90,7 @@ _HOMES = {
     "reenact": "streaming.testing.reenactment",
     "replay": "streaming.testing.exploration",
     "run": "streaming.testing.loop",
-    "sweep": "streaming.testing.sweep",
+    "sweep": "streaming.testing.sweeping",
 }
 
 

@@ -28,6 +28,9 @@ from streaming.testing.world import Violations, World
 #: Runs of a second search, in other schedules.
 SHORTER_RUNS_MAX = 150
 
+#: Seconds that the search for fewer choices takes, about: what fails slowly is not to be run a thousand times.
+SHRINK_S_MAX = 30.0
+
 #: What is explored: it gets a world, and raises if something is wrong.
 Scenario = Callable[[World], Coroutine[Any, Any, None]]
 
@@ -76,9 +79,11 @@ class Failure:
 
     def __str__(self) -> str:
         head = f"schedule {self.schedule} (seed {self.seed}) fails: {type(self.error).__name__}: {self.error}"
-        return f"{head}\n{self._told()}"
+        return f"{head}\n{self.explanation}"
 
-    def _told(self) -> str:
+    @property
+    def explanation(self) -> str:
+        """What it takes."""
         if not self.replayable:
             return (
                 "The same choices do not fail again: it depends on something that is no choice of the world, like the "

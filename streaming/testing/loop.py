@@ -171,6 +171,8 @@ class Stepping(asyncio.BaseEventLoop):
             return None
         if self._scheduled and self._may_jump() and self._jumps.happens(JUMP):
             self._now = self._scheduled[0]._when
+            if self.choices.told:
+                self._jumps.note(f"a timer fires at {self._now:g} s before {self._name(ready[0])} runs")
             self._fire()
         if len(ready) == 1 and not self.held:
             return ready.popleft()
@@ -182,7 +184,7 @@ class Stepping(asyncio.BaseEventLoop):
             chosen = self._schedule.next_of(self._order, tasks)
             index = places[chosen]
             if chosen and self.choices.told:
-                self._schedule.note(self._words(places[0], index))
+                self._schedule.note(f"{self._name(ready[index])} runs before {self._name(ready[places[0]])}")
         handle = ready[index]
         del ready[index]
         return handle
@@ -208,12 +210,11 @@ class Stepping(asyncio.BaseEventLoop):
         """Whether the next timer is so near that a step may last until then."""
         return bool(self._now < self._scheduled[0]._when <= self._now + JUMP_MAX_S)
 
-    def _words(self, first: int, chosen: int) -> str:
-        return f"{self._name(self._ready[chosen])} runs before {self._name(self._ready[first])}"
-
     def _name(self, handle: Handle) -> str:
         task = task_of(handle)
-        return "a callback" if task is None else f"{task.get_name()} ({where(task)})"
+        place = "" if task is None else where(task)
+        own = f" ({place})" if ".py:" in place else ""  # one of the engine or a library has no line of its own
+        return "a callback" if task is None else f"{task.get_name()}{own}"
 
     # -- a process is killed ----------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ It comes with the package, and does nothing to tests that do not ask for it.
 
 Owns:   the marker ``simulated``, the fixtures ``world`` and ``cancel_sweep``; the options ``--schedules``, ``--seed``
         and ``--replay``, and what they are called where another plugin has these names.
-Uses:   testing.exploration and testing.sweep, imported when a test needs them: every pytest session loads this.
+Uses:   testing.exploration and testing.sweeping, imported when a test needs them: every pytest session loads this.
 Never:  touches a test without the marker.
 """
 
@@ -171,8 +171,10 @@ class SimulatedFunction(pytest.Function):
         )
         self.user_properties.append(("schedules", found.schedules))
         if found.failure is not None:
-            found.failure.error.add_note(f"\n{found.failure}{self._again(found.failure)}")
-            raise found.failure.error
+            failure = found.failure
+            head = f"\nschedule {failure.schedule} (seed {failure.seed}) fails."
+            failure.error.add_note(f"{head}\n{failure.explanation}{self._again(failure)}")
+            raise failure.error
 
     def _again(self, failure: Failure) -> str:
         """How to see a failure again."""
@@ -205,11 +207,15 @@ def world(request: pytest.FixtureRequest) -> object:
 @pytest.fixture
 def cancel_sweep() -> Callable[..., Verdict]:
     """A function that cancels a handler at each of its awaits, and fails if that does harm; see `streaming.testing`."""
-    from streaming.testing.sweep import sweep
+    from streaming.testing.sweeping import sweep
 
     def checked(handler: Any, /, *args: Any, **kwargs: Any) -> Verdict:
+        __tracebackhide__ = True  # the line that counts is the test's
         verdict = sweep(handler, *args, **kwargs)
-        verdict.raise_if_bad()
+        try:
+            verdict.raise_if_bad()
+        except AssertionError as bad:
+            raise AssertionError(str(bad)) from None
         return verdict
 
     return checked

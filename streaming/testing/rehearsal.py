@@ -5,7 +5,7 @@ here as well, but at exactly the step of the handler that was chosen.
 
 Owns:   `Rehearsal`: the run, the moment of the stop, and what is seen of it.
 Uses:   testing.kin (whose steps count), testing.conduct (what the handler makes of it), testing.leaks (what it leaves).
-Never:  decides which runs there are: `testing.sweep` does.
+Never:  decides which runs there are: `testing.sweeping` does.
 """
 
 from __future__ import annotations

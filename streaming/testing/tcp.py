@@ -219,10 +219,7 @@ class End:
         if self.mute:
             self._lose_patience(self._user_timeout_s or self._troubles.weather.unheard_s)
             return
-        when = self._loop.time() + delay_s
-        if self._flying:
-            when = max(when, self._flying[-1][0])
-        self._flying.append((when, what))
+        self._flying.append((self._loop.time() + delay_s, what))
         if self._flight is None:
             self._take_off()
 

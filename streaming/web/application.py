@@ -66,7 +66,7 @@ class Application:
         forecast = Forecast(coordinator.durations, coordinator.now)
         self._site = Site(coordinator, settings, self.heartbeat, circuit, forecast)
         self._asgineer = asgineer.to_asgi(self._answer)
-        self._requests: set[Request] = set()
+        self._requests: dict[Request, None] = {}  # in the order of their coming
         self._all_answered = Alarm()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,13 +100,13 @@ class Application:
         # uvicorn begins with a request that was queued on its connection in the context of the one before.
         structlog.contextvars.unbind_contextvars("task_id")
         request = scope[_REQUEST] = Request(scope, receive, send)
-        self._requests.add(request)
+        self._requests[request] = None
         try:
             await self._asgineer(scope, receive, send)
         except Torn:
             return
         finally:
-            self._requests.discard(request)
+            self._requests.pop(request, None)
             if not self._requests:
                 self._all_answered.ring()
 

@@ -873,3 +873,20 @@ async def test_in_every_order_there_is_one_end_and_it_stays(order: tuple[str, ..
         assert ends == [record.status] == [events[-1].type]
         assert [change.status for change in await coordinator.changes(task_id)][-1] == record.status
         assert leftovers(coordinator) == {}
+
+
+async def test_a_report_that_waits_for_room_until_the_last_commit_is_for_the_next_server() -> None:
+    coordinator, store = build([external], backlog_events_max=1)
+    async with coordinator:
+        task_id = (await coordinator.start("external", {}))[0].id
+        store.hold()
+        first = asyncio.create_task(coordinator.report(task_id, Report(events=[ReportedEvent("a", {})])))
+        await rounds()
+        second = asyncio.create_task(coordinator.report(task_id, Report(events=[ReportedEvent("b", {})])))
+        await rounds()
+        await coordinator._hub.close(now())
+        with pytest.raises(StoreUnavailable):
+            await first
+        with pytest.raises(Draining):
+            await second
+        assert coordinator._hub.backlog_bytes == 0

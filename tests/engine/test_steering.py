@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -529,3 +529,19 @@ async def test_a_manual_retry_is_a_new_task_with_the_wishes_of_the_old() -> None
         with pytest.raises(TaskNotFound):
             await coordinator.retry("f" * 32)
     assert leftovers(coordinator) == {}
+
+
+@pytest.mark.parametrize("what", ["input", "cancel", "extend"])
+async def test_between_the_last_commit_and_the_end_of_a_drain_nothing_is_written_that_goes_nowhere(what: str) -> None:
+    coordinator, _ = build([forever])
+    async with coordinator:
+        task_id = await running(coordinator, "forever")
+        await coordinator._hub.close(now() + 1)
+        asks: dict[str, Callable[[], Awaitable[object]]] = {
+            "input": lambda: coordinator.send_input(task_id, 1),
+            "cancel": lambda: coordinator.cancel_task(task_id),
+            "extend": lambda: coordinator.extend(task_id, {Limit.RUN: 5.0}),
+        }
+        with pytest.raises(Draining):
+            await asks[what]()
+        assert coordinator._hub.backlog_bytes == 0

@@ -545,6 +545,14 @@ class Api(RuleBasedStateMachine):
         repeated = sum(task.attempt > 1 or task.retry_of is not None for task in ended)
         assert found["retry_share"] == (round(repeated / len(ended), 6) if ended else None)
 
+    @rule(repair=st.booleans())
+    def audit(self, repair: bool) -> None:
+        found = self.ask("GET", "/audit", params={"repair": str(repair).lower()}).json()
+        live = sum(task.live for task in self.model.tasks.values())
+        assert (found["violations"], found["repaired"], found["whole"]) == ([], [], True)
+        assert (found["checked"]["live"], found["checked"]["ended"]) == (live, len(self.model.tasks) - live)
+        assert self.ask("GET", "/audit/diary").json()["facts"]
+
     @rule(method=st.sampled_from(("PUT", "TRACE", "OPTIONS", "HEAD")), number=ORDERS)
     def convention(self, method: str, number: int) -> None:
         path = ("/tasks", "/types", f"/tasks/{self.task_of(number)}", "/healthz", "/readyz", "/nowhere")[number % 6]

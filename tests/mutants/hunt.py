@@ -13,11 +13,15 @@ import json
 import re
 import sys
 
-from streaming.testing.exploration import explore
+from streaming.testing.exploration import Scenario, explore
+from streaming.testing.world import World
 from tests.worlds.catalogue import CATALOGUE
 
 #: Runs that the search for the fewest choices may take: here it is enough to see that there are few.
 SHRINK_RUNS_MAX = 100
+
+#: Steps of one run, at most: a bug may be that something spins.
+STEPS_MAX = 5_000
 
 #: Characters of what a scenario has said, at most.
 SAID_MAX = 120
@@ -33,7 +37,7 @@ def main() -> None:
     done, seconds = 0, 0.0
     for name in options.scenarios:
         found = explore(
-            CATALOGUE[name].scenario,
+            limited(CATALOGUE[name].scenario),
             schedules=options.schedules // len(options.scenarios),
             seed=options.seed,
             shrink_runs_max=SHRINK_RUNS_MAX,
@@ -53,6 +57,17 @@ def main() -> None:
             json.dump(report, sys.stdout)
             return
     json.dump(None, sys.stdout)
+
+
+def limited(scenario: Scenario) -> Scenario:
+    """The same with an end, also where it spins."""
+
+    async def play(world: World) -> None:
+        world.loop.steps_max = STEPS_MAX
+        world.loop._clock_resolution = 0.0  # who wakes up a tick early waits once more, and here no time passes meanwhile
+        await scenario(world)
+
+    return play
 
 
 def said(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import patch_ng
+import patch_ng  # type: ignore[import-untyped]  # it comes without types
 
 import streaming
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 import signal
 import sqlite3
@@ -14,11 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.process.outage import SETTINGS, check_unavailable, live_through, ready
 from tests.process.server import FORKED, Server, running
 
 pytestmark = pytest.mark.process
-
-SETTINGS: dict[str, Any] = {"keepalive_s": 0.4, "store_wait_s": 0.5, "grace_s": 2.0}
 
 
 @contextmanager
@@ -60,20 +58,6 @@ def trouble_of(name: str, server: Server, folder: Path) -> AbstractContextManage
             return locked(folder)
         case _:
             return moved_away(folder)
-
-
-async def ready(server: Server, status: int) -> None:
-    """Wait until /readyz says so."""
-    async with asyncio.timeout(20):
-        while (answer := await server.http.get("/readyz")).status_code != status:  # noqa: ASYNC110  # it asks
-            await asyncio.sleep(0.01)
-    if status == 503:
-        check_unavailable(answer)
-
-
-def check_unavailable(answer: Any) -> None:
-    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
-    assert int(answer.headers["retry-after"]) > 0
 
 
 @pytest.mark.parametrize("trouble", ["full disk", "locked by another process", "moved away"])
@@ -118,6 +102,11 @@ async def test_tasks_pause_and_go_on_and_nothing_that_was_acknowledged_is_missin
         numbers = [event["data"]["n"] for event in log.events if event["type"] == "n"]
         assert numbers == list(range(1, len(numbers) + 1)), "no event of the handler was lost in between"
         await server.stop()
+
+
+@pytest.mark.parametrize("trouble", ["full disk", "locked by another process", "moved away"])
+async def test_every_client_was_told_the_truth_before_and_after_it(trouble: str, tmp_path: Path) -> None:
+    await live_through(tmp_path, lambda server: trouble_of(trouble, server, tmp_path))
 
 
 async def start(server: Server, key: str) -> Any:

@@ -6,25 +6,21 @@ attribute of a file that makes it immutable (``chattr +i``).
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.ports import reserve_port
+from tests.process.outage import SETTINGS, live_through, ready
 from tests.process.server import FORKED, running
-from tests.process.test_full_disk import check_unavailable, ready
-from tests.process.witness import CRASHING, STEADY, witnessed
+from tests.process.witness import witnessed
 
 pytestmark = pytest.mark.process
-
-SETTINGS: dict[str, Any] = {"keepalive_s": 0.4, "store_wait_s": 0.5, "grace_s": 2.0}
 
 GET_FLAGS, SET_FLAGS, IMMUTABLE = 0x8008_6601, 0x4008_6602, 0x10
 
@@ -80,39 +76,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def test_tasks_wait_while_the_file_is_read_only_and_every_client_was_told_the_truth(folder: Path) -> None:
-    port, reserved = reserve_port()
-    with reserved:
-        async with witnessed(port) as witness, running(folder, FORKED, port=port, **SETTINGS) as server:
-            witness.watch_feed()
-            tasks = [await witness.start("burst", n=2000, pause_s=0.001) for _ in range(3)]
-            stopping = await witness.start("sleeper")
-            readers = [each for task_id in tasks for each in witness.watch(task_id, STEADY, CRASHING)]
-            (stopped,) = witness.watch(stopping)
-            await server.until(lambda: all(each.has > 20 for each in readers[::2]) and stopped.has == 2)
-
-            with read_only(folder):
-                await ready(server, 503)
-                shown = [each.has for each in readers[::2]]
-                check_unavailable(await witness.http.post("/tasks", json={"type": "sleeper"}))
-                check_unavailable(await witness.http.post(f"/tasks/{stopping}/cancel"))
-                starting = asyncio.create_task(witness.start("burst", n=3))
-                assert (await witness.http.get(f"/tasks/{tasks[0]}")).status_code == 200, "it can be read"
-                assert readers[0].stream is not None
-                alive = len(readers[0].stream.body)
-                await readers[0].stream.until(lambda: readers[0].stream.body.count(b": keepalive\n", alive) >= 2)  # type: ignore[union-attr]  # it reads on
-                assert [each.has for each in readers[::2]] == shown, "nothing is shown that is not stored"
-                assert not starting.done()
-
-            await ready(server, 200)
-            witness.watch(await starting)
-            await witness.cancel(stopping)
-            await witness.until_read()
-            await witness.read_again()
-            await server.stop()
-
-        found = await witness.judge(f"sqlite:///{folder}/tasks.db")
-    assert found.violations == []
-    assert found.statuses == {"completed": 4, "cancelled": 1}
+    await live_through(folder, lambda server: read_only(folder))
 
 
 async def test_killed_while_the_file_is_read_only_nothing_that_was_shown_is_missing(folder: Path) -> None:

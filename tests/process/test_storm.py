@@ -13,7 +13,7 @@ from tests.ports import reserve_port
 from tests.process.server import FORKED, Server, running
 from tests.process.witness import Habit, Watcher, Witness, witnessed
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
 RECONNECTS = 10_000
 

@@ -146,6 +146,18 @@ def test_a_timer_may_fire_while_somebody_is_ready_but_none_fires_early() -> None
     assert set(in_all(program)) > {0, 1}
 
 
+def test_a_timer_that_fires_early_in_the_line_is_told_in_a_replay() -> None:
+    async def program() -> None:
+        asyncio.get_running_loop().call_later(0.02, int)
+        await asyncio.sleep(0)
+
+    choices = Choices(0, Fifo(), Trace.parse("clock:0=1"))
+    run(SimulatedLoop(choices), program())
+
+    (note,) = choices.notes
+    assert note.startswith("clock:0=1: a timer fires at 0.02 s before task-1 (test_loop.py:")
+
+
 def test_a_timer_that_is_far_away_waits_until_nobody_is_ready() -> None:
     async def program() -> float:
         asyncio.get_running_loop().call_later(0.2, int)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import socket
 from collections.abc import Callable, Coroutine
@@ -217,6 +218,17 @@ async def close_while_the_other_side_writes(pair: Pair) -> None:
     await pair.server.until(lambda: pair.server.over)
 
 
+async def abort_drops_what_is_buffered(pair: Pair) -> None:
+    pair.client.transport.pause_reading()
+    pair.server.transport.write(b"x" * MANY)
+    pair.server.transport.abort()
+    assert pair.server.transport.get_write_buffer_size() == 0
+    await pair.server.until(lambda: pair.server.over)
+    pair.client.transport.resume_reading()
+    await pair.client.until(lambda: pair.client.over)
+    assert len(pair.client.received) < MANY
+
+
 async def a_protocol_that_fails_loses_its_connection(pair: Pair) -> None:
     pair.server.fails = "data"
     pair.client.transport.write(b"bad luck")
@@ -320,7 +332,9 @@ def test_a_protocol_sees_what_it_sees_on_a_real_socket(program: Program) -> None
     assert (real[0], real[1]) == PROGRAMS[program]
 
 
-@pytest.mark.parametrize("program", [tight_limits, a_protocol_that_fails_when_it_has_to_wait])
+@pytest.mark.parametrize(
+    "program", [tight_limits, abort_drops_what_is_buffered, a_protocol_that_fails_when_it_has_to_wait]
+)
 def test_where_only_the_kernel_knows_how_many_bytes_it_takes_the_calls_are_the_same(program: Program) -> None:
     async def calls() -> tuple[list[str], list[str], list[str]]:
         pair = Pair()
@@ -598,6 +612,18 @@ def test_a_connect_may_meet_nobody() -> None:
     assert found == {("ConnectionRefusedError", 0.0), ("TimeoutError", CONNECT_S)}
 
 
+def test_a_server_that_leaves_before_a_late_connect_comes_is_not_met() -> None:
+    async def main(network: SimulatedNetwork) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Side, "127.0.0.1", 80)
+        loop.call_later(1, server.close)
+        with pytest.raises(ConnectionRefusedError):
+            await loop.create_connection(Side, "127.0.0.1", 80)
+        assert loop.time() == 2
+
+    simulated(main, Weather(late=1, late_s=(2.0,)), 0)
+
+
 def test_in_calm_weather_nothing_is_decided() -> None:
     choices = Choices(1, Fifo())
     loop = SimulatedLoop(choices)
@@ -763,6 +789,38 @@ def test_a_factory_that_fails_leaves_nobody_waiting() -> None:
     assert simulated(main) == ["made", "lost: ConnectionResetError"]
 
 
+def test_each_side_is_called_in_the_context_in_which_it_was_made() -> None:
+    where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
+    called: list[tuple[str, str]] = []
+
+    class Looking(Side):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def _note(self, what: str | bytes) -> None:
+            called.append((self.name, where.get()))
+            super()._note(what)
+
+    async def main(network: SimulatedNetwork) -> None:
+        loop = asyncio.get_running_loop()
+        where.set("server")
+        await loop.create_server(lambda: Looking(f"made at the {where.get()}"), "127.0.0.1", 80)
+        where.set("client")
+        client = Looking("client")
+        await loop.create_connection(lambda: client, "127.0.0.1", 80)
+        where.set("elsewhere")
+        client.transport.write(b"x" * MANY)
+        client.transport.close()
+        await client.until(lambda: client.over)
+        await asyncio.sleep(1)
+
+    simulated(main)
+
+    assert set(called) == {("client", "client"), ("client", "elsewhere"), ("made at the server", "server")}
+    assert called[-1] == ("made at the server", "server")
+
+
 def test_a_connect_that_is_cancelled_leaves_nothing() -> None:
     async def main(network: SimulatedNetwork) -> None:
         loop = asyncio.get_running_loop()
@@ -818,3 +876,21 @@ def test_a_server_that_sets_a_user_timeout_is_rid_of_who_takes_nothing() -> None
 
     assert calls == ["made", "pause", "lost: TimeoutError"]
     assert seconds == 15 + 20
+
+
+def test_what_looks_like_a_socket_has_names_and_nothing_else() -> None:
+    async def main(network: SimulatedNetwork) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Side, "::1", 80)
+        transport, _ = await loop.create_connection(Side, "::1", 80)
+        named = transport.get_extra_info("socket")
+        assert (named.getsockname(), named.getpeername()) == (transport.get_extra_info("sockname"), ("::1", 80))
+        assert (named.family, named.fileno()) == (socket.AF_INET6, -1)
+        named.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with pytest.raises(OSError, match="not connected"):
+            server.sockets[0].getpeername()
+        transport.close()
+        server.close()
+        await server.wait_closed()
+
+    simulated(main)

@@ -228,7 +228,7 @@ def test_a_failure_tells_what_happens_and_the_command_that_shows_it_again_does(t
     result.assert_outcomes(failed=1)
     text = result.stdout.str()
     assert "assert 1 == 2" in text
-    assert re.search(r"schedule \d+ \(seed \d+\) fails: AssertionError: assert 1 == 2", text)
+    assert re.search(r"schedule \d+ \(seed \d+\) fails\.", text)
     assert re.search(r"It has \d+ choices? that asyncio would not have made; ", text)
     assert re.search(r"schedule:\d+=\d+: task-\d+ \(test_a_failure\S*\.py:\d+ in pay\) runs before ", text)
     command = replay_of(result)

@@ -184,6 +184,14 @@ def test_a_deadline_of_a_task_that_never_ran_counts_from_its_start() -> None:
     assert read_diary([start(at=1.0), passed]).lives[A].limits == {"timeout_s": 0.001}
 
 
+def test_facts_of_one_moment_keep_their_order() -> None:
+    cancel = {"at": 1.0, "fact": "cancel", "task_id": A, "by": "anna"}
+    acts = read_diary([start(), cancel, start(B)]).acts
+
+    assert [fact["fact"] for _, fact in acts] == ["start", "cancel", "start"]
+    assert acts[0][0] < acts[1][0] < acts[2][0]
+
+
 def test_what_is_older_than_the_diary_is_left_out() -> None:
     cancel = {"at": 2.0, "fact": "cancel", "task_id": B, "by": "anna"}
     found = read_diary({"facts": [start(), event("tick", 2.0, B), cancel]})

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,8 +17,8 @@ from streaming import Registry, TaskContext, task
 from streaming.config import Settings
 from streaming.errors import InvalidParams, InvalidTaskType
 from streaming.tasks import built_in
-from streaming.testing import sweep as sweeping
-from streaming.testing.sweep import NoSuchPoint, sweep
+from streaming.testing import sweeping
+from streaming.testing.sweeping import NoSuchPoint, sweep
 from streaming.testing.verdict import FAULTS, Fault, Finding, Kind, Verdict
 from tests.testing import mistakes
 

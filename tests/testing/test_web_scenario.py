@@ -14,8 +14,6 @@ import httpx
 import pytest
 
 from streaming.engine.starts import Starts
-from streaming.engine.subscription import LogSubscription
-from streaming.rules.log import Reading
 from streaming.rules.sse import KEEPALIVE
 from streaming.testing.choices import Trace
 from streaming.testing.exploration import attempt, explore, replay
@@ -37,30 +35,12 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 DECISIONS = 100
 
 
-def mend(patch: pytest.MonkeyPatch) -> None:
-    """A reader that comes back in a drain is not told that a log is over which the next process goes on with."""
-
-    def finished(self: LogSubscription) -> bool:
-        return self._task_log.window.after(self.cursor) is Reading.END
-
-    patch.setattr(LogSubscription, "finished", property(finished))
-
-
-@pytest.fixture
-def mended(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """As long as the test below fails, the others would find nothing else."""
-    mend(monkeypatch)
-    return monkeypatch
-
-
-@pytest.mark.usefixtures("mended")
 def test_the_whole_stack_keeps_its_promises_in_every_schedule() -> None:
     explored = explore(web_scenario, schedules=150, seed=1)
 
     assert explored.failure is None, str(explored.failure)
 
 
-@pytest.mark.usefixtures("mended")
 def test_the_client_of_the_package_gets_through_in_every_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpx._transports.default, "create_ssl_context", lambda **_: NO_TLS)
 
@@ -69,7 +49,6 @@ def test_the_client_of_the_package_gets_through_in_every_schedule(monkeypatch: p
     assert explored.failure is None, str(explored.failure)
 
 
-@pytest.mark.xfail(strict=True, reason="a log that the next process goes on with is said to be over: 204")
 def test_a_reader_that_comes_back_in_a_drain_is_not_told_that_a_log_is_over() -> None:
     async def scenario(world: World) -> None:
         assert isinstance(world.loop, SimulatedLoop)
@@ -241,10 +220,10 @@ BUGS: dict[Callable[[pytest.MonkeyPatch], None], tuple[str, int]] = {
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
 def test_what_is_broken_on_purpose_is_found(
-    bug: Callable[[pytest.MonkeyPatch], None], mended: pytest.MonkeyPatch
+    bug: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words, seed = BUGS[bug]
-    bug(mended)
+    bug(monkeypatch)
 
     explored = explore(web_scenario, schedules=400, seed=seed, shrink_runs_max=0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streaming.testing.exploration import Scenario
+from streaming.testing.world import World
 from tests.worlds.crashes import crashes
 from tests.worlds.crowd import crowd
 from tests.worlds.drain import drain
@@ -37,8 +38,15 @@ class Entry:
     sees: frozenset[str] = frozenset()
 
 
+async def web(world: World) -> None:
+    """The whole stack over a bad network; imported when it is played: nothing else here needs a server."""
+    from tests.testing.web_scenario import web_scenario  # noqa: PLC0415  # it is an import of some hundred modules
+
+    await web_scenario(world)
+
+
 CATALOGUE: dict[str, Entry] = {
-    "life": Entry(life, suite=200, share=0.35, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
+    "life": Entry(life, suite=200, share=0.2, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
     "crowd": Entry(crowd, suite=60, share=0.1, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
     "crashes": Entry(
         crashes, suite=150, share=0.2, sees=frozenset({"completed", "cancelled", "interrupted", "failed"})
@@ -46,7 +54,8 @@ CATALOGUE: dict[str, Entry] = {
     "drain": Entry(drain, suite=100, share=0.08, sees=frozenset({"completed", "cancelled", "interrupted", "failed"})),
     "feed": Entry(feed, suite=100, share=0.05, sees=frozenset({"completed"})),
     "starts": Entry(starts, suite=100, share=0.08, sees=frozenset({"completed", "cancelled", "failed"})),
-    "turns": Entry(turns, suite=100, share=0.05, sees=frozenset({"completed", "cancelled"})),
+    "turns": Entry(turns, suite=100, share=0.07, sees=frozenset({"completed", "cancelled"})),
     "wakes": Entry(wakes, suite=200, share=0.02),
-    "logs": Entry(logs, suite=200, share=0.1, sees=frozenset({"completed", "failed"})),
+    "logs": Entry(logs, suite=200, share=0.15, sees=frozenset({"completed", "failed"})),
+    "web": Entry(web, suite=20, share=0.05, sees=frozenset({"completed"})),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from typing import Any
 
 from streaming import TaskContext, task
 from streaming.engine.log import Log
@@ -112,7 +113,7 @@ class Drained:
 
     async def run(self) -> None:
         """Play it."""
-        settings = {"max_running": self._chance.draw((100, 1, 2)), "grace_s": self._grace_s}
+        settings: dict[str, Any] = {"max_running": self._chance.draw((100, 1, 2)), "grace_s": self._grace_s}
         instance = self._world.instance([work], cancel_grace_s=CANCEL_GRACE_S, store_wait_s=2.0, **settings)
         self._instance = instance
         instance.store.steady = True

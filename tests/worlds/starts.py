@@ -69,11 +69,12 @@ class Starts:
         self._max_pending = chance.draw((100, 1, 2))
         self._max_running = chance.draw((100, 1, 2))
         self._max_external = chance.draw((100, 1))
-        self._commit_max = chance.draw((1000, 1, 3))
+        self._commit_max, self._backlog_max = chance.draw((1000, 1, 3)), chance.draw((512, 1))
         self._employs, self._is_visited = chance.happens(0.5), chance.happens(0.3)
         self._busy: dict[str, int] = {}
         self._handlers = 0
         self._told: dict[str, str] = {}
+        self._created: set[str] = set()
         self._left_at = float("inf")
 
     async def run(self) -> None:
@@ -86,6 +87,7 @@ class Starts:
             external_stale_s=STALE_S,
             external_fail_s=FAIL_S,
             commit_events_max=self._commit_max,
+            backlog_events_max=self._backlog_max,
         ) as instance:
             self._coordinator = instance.coordinator
             async with asyncio.TaskGroup() as group:
@@ -155,10 +157,10 @@ class Starts:
         waiting = size_of_table(self._coordinator.tables()["waiting"])
         self._must(waiting <= self._max_pending, "more tasks wait than may")
         if wanted["once"] is not None:
-            known = self._told.get(wanted["once"])
-            self._must(known in (None, record.id), "one request was answered with two tasks")
-            self._must(known is None or not created, "one request was answered twice with a new task")
-            self._told[wanted["once"]] = record.id
+            told = self._told.setdefault(wanted["once"], record.id)
+            self._must(told == record.id, "one request was answered with two tasks")
+            self._must(not created or record.id not in self._created, "one task was new twice")
+            self._created.update([record.id] if created else [])
         if wanted["key"] is not None and policy is IfRunning.REPLACE:
             for task_id in before - {record.id}:
                 stored = next(each for each in self._world.disk.records() if each.id == task_id)
@@ -236,8 +238,13 @@ class Starts:
             await self._world.sometime(chance, (0.0, 0.3, 1.5))
             if not await self._report(task_id, place + 1, TaskStatus.RUNNING):
                 return
+            if chance.happens(0.3):  # the answer was lost
+                await self._report(task_id, place + 1, TaskStatus.RUNNING)
         if ends:
-            await self._report(task_id, reports + 1, TaskStatus.COMPLETED)
+            last = reports + 1
+            words = [(last, TaskStatus.RUNNING), (last + 1, TaskStatus.COMPLETED), (last + 2, TaskStatus.RUNNING)]
+            hasty = words if chance.happens(0.5) else words[1:2]  # several of its threads have something to say
+            await asyncio.gather(*(self._report(task_id, place, status) for place, status in hasty))
 
     async def _report(self, task_id: str, place: int, status: TaskStatus) -> bool:
         """Say something until it is taken; False if the task is over."""
@@ -273,17 +280,16 @@ class Starts:
 
     def _check_reports(self) -> None:
         """What was reported together was stored together, and once."""
-        seen: set[tuple[str, int]] = set()
         for commit in (args[0] for name, args, _ in self._world.disk._written if name == "commit"):
             found: dict[tuple[str, int], int] = {}
             for event in commit.events:
                 if event.type == "step":
                     name = (event.task_id, event.data["report"])
                     found[name] = found.get(name, 0) + 1
-            again = seen & found.keys()
-            self._must(not again or self._world.instances[-1].store.failures, "a report was taken twice")
             self._must(all(count == REPORTED for count in found.values()), "a report was torn")
-            seen |= found.keys()
+        for record in self._world.disk.records():
+            steps = [event.data["report"] for event in self._world.disk.log(record.id) if event.type == "step"]
+            self._must(len(steps) == REPORTED * len(set(steps)), "a report was taken twice")
 
     def _check_silence(self, record: Record, events: list[Event]) -> None:
         """A worker is called stale, and given up, at its time and not before."""

@@ -1,7 +1,7 @@
-"""A few tasks that take turns: places that are lent to children, keys that outlast a pause, inputs, and cancels in between.
+"""A few tasks that take turns: places lent to children, keys that outlast a pause, inputs, and cancels in between.
 
-Owns:   `turns`, a scenario for `streaming.testing.exploration`; it is `tests.worlds.crowd` made small, and so many times
-        as quick.
+Owns:   `turns`, a scenario for `streaming.testing.exploration`: `tests.worlds.crowd` made small, and so many times as
+        quick.
 Never:  stops the server before all has ended.
 """
 
@@ -115,7 +115,11 @@ class Turns:
         with contextlib.suppress(TaskEnded):
             kind = chance.draw(("plain", "fails once", "listens"))
             child = await ctx.start("work", {"kind": kind, "pauses": [*pauses, 1.0]})
-            if chance.happens(0.7):
+            if chance.happens(0.2):
+                left = asyncio.create_task(child.result())  # in its place another one runs, although it ends now
+                left.add_done_callback(lambda done: done.cancelled() or done.exception())
+                await asyncio.sleep(0)
+            elif chance.happens(0.7):
                 self._at_work.discard(ctx.task_id)
                 with contextlib.suppress(TaskUnsuccessful):
                     await child.result()
@@ -141,7 +145,9 @@ class Turns:
         begun = seconds_of(self._world.instances[0].coordinator.now()) - asyncio.get_running_loop().time()
         for task_id, found in self._listened.items():
             sent = [event for event in self._world.disk.log(task_id) if event.type == "input"]
-            self._must(found == [event.seq for event in sent][: len(found)], "inputs come in their order, from the first")
+            self._must(
+                found == [event.seq for event in sent][: len(found)], "inputs come in their order, from the first"
+            )
             in_time = [each for each in sent if seconds_of(each.time) - begun <= self._heard_until[task_id]]
             self._must(len(found) >= len(in_time), "an input was not heard")
 

@@ -359,7 +359,7 @@ ANSWERS: dict[str, Schema] = {
     "Event": _EVENT,
     **_PAGES,
     **_STATISTICS,
-    **_AUDIT,
     **_SERVER,
+    **_AUDIT,
     **_PROBLEMS,
 }
