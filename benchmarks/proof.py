@@ -13,7 +13,7 @@ from benchmarks.proof_figures import FIGURES
 
 COMMAND = Command(
     "proof",
-    "Measure the test kit and the race diary: schedules in a second, a cancel sweep, the share of the diary in an emit.",
+    "Measure the test kit and the race diary: schedules a second, a cancel sweep, the share of the diary in an emit.",
     {"proof": FIGURES},
     notes=("all of it is measured in this process, or in one beside it, without a server",),
 )

@@ -190,7 +190,7 @@ def _scenarios() -> Iterator[str]:
 def _mutants(run: Run) -> Iterator[str]:
     yield "## Planted bugs"
     yield ""
-    yield f"{len(run.mutants)} were found by exploring schedules, each in a copy of the package of its own (`tests/mutants`)."
+    yield f"{len(run.mutants)} were found by exploring schedules, each in a copy of the package (`tests/mutants`)."
     yield ""
     yield from table(run.mutants)
     yield ""

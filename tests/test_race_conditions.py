@@ -372,17 +372,17 @@ async def test_a_finished_task_that_an_operator_sets_back_neither_starts_again_n
     path = tmp_path / "streaming.db"
     settings = Settings(store_url=f"sqlite:///{path}")
     task_ids: list[str] = []
-    for life in ("first", "second"):
+    for which in ("first", "second"):
         store = open_store(settings)
         await store.open()
         gate = Gate()
         coordinator, _ = build([instant, gate.handler], store)
-        if life == "second":
+        if which == "second":
             for task_id, status in zip(task_ids, ("pending", "running"), strict=True):
                 operate(path, f"UPDATE tasks SET status = '{status}' WHERE id = ?", task_id)  # noqa: S608  # ours
             coordinator._starts._new_id = lambda: "f" * 32
         async with asyncio.timeout(SOON_S), coordinator:
-            if life == "first":
+            if which == "first":
                 task_ids = [(await coordinator.start("instant", {}))[0].id for _ in range(2)]
                 for task_id in task_ids:
                     await coordinator.wait(task_id, SOON_S)

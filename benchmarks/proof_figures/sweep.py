@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+from typing import Any
 
 from benchmarks.figure import Figure, Flaw, Goal, Metric, Scale, Values
 
@@ -41,7 +42,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-async def _sweep(url: str, folder: str) -> dict[str, object]:
+async def _sweep(url: str, folder: str) -> dict[str, Any]:
     settings = {"STREAMING_FETCH_ALLOW": "127.0.0.1", "STREAMING_FETCH_DIR": folder}
     command = [sys.executable, "-m", "streaming.cli", "prove", "http_fetch", f"url={url}", "save_as=body", "-o", "json"]
     process = await asyncio.create_subprocess_exec(
@@ -50,7 +51,7 @@ async def _sweep(url: str, folder: str) -> dict[str, object]:
     said, complained = await process.communicate()
     if process.returncode not in (0, 1):
         raise Flaw(f"the sweep has failed: {complained.decode()[-500:]}")
-    verdict: dict[str, object] = json.loads(said)
+    verdict: dict[str, Any] = json.loads(said)
     return verdict
 
 

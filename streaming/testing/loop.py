@@ -12,7 +12,6 @@ Never:  waits for the real clock, a file, a socket or a thread; `testing.open_lo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import heapq
 import itertools
@@ -24,7 +23,7 @@ from weakref import WeakValueDictionary
 
 from streaming.engine.stack import where
 from streaming.testing.choices import Choices
-from streaming.testing.garbage import COLLECT_STEPS, collected_at_the_end
+from streaming.testing.garbage import COLLECT_STEPS, collected_at_the_end, take_apart
 from streaming.testing.numbered import PROCESS as PROCESS
 from streaming.testing.numbered import Generators, SimulatedFuture, numbered_task, process_of, task_of
 from streaming.testing.numbered import SimulatedTask as SimulatedTask
@@ -37,10 +36,6 @@ JUMP_MAX_S = 0.05
 
 #: More steps than this, and a run goes on for ever.
 STEPS_MAX = 1_000_000
-
-
-#: How often a coroutine is closed that goes on waiting.
-CLOSINGS_MAX = 100
 
 
 class Deadlock(AssertionError):
@@ -154,12 +149,15 @@ class Stepping(asyncio.BaseEventLoop):
                 self.on_step(task)
 
     def _fire(self) -> None:
-        """Put the callbacks of all timers in line that are due; those of one tick of the clock are due together."""
+        """Put all timers in line that are due, as asyncio does it: the order of those of one moment depends on that."""
         scheduled, until = self._scheduled, self._now + self._clock_resolution
-        while scheduled and (scheduled[0]._cancelled or scheduled[0]._when <= until):
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False
+        while scheduled and scheduled[0]._when <= until:
             timer = heapq.heappop(scheduled)
             timer._scheduled = False
             if not timer._cancelled:
+                self._now = max(self._now, timer._when)  # whoever looks at the clock is not to find it too early
                 self._ready.append(timer)
 
     def _next(self) -> Handle | None:
@@ -262,7 +260,7 @@ class Stepping(asyncio.BaseEventLoop):
             buried.update(new)
             for task in new:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]  # typeshed hides it
-                _close(task.get_coro())
+                take_apart(task.get_coro())
             new = [task for task in self.tasks() if task not in buried]
         asyncio._set_running_loop(None)
         self._ready.clear()
@@ -375,15 +373,6 @@ def run(loop: Stepping, main: Coroutine[Any, Any, T]) -> T:
                 loop._bury()
             finally:
                 loop.close()
-
-
-def _close(coroutine: Any) -> None:
-    """Let a coroutine end, whatever it raises, and even if it goes on waiting in its cleanup."""
-    for _ in range(CLOSINGS_MAX):
-        with contextlib.suppress(BaseException):
-            coroutine.close()
-        if getattr(coroutine, "cr_frame", None) is None:
-            return
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:

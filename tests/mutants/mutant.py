@@ -59,15 +59,31 @@ class Mutant:
         return cls(path.stem, head["what"], tuple(head["hunt"].replace(",", " ").split()), path)
 
     def plant(self, folder: Path) -> None:
-        """Make a copy of the package in a folder, with the bug in it.
+        """Make a copy of the package in a folder, with the bug in it; the patch fits wherever its text stands once.
 
         Raises:
             Outdated: the patch does not fit the code any more.
         """
         shutil.copytree(PACKAGE, folder / "streaming", ignore=shutil.ignore_patterns("__pycache__"))
         changes = patch_ng.fromfile(str(self.patch))
-        if not changes or not changes.apply(strip=1, root=str(folder)):
-            raise Outdated(f"{self.patch.name} does not fit the code any more")
+        for change in changes.items if changes else ():
+            path = folder / change.source.decode().removeprefix("a/")
+            text = path.read_bytes()
+            for hunk in change.hunks:
+                before, after = _sides(hunk.text)
+                if text.count(before) != 1:
+                    raise Outdated(f"{self.patch.name} does not fit the code any more")
+                text = text.replace(before, after)
+            path.write_bytes(text)
+        if not changes:
+            raise Outdated(f"{self.patch.name} is no patch")
+
+
+def _sides(lines: list[bytes]) -> tuple[bytes, bytes]:
+    """What a hunk takes away and what it puts there; it is found by its text, as numbers of lines change often."""
+    before = b"".join(line[1:] for line in lines if line[:1] in b" -")
+    after = b"".join(line[1:] for line in lines if line[:1] in b" +")
+    return before, after
 
 
 def all_mutants() -> list[Mutant]:

@@ -47,6 +47,9 @@ NOT_NOW = (429, 503)
 
 PAGE = 1000
 
+#: Logs that are read again at the same time.
+AT_ONCE = 50
+
 #: Stands among the ids of tasks.
 FEED = "the feed"
 
@@ -268,9 +271,11 @@ class Witness:
 
     async def read_again(self) -> None:
         """A fresh reader for every task: all of it comes from the store."""
-        for task_id in self.types:
-            self.watch(task_id)
-        await self.until_read()
+        task_ids = list(self.types)
+        for first in range(0, len(task_ids), AT_ONCE):
+            for task_id in task_ids[first : first + AT_ONCE]:
+                self.watch(task_id)
+            await self.until_read()
 
     async def leave(self) -> None:
         """Everybody goes."""

@@ -40,7 +40,7 @@ class Entry:
 
 async def web(world: World) -> None:
     """The whole stack over a bad network; imported when it is played: nothing else here needs a server."""
-    from tests.testing.web_scenario import web_scenario  # noqa: PLC0415  # it is an import of some hundred modules
+    from tests.testing.web_scenario import web_scenario
 
     await web_scenario(world)
 

@@ -1,7 +1,6 @@
 """Lives that end in the middle of a commit, and go on with what is stored.
 
-Owns:   `crashes`, a scenario for `streaming.testing.exploration`: one disk, several instances that die one after the other,
-        and readers that outlive them.
+Owns:   `crashes`, a scenario: one disk, several instances that die one after the other, and readers that outlive them.
 Never:  kills a real process: that is done by the process tests.
 """
 

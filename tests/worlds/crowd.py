@@ -94,6 +94,7 @@ class Crowd:
                 *(self._starter(coordinator) for _ in range(STARTERS)),
                 *(self._steerer(coordinator) for _ in range(STEERERS)),
                 *([self._shutdown(coordinator)] if self._chance.happens(0.2) else []),
+                *([self._auditor(coordinator)] if self._world.stream("auditor").happens(0.3) else []),
             )
             if not self._drained:
                 await self._wait_for_all(coordinator)
@@ -253,6 +254,17 @@ class Crowd:
         else:
             await coordinator.delete(task_id)
             self._ids.pop(task_id, None)
+
+    async def _auditor(self, coordinator: TaskCoordinator) -> None:
+        """Whatever goes on, an audit finds nothing."""
+        chance = self._world.stream("auditor")
+        for _ in range(1 + chance.pick(3)):
+            await self._world.sometime(chance)
+            with contextlib.suppress(*REFUSALS):
+                audited = await coordinator.audit(repair=chance.happens(0.5))
+                for violation in audited.violations:
+                    self._must(False, f"an audit says: {violation}")
+                self._must(not audited.repaired, "an audit repairs what is well")
 
     async def _shutdown(self, coordinator: TaskCoordinator) -> None:
         await self._sometime()

@@ -25,7 +25,7 @@ from streaming.testing.world import World, current_world
 from tests.leftovers import leftovers
 
 TASKS = 4
-STEPS_MAX = 10_000
+STEPS_MAX = 5_000
 PAUSES_S = (0.0, 0.0, 0.001, 0.3, 1.0)
 CHARACTERS = ("plain", "plain", "tidy", "saves", "overruns", "deaf once", "deaf", "fails", "parent")
 CLEANUP_S = 0.5

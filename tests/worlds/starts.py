@@ -32,7 +32,7 @@ from tests.leftovers import leftovers
 
 STARTERS = 4
 PAUSES_S = (0.0, 0.0, 0.001, 0.3, 1.0)
-STEPS_MAX = 20_000
+STEPS_MAX = 5_000
 
 STUMBLING = Faults(store_delay=0.4, store_refuses=0.15, store_forgets_to_answer=0.15)
 

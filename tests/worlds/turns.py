@@ -21,7 +21,7 @@ from streaming.testing.world import World, current_world
 from tests.leftovers import leftovers
 
 TASKS = 3
-STEPS_MAX = 20_000
+STEPS_MAX = 5_000
 PAUSES_S = (0.0, 0.0, 0.001, 0.3, 1.0)
 KINDS = ("plain", "parent", "fails once", "listens")
 
