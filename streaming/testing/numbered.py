@@ -111,10 +111,8 @@ class Generators:
         self._processes[id(generator)] = PROCESS.get()
 
     def discard(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """It is being finalized."""
-        for key, each in list(self._begun.items()):
-            if each is generator:
-                del self._begun[key]
+        """It is being finalized; its weak reference is gone already."""
+        self._processes.pop(id(generator), None)
 
     def clear(self) -> None:
         """Forget all."""

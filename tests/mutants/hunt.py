@@ -64,7 +64,6 @@ def limited(scenario: Scenario) -> Scenario:
 
     async def play(world: World) -> None:
         world.loop.steps_max = STEPS_MAX
-        world.loop._clock_resolution = 0.0  # who wakes up a tick too early waits again: here no time passes
         await scenario(world)
 
     return play

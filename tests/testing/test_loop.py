@@ -623,3 +623,62 @@ def test_whoever_waits_for_a_killed_process_waits_for_ever() -> None:
 
     with pytest.raises(Deadlock):
         run(ordinary(), program())
+
+
+def test_what_a_killed_process_held_is_not_finalized_as_long_as_others_run() -> None:
+    """Neither a task that nothing refers to any more, nor a generator that somebody else lets go."""
+    seen: list[str] = []
+
+    async def program(loop: SimulatedLoop) -> None:
+        kept: list[AsyncIterator[int]] = []
+
+        async def numbers() -> AsyncIterator[int]:
+            try:
+                yield 1
+            finally:
+                await asyncio.sleep(0)
+                seen.append("the cleanup of a generator")
+
+        async def life() -> None:
+            kept.append(numbers())
+            await anext(kept[0])
+            try:
+                await loop.create_future()
+            finally:
+                seen.append("a cleanup")
+
+        begun = in_process(3, life()).get_name()
+        await asyncio.sleep(1)
+        loop.kill(3)
+        kept.clear()
+        gc.collect()
+        await asyncio.sleep(1)
+        seen.append("the end")
+        assert begun
+
+    loop = ordinary()
+    run(loop, program(loop))
+
+    assert seen[0] == "the end"
+    assert loop.complaints == []
+
+
+def test_a_timer_that_is_due_fires_though_all_who_were_ready_are_dead() -> None:
+    async def program(loop: SimulatedLoop) -> float:
+        async def spins() -> None:
+            while True:  # noqa: ASYNC110  # it is always ready
+                await asyncio.sleep(0)
+
+        KEPT.extend(in_process(9, spins()) for _ in range(3))
+        await asyncio.sleep(0)
+        due = loop.create_future()
+        loop.call_later(0, due.set_result, None)
+        loop.call_later(50, int)
+        loop.kill(9)
+        await due
+        return loop.time()
+
+    for seed in SEEDS:
+        loop = shuffled(seed)
+        assert run(loop, program(loop)) == 0
+        KEPT.clear()

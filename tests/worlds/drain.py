@@ -92,9 +92,6 @@ class Drained:
         self._world = world
         self._chance = chance
         world.loop.steps_max = STEPS_MAX
-        world.loop._clock_resolution = (
-            0.0  # a timer that is early by less than a tick would find its time not yet there
-        )
         self._store = chance.draw(("calm", "slow", "away", "away for a while"))
         world.faults = {"calm": CALM, "slow": SLOW}.get(self._store, AWAY)
         # One that forgets everything with its process is in the same memory: it does not go away.

@@ -116,6 +116,7 @@ class Turns:
             kind = chance.draw(("plain", "fails once", "listens"))
             child = await ctx.start("work", {"kind": kind, "pauses": [*pauses, 1.0]})
             if chance.happens(0.2):
+                self._at_work.discard(ctx.task_id)
                 left = asyncio.create_task(child.result())  # in its place another one runs, although it ends now
                 left.add_done_callback(lambda done: done.cancelled() or done.exception())
                 await asyncio.sleep(0)
