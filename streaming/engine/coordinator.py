@@ -386,7 +386,7 @@ class TaskCoordinator(Parents):
 
         Those that a handler has started end anyway: nobody is to wait for a turn that does not come.
         """
-        if not self.draining:
+        if not self.draining or self._hub.closed:  # what is written now is never stored
             return
         for runner in self._turns.close():
             kept = self._journal.durable and runner.log.record.parent is None

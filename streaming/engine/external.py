@@ -149,6 +149,7 @@ class External:
         """
         self._silence.heard()
         await self._room()
+        self._silence.heard()  # a report that had to wait was no silence
         if self.over:
             raise TaskTerminal(self.id, self.log.record.status)
         if (holder := self._holder()) is not None:

@@ -165,7 +165,8 @@ class Runner:
         The handler is told to stop all the same: the process may be somebody's who goes on.
         """
         self._abandoned = True
-        if self._writable() and (self._handler is None or self.log.record.status is TaskStatus.RUNNING):
+        running = self.log.record.status is TaskStatus.RUNNING
+        if self._writable() and (running or (self._handler is None and not self._kept)):
             self._finish()
         self.release()
         self._deliver_what_is_due()
@@ -194,11 +195,13 @@ class Runner:
 
     async def _run(self) -> None:
         self.log.on_lost = self._alarm.ring
+        if self._abandoned:
+            return
         begin(self._hub, self.log)
         await self._hub.committed()  # nobody may find a handler at work that the store calls pending
         if self._stop is not None:
             await self._hub.committed()  # its cause is stored by now as well: it is stopped before its first step
-        if not self._writable():
+        if self._abandoned or not self._writable():
             return
         loop = asyncio.get_running_loop()
         self._teller.begin()
@@ -207,7 +210,7 @@ class Runner:
             self._handler = loop.create_task(self._call.run(), name=f"streaming-handler-{self.id}")
         self._handler.add_done_callback(self._handler_ended)
         await self._watch(self._handler, self._deadlines)
-        if self._writable():
+        if self._writable() and self.log.record.status is TaskStatus.RUNNING:  # else `abandon` has done it
             self._finish()
         await self._hub.committed()
 
@@ -381,6 +384,12 @@ class Runner:
         if record.to_be_cancelled:
             return False
         return should_retry(record.policy.retry, record.retries_left, names, end_of_run.transition)
+
+    @property
+    def _kept(self) -> bool:
+        """Whether the next process goes on with it, if it has not begun."""
+        record = self.log.record
+        return self._hub.journal.durable and record.parent is None and not record.to_be_cancelled
 
     @property
     def _restartable(self) -> bool:

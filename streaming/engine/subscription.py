@@ -122,7 +122,8 @@ class Subscription(ABC):
             if self._hub.closed:
                 return Reading.END
             _log.warning("a reader waits for the store", reason=problem.detail)
-            await self._alarm.wait(asyncio.get_running_loop().time() + RETRY_S)
+            if not self._nudged:
+                await self._alarm.wait(asyncio.get_running_loop().time() + RETRY_S)
             return Reading.BELOW
         self._page = min(PAGE_MAX, max(PAGE_FIRST, 2 * len(batch.events)))
         return batch
