@@ -40,4 +40,4 @@ def test_a_block_works_as_pasted(block: str, url: str) -> None:
     assert len(answers) == sum(line.startswith("curl ") for line in lines)
     for answer in answers:
         assert "code" not in answer, answer
-        assert answer.keys() & {"tasks", "count", "matched", "id"}
+        assert answer.keys() & {"tasks", "count", "matched", "id", "checked", "openapi"}

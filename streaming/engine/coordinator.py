@@ -369,6 +369,7 @@ class TaskCoordinator(Parents):
         lost = await self._drain.run(self._turns.running)
         for task in list(self._tasks.values()):  # the next process goes on with it, or finds out
             self._turns.withdraw(task)
+            self._outside.vacate(task.id)
             self._forget(task)
         return lost
 

@@ -369,7 +369,8 @@ class Runner:
         if not goes_on:
             self._teller.close()
         end_of_run = self._outcome(raised, returned)
-        if end_of_run.transition is Transition.SHUTDOWN and self._restartable and not goes_on:
+        restarts = self._kept and may_restart(self.task_type, self.log.record)
+        if end_of_run.transition is Transition.SHUTDOWN and restarts and not goes_on:
             requeue(self._hub, self.log, "shutdown")
         elif end_of_run.error is not None and not goes_on and self._retries(end_of_run, end_of_run.error, raised):
             policy, record = self.log.record.policy.retry, self.log.record
@@ -387,15 +388,9 @@ class Runner:
 
     @property
     def _kept(self) -> bool:
-        """Whether the next process goes on with it, if it has not begun."""
+        """Whether the next process may go on with it; not where somebody wants it to end."""
         record = self.log.record
         return self._hub.journal.durable and record.parent is None and not record.to_be_cancelled
-
-    @property
-    def _restartable(self) -> bool:
-        """Whether the next process may run it again; not where somebody wants it to end."""
-        record = self.log.record
-        return self._hub.journal.durable and not record.to_be_cancelled and may_restart(self.task_type, record)
 
     def _writable(self) -> bool:
         return not self.log.lost and not self.log.window.ended

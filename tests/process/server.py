@@ -229,9 +229,10 @@ async def _spawn(folder: Path, way: str | Sequence[str], settings: Mapping[str, 
     if way == FORKED:
         return await fork(folder, {"STREAMING_PORT": "0", **variables})
     words = WAYS[way] if isinstance(way, str) else way
-    port = str(settings.get("port", 0))
+    # What is said on the command line wins over the setting.
+    asked = words if "port" not in settings else [*words, "--port", str(settings["port"])]
     return await asyncio.create_subprocess_exec(
-        *(port if before == "--port" else word for before, word in zip(("", *words), words, strict=False)),
+        *asked,
         cwd=folder,
         env={**_environment(), **variables},
         stderr=PIPE,

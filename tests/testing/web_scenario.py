@@ -162,8 +162,9 @@ class Stack:
 
 
 def _tasks_of(process: int) -> list[str]:
-    """What a process still runs that is not to live as long as itself."""
-    names = [each.get_name() for each in asyncio.all_tasks() if getattr(each, "process", 0) == process]
+    """What a process still runs that is not to live as long as itself, and is not being cancelled."""
+    own = [each for each in asyncio.all_tasks() if getattr(each, "process", 0) == process]
+    names = [each.get_name() for each in own if not each.cancelling()]
     return [name for name in names if name.startswith("streaming-") and name not in RESIDENT]
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from streaming import TaskContext, task
 from streaming.errors import Draining, StoreUnavailable, TaskTerminal, TaskUnsuccessful
@@ -103,12 +105,12 @@ class History:
         instance = self._world.instance(HANDLERS, mortal=True, **SETTINGS)
         try:
             async with instance:
-                await asyncio.gather(*(self._start(instance) for _ in range(TASKS - len(self._readers))))
+                await _all(self._start(instance) for _ in range(TASKS - len(self._readers)))
                 follow = [
                     each.follow(instance, task_id) for task_id, readers in self._readers.items() for each in readers
                 ]
                 cancels = [self._cancel(instance, task_id) for task_id in self._readers if self._chance.happens(0.3)]
-                await asyncio.gather(*follow, *cancels)
+                await _all([*follow, *cancels])
         except Killed:
             return True
         return False
@@ -169,6 +171,14 @@ class History:
         for spans in lives.values():
             apart = all(later[0] > earlier[1] for earlier, later in itertools.pairwise(sorted(spans)))
             self._world.must(apart, "two tasks of one key were between their begin and their end")
+
+
+async def _all(parts: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Wait for all, also where the first has failed: who reads on in the next process has stopped reading in this one."""
+    ended = await asyncio.gather(*parts, return_exceptions=True)
+    for raised in ended:
+        if raised is not None:
+            raise raised
 
 
 async def crashes(world: World) -> None:

@@ -37,8 +37,9 @@ ROOT = Path(__file__).parent.parent.parent
 TARGET = ROOT / "benchmarks" / "results" / "schedules.md"
 SCHEDULES = 1_000_000
 
-#: Schedules that a process takes at once.
+#: Schedules that a process takes at once, and after how many of these a log is told.
 PORTION = 500
+TOLD_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ def run_all(portions: list[Portion], jobs: int, console: Console) -> list[Done]:
                 done = future.result()
                 results.append(done)
                 progress.advance(bar, done.schedules)
+                if not console.is_terminal and len(results) % TOLD_EVERY == 0:
+                    console.print(f"{sum(each.schedules for each in results):,} schedules")
                 for failure in done.failures:
                     console.print(f"{done.scenario}: {failure}", markup=False, highlight=False)
         except KeyboardInterrupt:
