@@ -7,11 +7,14 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from streaming import TaskContext, TaskCoordinator, task
+from streaming.config import Settings
+from streaming.engine.runner import Runner
 from streaming.errors import Draining
 from streaming.rules.drain import plan_drain
-from tests.kit import build, collect, types
+from tests.kit import TestedStore, build, collect, types
 from tests.leftovers import leftovers
 from tests.stage import Gate, deaf, forever, gone, now, rounds, running, ticks, tidy
 
@@ -352,3 +355,106 @@ async def test_every_reader_ends_with_the_drain() -> None:
 
         assert types(await log) == types(await feed) == ["pending", "running", "interrupted"]
         assert leftovers(coordinator) == {}
+
+
+# -- a grace that is over before a handler has begun ------------------------------------------------------------------
+
+#: What had begun in the steps of each handler that must not begin.
+begun: list[str] = []
+
+
+@task("again", on_interrupt="restart")
+async def again(fails: bool = False) -> None:
+    """The next process may run it again."""
+    begun.append("again")
+    if fails:
+        raise ValueError("no luck")
+    await asyncio.sleep(1000)
+
+
+@pytest.fixture(autouse=True)
+def nothing_has_begun() -> None:
+    begun.clear()
+
+
+@pytest.fixture
+def late_runners(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Runners have their first step when it is set."""
+    go, run = asyncio.Event(), Runner.run
+
+    async def late(runner: Runner) -> None:
+        await go.wait()
+        await run(runner)
+
+    monkeypatch.setattr(Runner, "run", late)
+    return go
+
+
+async def test_a_task_whose_turn_has_just_come_keeps_its_place_in_a_durable_store(late_runners: asyncio.Event) -> None:
+    """It hung: what has not begun cannot be sent back to the queue."""
+    coordinator, store = built(again)
+    async with coordinator:
+        started, _ = await coordinator.start("again", {})
+        stopping = asyncio.create_task(coordinator.shutdown(0))
+        await rounds()
+        late_runners.set()
+        assert await stopping == 0
+        record, log = await store.record(started.id), await store.events_after(started.id, 0, last_seq=9, limit=9)
+
+    assert (record.status, types(log), begun) == ("pending", ["pending"], [])
+    assert leftovers(coordinator) == {}
+
+
+async def test_without_a_durable_store_it_ends(late_runners: asyncio.Event) -> None:
+    coordinator, store = build([again], TestedStore(Settings(), durable=False))
+    async with coordinator:
+        started, _ = await coordinator.start("again", {})
+        log = await coordinator.watch(started.id)
+        stopping = asyncio.create_task(coordinator.shutdown(1))
+        await asyncio.sleep(1)
+        late_runners.set()
+        await stopping
+
+    assert (types(await collect(log)), begun) == (["pending", "interrupted"], [])
+
+
+async def test_a_handler_does_not_begin_once_it_was_given_up() -> None:
+    """The store was asked to note that it runs, and has answered only when the grace was over."""
+    coordinator, store = built(again)
+    async with coordinator:
+        store.hold()
+        starting = asyncio.create_task(coordinator.start("again", {}))
+        await store.entered.wait()
+        store.release()
+        store.hold()  # for the next commit
+        await starting
+        await store.entered.wait()
+        stopping = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(PLAN.finish_s + PLAN.stop_s + 0.1)
+        store.release()
+        await stopping
+        (record,) = [each.record for each in store._tasks.values()]
+
+    assert (record.status, record.attempt, begun) == ("pending", 2, [])
+
+
+async def test_who_has_ended_when_the_grace_is_over_ends_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner has not seen the end of its handler, and the drain has written it down already."""
+    coordinator, store = built(again)
+    async with coordinator:
+        started, _ = await coordinator.start("again", {"fails": True}, retry={"retries": 1, "backoff_s": 100})
+        runner = coordinator._turns.running[started.id]
+        ended = runner._handler_ended
+
+        def abandoned_first(handler: asyncio.Task[Any]) -> None:
+            runner.abandon()
+            ended(handler)
+
+        monkeypatch.setattr(runner, "_handler_ended", abandoned_first)
+        with capture_logs() as lines:
+            await rounds()
+        log = await store.events_after(started.id, 0, last_seq=9, limit=9)
+
+    assert types(log) == ["pending", "running", "retrying"]
+    assert begun == ["again"]
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == []

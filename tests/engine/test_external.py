@@ -322,6 +322,25 @@ async def test_while_the_store_is_away_a_report_is_refused_and_still_a_sign_of_l
         assert types(await log_of(coordinator, task_id)) == ["pending", "running", "tick", "tick"]
 
 
+async def test_the_time_for_which_a_report_had_to_wait_is_no_silence() -> None:
+    coordinator, store = built(store_wait_s=20, external_stale_s=25, external_fail_s=100)
+    async with coordinator:
+        task_id = await begun(coordinator)
+        store.away = True
+        with pytest.raises(StoreUnavailable):
+            await coordinator.report(task_id, ticked(1))
+        report = asyncio.create_task(coordinator.report(task_id, ticked(1, 2)))
+        await asyncio.sleep(12)
+        store.away = False
+        await report
+        begun_at = now()
+        await asyncio.sleep(14)
+
+        assert "stale" not in types(await log_of(coordinator, task_id))
+        assert now() == begun_at + 14
+        await coordinator.report(task_id, WORD)
+
+
 async def test_a_task_that_ends_while_a_report_waits_for_room_takes_none() -> None:
     coordinator, store = built(store_wait_s=10)
     async with coordinator:

@@ -325,6 +325,26 @@ class Slow:
         monkeypatch.setattr(desk.store, "events_after", reading)
 
 
+async def test_a_nudge_that_comes_together_with_a_page_that_fails_is_heard_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        slow = Slow(monkeypatch, desk)
+        slow.problem = StoreUnavailable("The store cannot be read.")
+        reader = desk.hub.read(log, 0)
+        reading = asyncio.create_task(reader.next())
+        await asyncio.sleep(0.1)
+        assert reader._reading is not None
+        reader._reading.add_done_callback(lambda _: reader.nudge())
+        slow.go.set()
+
+        batch = await reading
+        assert batch is not None
+        assert batch.events == ()
+        assert now() == pytest.approx(0.1)
+
+
 async def test_a_reader_can_be_nudged_while_the_store_reads_which_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that hangs would make its streams silent, and whoever is in between would cut them."""
     async with Desk() as desk:

@@ -11,7 +11,6 @@ import dataclasses
 
 from streaming.engine.journal import Commit
 from streaming.engine.log import Log
-from streaming.engine.subscription import RETRY_S
 from streaming.engine.transitions import end
 from streaming.errors import TaskEnded
 from streaming.events import Event, encode_payload
@@ -30,8 +29,8 @@ WORDS = ("tick", "tick", "burst", "progress", "group", "amend", "wait")
 STUMBLING = Faults(store_delay=0.4, store_refuses=0.1, store_forgets_to_answer=0.1)
 SLOW = Faults(store_delay=0.6)
 
-#: Who is nudged comes back after so many seconds at most, or once the store is asked again that could not be read.
-NUDGED_S = 0.06
+#: Who is nudged comes back after so many seconds at most, whatever the store does; three steps may take as long.
+NUDGED_S = 0.15
 
 #: So many events are written together.
 GROUP = 3
@@ -166,8 +165,7 @@ class Logs:
             waiting = asyncio.create_task(reader.next())
             await self._world.sometime(chance, PAUSES_S)
             reader.nudge()
-            late_s = RETRY_S if self._press.store.failures else NUDGED_S
-            done, _ = await asyncio.wait({waiting}, timeout=late_s + NUDGED_S)
+            done, _ = await asyncio.wait({waiting}, timeout=NUDGED_S)
             self._world.must(done, "who is nudged does not come back")
             if not done or waiting.result() is None:
                 waiting.cancel()
