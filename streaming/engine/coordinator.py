@@ -256,7 +256,7 @@ class TaskCoordinator(Parents):
         record = runner.log.record
         if runner.log.lost or record.status in TERMINAL:
             self._forget(runner)
-        elif record.status is TaskStatus.RETRYING:
+        elif record.status is TaskStatus.RETRYING and not self._hub.closed:
             again = self._tasks[runner.id] = Runner(runner.task_type, runner.log, self._workshop, runner.mailbox)
             if record.to_be_cancelled:  # while its failure was being stored
                 self._end_cancelled(again)
@@ -387,7 +387,7 @@ class TaskCoordinator(Parents):
 
         Those that a handler has started end anyway: nobody is to wait for a turn that does not come.
         """
-        if not self.draining or self._hub.closed:  # what is written now is never stored
+        if not self.draining:
             return
         for runner in self._turns.close():
             kept = self._journal.durable and runner.log.record.parent is None

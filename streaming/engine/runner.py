@@ -380,9 +380,9 @@ class Runner:
             end(self._hub, self.log, end_of_run, where=self.where() if goes_on else None)
 
     def _retries(self, end_of_run: Outcome, error: TaskError, raised: BaseException | None) -> bool:
-        """Whether another attempt follows; not where somebody wants the task to end."""
+        """Whether another attempt follows; not where somebody wants the task to end, or nobody could go on with it."""
         record, names = self.log.record, failure_names(error, raised)
-        if record.to_be_cancelled:
+        if record.to_be_cancelled or (self._abandoned and not self._kept):
             return False
         return should_retry(record.policy.retry, record.retries_left, names, end_of_run.transition)
 

@@ -406,7 +406,7 @@ async def test_a_task_whose_turn_has_just_come_keeps_its_place_in_a_durable_stor
 
 
 async def test_without_a_durable_store_it_ends(late_runners: asyncio.Event) -> None:
-    coordinator, store = build([again], TestedStore(Settings(), durable=False))
+    coordinator, _ = build([again], TestedStore(Settings(), durable=False))
     async with coordinator:
         started, _ = await coordinator.start("again", {})
         log = await coordinator.watch(started.id)
@@ -438,23 +438,52 @@ async def test_a_handler_does_not_begin_once_it_was_given_up() -> None:
     assert (record.status, record.attempt, begun) == ("pending", 2, [])
 
 
-async def test_who_has_ended_when_the_grace_is_over_ends_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def abandon_in_the_step_of_its_end(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = runner._handler_ended
+
+    def abandoned_first(handler: asyncio.Task[Any]) -> None:
+        runner.abandon()
+        ended(handler)
+
+    monkeypatch.setattr(runner, "_handler_ended", abandoned_first)
+
+
+@pytest.mark.parametrize(("durable", "last"), [(True, "retrying"), (False, "failed")])
+async def test_who_has_ended_when_the_grace_is_over_ends_once(
+    durable: bool, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The runner has not seen the end of its handler, and the drain has written it down already."""
-    coordinator, store = built(again)
+    coordinator, store = build([again], TestedStore(Settings(), durable=durable))
     async with coordinator:
         started, _ = await coordinator.start("again", {"fails": True}, retry={"retries": 1, "backoff_s": 100})
-        runner = coordinator._turns.running[started.id]
-        ended = runner._handler_ended
-
-        def abandoned_first(handler: asyncio.Task[Any]) -> None:
-            runner.abandon()
-            ended(handler)
-
-        monkeypatch.setattr(runner, "_handler_ended", abandoned_first)
+        abandon_in_the_step_of_its_end(coordinator._turns.running[started.id], monkeypatch)
         with capture_logs() as lines:
             await rounds()
         log = await store.events_after(started.id, 0, last_seq=9, limit=9)
 
-    assert types(log) == ["pending", "running", "retrying"]
+    assert types(log) == ["pending", "running", last]
     assert begun == ["again"]
     assert [line["event"] for line in lines if line["log_level"] == "error"] == []
+
+
+async def test_a_cancel_that_is_the_last_word_is_left_to_the_next_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was stored with the last commit: what follows from it could not be stored any more."""
+    coordinator, store = built(again)
+    run = Runner.run
+
+    async def slow(runner: Runner) -> None:
+        await run(runner)
+        while not coordinator._hub.closed:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Runner, "run", slow)
+    async with coordinator:
+        started, _ = await coordinator.start("again", {"fails": True}, retry={"retries": 1, "backoff_s": 100})
+        runner = coordinator._turns.running[started.id]
+        await runner.settled.wait()
+        runner.cancel("somebody", "enough")
+        assert await coordinator.shutdown(0) == 0
+        record = await store.record(started.id)
+
+    assert (record.status, record.cancel.by) == ("retrying", "somebody")
+    assert leftovers(coordinator) == {}

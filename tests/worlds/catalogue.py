@@ -46,16 +46,16 @@ async def web(world: World) -> None:
 
 
 CATALOGUE: dict[str, Entry] = {
-    "life": Entry(life, suite=200, share=0.06, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
-    "crowd": Entry(crowd, suite=60, share=0.01, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
+    "life": Entry(life, suite=200, share=0.05, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
+    "crowd": Entry(crowd, suite=60, share=0.005, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
     "crashes": Entry(
-        crashes, suite=150, share=0.03, sees=frozenset({"completed", "cancelled", "interrupted", "failed"})
+        crashes, suite=150, share=0.01, sees=frozenset({"completed", "cancelled", "interrupted", "failed"})
     ),
-    "drain": Entry(drain, suite=100, share=0.1, sees=frozenset({"completed", "cancelled", "interrupted", "failed"})),
-    "feed": Entry(feed, suite=100, share=0.03, sees=frozenset({"completed"})),
-    "starts": Entry(starts, suite=100, share=0.03, sees=frozenset({"completed", "cancelled", "failed"})),
-    "turns": Entry(turns, suite=100, share=0.06, sees=frozenset({"completed", "cancelled"})),
-    "wakes": Entry(wakes, suite=200, share=0.45),
+    "drain": Entry(drain, suite=100, share=0.12, sees=frozenset({"completed", "cancelled", "interrupted", "failed"})),
+    "feed": Entry(feed, suite=100, share=0.015, sees=frozenset({"completed"})),
+    "starts": Entry(starts, suite=100, share=0.015, sees=frozenset({"completed", "cancelled", "failed"})),
+    "turns": Entry(turns, suite=100, share=0.04, sees=frozenset({"completed", "cancelled"})),
+    "wakes": Entry(wakes, suite=200, share=0.52),
     "logs": Entry(logs, suite=200, share=0.22, sees=frozenset({"completed", "failed"})),
-    "web": Entry(web, suite=20, share=0.01, sees=frozenset({"completed"})),
+    "web": Entry(web, suite=20, share=0.005, sees=frozenset({"completed"})),
 }

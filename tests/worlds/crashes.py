@@ -174,7 +174,7 @@ class History:
 
 
 async def _all(parts: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Wait for all, also where the first has failed: who reads on in the next process has stopped reading in this one."""
+    """Wait for all, also where the first has failed: who reads on in the next process has stopped in this one."""
     ended = await asyncio.gather(*parts, return_exceptions=True)
     for raised in ended:
         if raised is not None:
