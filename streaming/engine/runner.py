@@ -195,13 +195,13 @@ class Runner:
 
     async def _run(self) -> None:
         self.log.on_lost = self._alarm.ring
-        if self._abandoned:
+        if not self._goes_on():
             return
         begin(self._hub, self.log)
         await self._hub.committed()  # nobody may find a handler at work that the store calls pending
         if self._stop is not None:
             await self._hub.committed()  # its cause is stored by now as well: it is stopped before its first step
-        if self._abandoned or not self._writable():
+        if not self._goes_on():
             return
         loop = asyncio.get_running_loop()
         self._teller.begin()
@@ -347,7 +347,7 @@ class Runner:
             _log.warning("a handler raised", task_id=self.id, error=describe(raised), exc_info=trace)
         stop = self._stop
         cause = stop.cause if stop is not None and stop.delivered_at is not None else None
-        code = None if self._due is None else self._expired(self._due).code
+        code = None if self._due is None else expired(self._due.limit, self._due.seconds).code
         return outcome(cause, self.reason(cause), code=code, returned=returned, raised=raised, bytes_max=limit)
 
     def reason(self, cause: Cause | None) -> str:
@@ -356,11 +356,8 @@ class Runner:
         if cause is Cause.CANCEL and receipt is not None:
             return cancelled_words(receipt)
         if cause is Cause.TIMEOUT and self._due is not None:
-            return self._expired(self._due).message
+            return expired(self._due.limit, self._due.seconds).message
         return "The server stopped before the task had ended."
-
-    def _expired(self, due: Due) -> TaskError:
-        return expired(due.limit, due.seconds)
 
     def _finish(self) -> None:
         """Write the terminal event, or what sends the task into another attempt."""
@@ -391,6 +388,9 @@ class Runner:
         """Whether the next process may go on with it; not where somebody wants it to end."""
         record = self.log.record
         return self._hub.journal.durable and record.parent is None and not record.to_be_cancelled
+
+    def _goes_on(self) -> bool:
+        return not self._abandoned and self._writable()
 
     def _writable(self) -> bool:
         return not self.log.lost and not self.log.window.ended
