@@ -25,7 +25,7 @@ from streaming import TaskContext, task
 from streaming.errors import TaskTerminal
 from streaming.testing import World, explore
 from streaming.testing.choices import Choices
-from streaming.testing.loop import Stepping
+from streaming.testing.loop import SimulatedLoop
 from streaming.testing.order import Fifo
 
 #: Schedules of a round.
@@ -89,7 +89,7 @@ def _simulated(seed: int) -> None:
 def _plain(seed: int) -> None:
     for each in range(seed, seed + SCHEDULES):
         with asyncio.Runner(loop_factory=_PlainLoop) as runner:
-            world = World(Choices(each, Fifo()), cast(Stepping, runner.get_loop()))
+            world = World(Choices(each, Fifo()), cast(SimulatedLoop, runner.get_loop()))
             runner.run(scenario(world))
             world.check()
 

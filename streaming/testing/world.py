@@ -22,7 +22,8 @@ from streaming.testing.choices import Choices, Stream
 from streaming.testing.clock import SimulatedClock
 from streaming.testing.faults import CALM, Faults
 from streaming.testing.instance import Instance
-from streaming.testing.loop import Stepping
+from streaming.testing.loop import SimulatedLoop
+from streaming.testing.network import SimulatedNetwork
 from streaming.testing.reader import Reader
 from streaming.testing.store import SimulatedDisk, SimulatedStore
 
@@ -58,7 +59,7 @@ class World:
         instances: all that were made, the newest last.
     """
 
-    def __init__(self, choices: Choices, loop: Stepping) -> None:
+    def __init__(self, choices: Choices, loop: SimulatedLoop) -> None:
         self.choices = choices
         self.loop = loop
         loop.world = self
@@ -70,6 +71,7 @@ class World:
         self.readers: list[Reader] = []
         self.instances: list[Instance] = []
         self._disk: SimulatedDisk | None = None
+        self._network: SimulatedNetwork | None = None
         self._ids = itertools.count(1)
 
     # -- chance -----------------------------------------------------------------------------------------------------
@@ -91,6 +93,13 @@ class World:
         return f"{next(self._ids):032x}"
 
     # -- what is in it ----------------------------------------------------------------------------------------------
+
+    @property
+    def network(self) -> SimulatedNetwork:
+        """Connections without sockets, for ``asyncio.open_connection`` and what stands on it; calm until it turns."""
+        if self._network is None:
+            self._network = SimulatedNetwork(self.loop)
+        return self._network
 
     @property
     def disk(self) -> SimulatedDisk:

@@ -1,6 +1,6 @@
 """kill -9 again and again, at any moment, under load that does not pause: nobody who was told something was told wrong.
 
-Twenty rounds on one file; ``STREAMING_TEST_ROUNDS=200`` makes it as many, for a night.
+Twenty rounds on one file; ``KILL_ROUNDS=200`` makes it as many, for a night.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.ports import reserve_port
 from tests.process.server import FORKED, running
 from tests.process.witness import HABITS, STEADY, Witness, witnessed
 
-ROUNDS = int(os.environ.get("STREAMING_TEST_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "20"))
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60 + 3 * ROUNDS)]
 

@@ -18,7 +18,6 @@ from streaming.rules.sse import KEEPALIVE
 from streaming.testing.choices import Trace
 from streaming.testing.exploration import attempt, explore, replay
 from streaming.testing.loop import SimulatedLoop
-from streaming.testing.network import SimulatedNetwork
 from streaming.testing.order import Fifo, order_of
 from streaming.testing.world import World, settings_of
 from streaming.web import events
@@ -54,7 +53,7 @@ def test_a_reader_that_comes_back_in_a_drain_is_not_told_that_a_log_is_over() ->
         assert isinstance(world.loop, SimulatedLoop)
         instance = world.instance([restarted], mortal=True, grace_s=1.0)
         async with instance:
-            site = SimulatedSite(SimulatedNetwork(world.loop), instance, settings_of(grace_s=1.0))
+            site = SimulatedSite(world.network, instance, settings_of(grace_s=1.0))
             await site.open()
             params = {"pauses": [1000.0], "sizes": [0]}
             record, _ = await instance.ask(instance.coordinator.start("restarted", params))

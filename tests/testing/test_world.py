@@ -14,7 +14,7 @@ from streaming.errors import StoreUnavailable
 from streaming.records import TaskStatus
 from streaming.testing.choices import Trace
 from streaming.testing.clock import EPOCH_S
-from streaming.testing.exploration import attempt, replay
+from streaming.testing.exploration import attempt, explore, replay
 from streaming.testing.faults import CALM, STORMY, Faults
 from streaming.testing.instance import Killed
 from streaming.testing.order import Uniform
@@ -197,3 +197,21 @@ def test_a_stream_of_a_world_is_one_of_its_choices() -> None:
         assert world.stream("a") is world.choices.stream("a")
 
     plays(scenario)
+
+
+def test_a_world_has_a_network_of_its_own() -> None:
+    async def scenario(world: World) -> None:
+        network = world.network
+        assert world.network is network is world.loop.network
+
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readexactly(4))
+            writer.close()
+
+        async with await asyncio.start_server(echo, "127.0.0.1", 8000):
+            reader, writer = await asyncio.open_connection("127.0.0.1", 8000)
+            writer.write(b"ping")
+            assert await reader.read() == b"ping"
+            writer.close()
+
+    assert explore(scenario, schedules=20).failure is None

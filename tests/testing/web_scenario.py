@@ -28,7 +28,6 @@ from streaming.testing.choices import Stream
 from streaming.testing.faults import Faults
 from streaming.testing.instance import Killed
 from streaming.testing.loop import SimulatedLoop
-from streaming.testing.network import SimulatedNetwork
 from streaming.testing.weather import CALM, STORMY, Weather
 from streaming.testing.world import World, settings_of
 from tests.leftovers import RESIDENT, leftovers
@@ -100,7 +99,8 @@ class Stack:
         self.world = world
         self.tasks: dict[str, None] = {}
         self.chance = world.stream("life")
-        self.network = SimulatedNetwork(world.loop, self.chance.draw(WEATHERS))
+        self.network = world.network
+        self.network.turn(self.chance.draw(WEATHERS))
         self.site: SimulatedSite | None = None
         self._over = asyncio.Event()
         self._settings: dict[str, Any] = {
