@@ -52,6 +52,7 @@ def output_of(command: str, folder: Path) -> str:
         "PYTEST_PLUGINS": "streaming.testing.plugin",
         "PYTHONDONTWRITEBYTECODE": "1",
         "COLUMNS": "200",
+        "PYTEST_ADDOPTS": "",  # those of whoever runs this are not part of the tutorial
     }
     run = [sys.executable, "-m", modules[program], *words]
     done = subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
