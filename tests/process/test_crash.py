@@ -18,8 +18,8 @@ from tests.process.stream import Stream
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
-ROUNDS = 25
-ROUNDS_ON_POSTGRES = 10
+ROUNDS = 10
+ROUNDS_ON_POSTGRES = 6
 
 #: A kill comes at any moment up to so many seconds after the load: while one of the ends is missing there are more
 #: rounds, at most so many times as many, each as much longer again: a busy machine may need that.
@@ -28,7 +28,7 @@ PATIENCE = 4
 ENDS = {"completed", "cancelled", "interrupted"}
 
 #: In every so many rounds the server is killed while it starts, and recovers what the last one has left; in the others,
-#: which are twenty, under load.
+#: under load. Twenty rounds of readers that come back are in test_kill_rounds.py.
 EARLY = 5
 
 #: How a client learns that the server was killed: that is what we are here for.

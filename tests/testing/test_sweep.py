@@ -250,7 +250,7 @@ def test_a_handler_in_a_thread_holds() -> None:
 def test_a_thread_that_never_asks_is_found() -> None:
     verdict = sweep(mistakes.never_asks, settings=Settings(cancel_grace_s=0.1), faults=["cancel"], point=4)
 
-    assert found(verdict) == {("swallowed-cancel", "never_asks")}
+    assert ("swallowed-cancel", "never_asks") in found(verdict)
 
 
 def test_http_fetch_holds(url: str, tmp_path: Path) -> None:
