@@ -29,8 +29,8 @@ WORDS = ("tick", "tick", "burst", "progress", "group", "amend", "wait")
 STUMBLING = Faults(store_delay=0.4, store_refuses=0.1, store_forgets_to_answer=0.1)
 SLOW = Faults(store_delay=0.6)
 
-#: Who is nudged comes back after so many seconds at most, whatever the store does; three steps may take as long.
-NUDGED_S = 0.15
+#: Who is nudged comes back after so many seconds at most, whatever the store does; a step may take 0.05 s.
+NUDGED_S = 0.5
 
 #: So many events are written together.
 GROUP = 3
