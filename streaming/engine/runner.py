@@ -165,8 +165,7 @@ class Runner:
         The handler is told to stop all the same: the process may be somebody's who goes on.
         """
         self._abandoned = True
-        running = self.log.record.status is TaskStatus.RUNNING
-        if self._writable() and (running or (self._handler is None and not self._kept)):
+        if self._writable() and (self.log.record.status is TaskStatus.RUNNING or not self._kept):
             self._finish()
         self.release()
         self._deliver_what_is_due()
@@ -335,7 +334,7 @@ class Runner:
         """The one place that decides how a task ends; it does not wait."""
         limit = self._settings.event_bytes_max
         handler = self._handler
-        if handler is None:
+        if handler is None or self.log.record.status is not TaskStatus.RUNNING:  # before it, or after its attempt
             return Outcome(Transition.SHUTDOWN, TaskError("shutdown", "The server stopped before the task had begun."))
         if not handler.done():
             place = self.where()
@@ -366,11 +365,12 @@ class Runner:
         if not goes_on:
             self._teller.close()
         end_of_run = self._outcome(raised, returned)
-        restarts = self._kept and may_restart(self.task_type, self.log.record)
+        record = self.log.record
+        restarts = self._kept and not record.to_be_cancelled and may_restart(self.task_type, record)
         if end_of_run.transition is Transition.SHUTDOWN and restarts and not goes_on:
             requeue(self._hub, self.log, "shutdown")
         elif end_of_run.error is not None and not goes_on and self._retries(end_of_run, end_of_run.error, raised):
-            policy, record = self.log.record.policy.retry, self.log.record
+            policy = record.policy.retry
             number = 1 + policy.retries - record.retries_left
             retry(self._hub, self.log, end_of_run.error, pause_s(policy, number, self._workshop.chance()))
         else:
@@ -385,9 +385,8 @@ class Runner:
 
     @property
     def _kept(self) -> bool:
-        """Whether the next process may go on with it; not where somebody wants it to end."""
-        record = self.log.record
-        return self._hub.journal.durable and record.parent is None and not record.to_be_cancelled
+        """Whether the next process finds it, and goes on with it or ends it as somebody has wished."""
+        return self._hub.journal.durable and self.log.record.parent is None
 
     def _goes_on(self) -> bool:
         return not self._abandoned and self._writable()

@@ -487,3 +487,21 @@ async def test_a_cancel_that_is_the_last_word_is_left_to_the_next_server(monkeyp
 
     assert (record.status, record.cancel.by) == ("retrying", "somebody")
     assert leftovers(coordinator) == {}
+
+
+async def test_without_a_durable_store_a_task_between_two_attempts_ends() -> None:
+    """Its failed attempt is over, and its runner waits for that to be stored."""
+    coordinator, store = build([again], TestedStore(Settings(), durable=False))
+    async with coordinator:
+        started, _ = await coordinator.start("again", {"fails": True}, retry={"retries": 1, "backoff_s": 100})
+        log = await coordinator.watch(started.id)
+        runner = coordinator._turns.running[started.id]
+        while runner.log.record.status != "retrying":
+            await asyncio.sleep(0)
+        store.hold()
+        stopping = asyncio.create_task(coordinator.shutdown(1))
+        await asyncio.sleep(0.9)
+        store.release()
+        await stopping
+
+    assert types(await collect(log)) == ["pending", "running", "retrying", "interrupted"]

@@ -113,7 +113,7 @@ class History:
                 await _all([*follow, *cancels])
         except Killed:
             return True
-        return False
+        return instance.store.dead  # it may have been killed in its drain
 
     async def _start(self, instance: Instance) -> None:
         type = self._chance.draw(("reported", "restarted", "repeated", "parent"))
