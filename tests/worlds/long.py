@@ -1,6 +1,6 @@
 """The long run: a million schedules of all scenarios, shared out among processes.
 
-    python -m tests.worlds.long                          1,000,000 schedules: about an hour on two cores
+    python -m tests.worlds.long                          1,000,000 schedules: under an hour on two cores
     python -m tests.worlds.long --schedules 20000        a short one
     python -m tests.worlds.long --only life --seed 7000  one scenario, with other seeds
 
