@@ -67,12 +67,15 @@ def test_the_line_is_that_of_the_mistake() -> None:
     assert finding.detail.startswith("it went on at mistakes.py:")
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="wait_for was mended in 3.12")
 def test_the_cancel_that_wait_for_swallows_is_found() -> None:
+    """Python 3.11 swallows it; 3.12 has mended that, and then there is nothing to be found."""
     verdict = sweep(mistakes.waits_for, faults=["cancel", "cancel-at-wakeup"])
 
-    assert ("swallowed-cancel", "waits_for") in found(verdict)
-    assert Fault.CANCEL_AT_WAKEUP in verdict.findings[0].shown_by
+    if sys.version_info < (3, 12):
+        assert ("swallowed-cancel", "waits_for") in found(verdict)
+        assert Fault.CANCEL_AT_WAKEUP in verdict.findings[0].shown_by
+    else:
+        assert verdict.findings == []
     assert sweep(mistakes.has_a_timeout).findings == []
 
 
@@ -80,8 +83,9 @@ def test_a_cancel_that_comes_with_the_failure_of_a_child_is_found_if_it_is_lost(
     verdict = sweep(mistakes.child_fails, faults=["cancel-with-child-failure"])
 
     assert verdict.points == 4
-    if sys.version_info < (3, 13):
-        assert ("swallowed-cancel", "child_fails") in found(verdict)
+    # From 3.13 on the cancel comes again, at the next await of the work.
+    kind = "swallowed-cancel" if sys.version_info < (3, 13) else "work-after-cancel"
+    assert (kind, "child_fails") in found(verdict)
 
 
 def test_what_is_shielded_is_left_behind() -> None:
