@@ -50,7 +50,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A folder for tests of its own, run the same wherever this runs: on a CI pytest's summary repeats whole messages."""
+    """A folder for tests of its own, run the same wherever this runs: with CI set, pytest repeats messages."""
     for name in ("CI", "BUILD_NUMBER"):
         monkeypatch.delenv(name, raising=False)
     pytester.makepyprojecttoml(
