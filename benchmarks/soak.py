@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import math
 import sys
@@ -49,6 +50,7 @@ examples:
   python -m benchmarks.soak --minutes 480    a night
   python -m benchmarks.soak --minutes 5 --out /tmp/soak
                                              a short one, somewhere else
+  python -m benchmarks.soak --again          no run: the report and the figure from the samples of the last one
 
 Ctrl-C ends it early, and writes what it has. The exit status is 0 if all lines are flat and no promise was broken,
 1 if not, 2 if the command was not understood.
@@ -113,6 +115,10 @@ class Sampler:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit status."""
     given = _parser().parse_args(arguments)
+    if given.again:
+        soak = Soak(**json.loads(given.out.with_suffix(".json").read_text()))
+        _write(soak, given.out)
+        return 0 if soak.good else 1
     machine.pin_client()
     date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     samples: list[Sample] = []
@@ -179,7 +185,7 @@ def _write(soak: Soak, out: Path) -> None:
     text = as_markdown(soak, f"{out.name}.png")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".md").write_text(text)
-    out.with_suffix(".json").write_text(json.dumps([dict(sample) for sample in soak.samples]) + "\n")
+    out.with_suffix(".json").write_text(json.dumps(dataclasses.asdict(soak)) + "\n")
     draw(soak, out.with_suffix(".png"))
     if sys.stdout.isatty():
         Console().print(Markdown(text))
@@ -197,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--minutes", type=_minutes, default=MINUTES, metavar="N", help=f"{MINUTES:g} by default")
+    parser.add_argument("--again", action="store_true", help="report on the samples of the last run")
     parser.add_argument("--out", type=Path, default=RESULTS / "soak", metavar="PATH", help="files without their ending")
     return parser
 

@@ -13,8 +13,9 @@ from statistics import median
 
 Sample = Mapping[str, float]
 
-#: Where others have used more cores than that, nothing is said about times.
+#: A sample while others used more cores than that says nothing about times; of the rest there must be so many.
 QUIET_CORES = 0.3
+QUIET_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Line:
         share: of its median that it may change by between the warm-up and the end, ...
         least: ... or so much of its unit, if that is more; a line of noise is flat.
         judged: whether it has to be flat.
-        timed: it says as much about the machine as about the server, and is judged where that was quiet.
+        timed: it says as much about the machine as about the server: only samples count while that was quiet.
     """
 
     key: str
@@ -109,17 +110,22 @@ class Soak:
     @property
     def trends(self) -> list[Trend]:
         """One a line; none without enough samples."""
-        found = self.measured
-        return [trend_of(line, found) for line in LINES] if len(found) >= 4 else []
+        found, quiet = self.measured, self.quiet if self.enough_quiet else self.measured
+        return [trend_of(line, quiet if line.timed else found) for line in LINES] if len(found) >= 4 else []
 
     @property
-    def quiet(self) -> bool:
-        """Whether the machine was left to this run."""
-        return self.foreign_cores <= QUIET_CORES
+    def quiet(self) -> list[Sample]:
+        """The samples after the warm-up while the machine was left to this run."""
+        return [sample for sample in self.measured if sample.get("others", 0.0) <= QUIET_CORES]
+
+    @property
+    def enough_quiet(self) -> bool:
+        """Whether these say enough about times."""
+        return len(self.quiet) >= QUIET_SHARE * len(self.measured)
 
     def judges(self, line: Line) -> bool:
         """Whether a line has to be flat in this run."""
-        return line.judged and (self.quiet or not line.timed)
+        return line.judged and (self.enough_quiet or not line.timed)
 
     @property
     def good(self) -> bool:
@@ -169,7 +175,7 @@ def as_markdown(soak: Soak, picture: str) -> str:
             "kept for a minute",
             f"- the first {soak.warm_up_s:.0f} s are warm-up; a line is flat if it changes less than its limit from "
             "there to the end, by the median of all slopes between two samples",
-            *([] if soak.quiet else ["- others used so much of this machine that nothing is said about times and CPU"]),
+            _about_times(soak),
             "",
             f"![the lines of this soak]({picture})",
             "",
@@ -180,6 +186,13 @@ def as_markdown(soak: Soak, picture: str) -> str:
             *_flaws(soak),
         ]
     )
+
+
+def _about_times(soak: Soak) -> str:
+    if not soak.enough_quiet:
+        return "- others used so much of this machine that nothing is said about times and CPU"
+    share = 100 * len(soak.quiet) / max(1, len(soak.measured))
+    return f"- times and CPU are those of {share:.0f} % of the samples, while others used {QUIET_CORES:g} cores at most"
 
 
 def _row(soak: Soak, trend: Trend) -> str:
