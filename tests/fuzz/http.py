@@ -27,6 +27,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), options.store) as server:
         summary = fuzz(server.url, options.requests, options.seed)
         status = server.end()
+    broken = sum(count for answer, count in summary.by_status.items() if answer >= 500)
+    if broken:
+        summary.failures["5xx"] = f"{broken} answers had a status of 500 or more"
     if status or server.complaints:
         summary.failures["the server"] = f"it ended with {status} and said {server.complaints[:5]}"
     show(summary)
