@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     )
     audit_tasks_max: Count = Field(1000, description="Tasks whose logs one audit reads, at most.")
     diary_facts_max: int = Field(
-        4000, ge=0, le=1_000_000, description="Facts that the race diary keeps, the newest ones; 0 keeps none."
+        4000, ge=0, le=20_000, description="Facts that the race diary keeps, the newest ones; 0 keeps none."
     )
     memory_events_max: Count = Field(
         10_000, description="Events of one task that the memory store keeps; older ones become a gap."

@@ -74,6 +74,30 @@ async def test_what_somebody_has_changed_is_named(statement: str, invariants: se
     assert all(task_id != sound for _, task_id in found)
 
 
+@pytest.mark.parametrize("statement", ["UPDATE tasks SET params = '{' WHERE id = ?"])
+async def test_a_record_that_cannot_be_read_is_named_whether_it_is_live_or_not(statement: str, tmp_path: Path) -> None:
+    """Lists leave it out, and so does a start of the server."""
+    path = tmp_path / "tasks.db"
+    async with served(path) as coordinator:
+        over, left = await ended(coordinator), await running(coordinator, "forever")
+        with closing(sqlite3.connect(path)) as database:
+            copy = rows(database, left)
+        await coordinator.cancel_task(left, wait_s=10)
+        await coordinator.delete(left)
+        live = await running(coordinator, "forever")
+        with closing(sqlite3.connect(path)) as database, database:
+            put(database, copy)
+        for task_id in (over, left, live):
+            change(path, statement, task_id)
+
+        found = await audited(coordinator, repair=True)
+        change(path, "DELETE FROM tasks WHERE id = ?", over)
+        again = await audited(coordinator)
+
+    assert found == {("records_readable", task_id) for task_id in (over, left, live)}
+    assert again == {("records_readable", task_id) for task_id in (left, live)}
+
+
 def change(path: Path, statement: str, *values: Any) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         assert database.execute(statement, values).rowcount == 1

@@ -5,7 +5,7 @@ Rules of this file:
 - It looks while things move. What looks wrong is looked at again, after everything that was on its way has arrived:
   only what looks the same then is a violation.
 - The loop is never held up for long: memory is looked at log by log, the store page by page, with a limit.
-- A store that is away is no violation, and neither is a drain: there is no answer then.
+- A store that is away is no violation, and neither is a drain: there is no answer then, from its beginning on.
 
 Owns:   what is looked at, in which order, and what is said of it.
 Uses:   engine.evidence (what is to be seen), rules.invariants (what must hold), engine.mending (what is put right).
@@ -22,9 +22,9 @@ from typing import Any
 
 import structlog
 
+from streaming.engine.backlog import bytes_of_one_max
 from streaming.engine.evidence import evidence_in_memory, evidence_of, stored
 from streaming.engine.journal import RecordQuery
-from streaming.engine.log import EVENT_BYTES
 from streaming.engine.lookup import LiveTask
 from streaming.engine.mending import Mender
 from streaming.engine.parts import Parts
@@ -45,7 +45,7 @@ AGAIN_S = 0.05
 PAGE = 200
 LOGS_AT_ONCE = 50
 
-#: Violations that one answer names at most, and log lines about them.
+#: Violations that one answer names at most, and that log lines name.
 NAMED_MAX = 1000
 LINES_MAX = 100
 
@@ -87,11 +87,13 @@ class Auditor:
     Args:
         parts: of the instance.
         mender: puts things right.
+        is_draining: whether its shutdown has begun.
     """
 
-    def __init__(self, parts: Parts, mender: Mender) -> None:
+    def __init__(self, parts: Parts, mender: Mender, is_draining: Callable[[], bool]) -> None:
         self._parts = parts
         self._mender = mender
+        self._is_draining = is_draining
         self._hub = parts.hub
         self._one_at_a_time = asyncio.Lock()
 
@@ -104,6 +106,7 @@ class Auditor:
 
         Raises:
             Draining: the server is shutting down.
+            QueryTooSlow: the store takes too long to find the tasks.
             StoreUnavailable: the store cannot be read or written, or is too slow.
         """
         async with self._one_at_a_time:
@@ -123,6 +126,8 @@ class Auditor:
         for violation in violations[:LINES_MAX]:
             about = {} if violation.task_id is None else {"task_id": violation.task_id}
             _log.error("an invariant does not hold", invariant=violation.invariant, detail=violation.detail, **about)
+        if len(violations) > LINES_MAX:
+            _log.error("more invariants do not hold", left_out=len(violations) - LINES_MAX)
         self._hub.diary.dump(f"{len(violations)} invariants do not hold", violations[0].task_id)
 
     async def _twice(self, look: Callable[[], Any]) -> list[Violation]:
@@ -140,7 +145,7 @@ class Auditor:
         self._check_open()
 
     def _check_open(self) -> None:
-        if self._hub.closed:
+        if self._is_draining() or self._hub.closed:
             raise Draining
 
     # -- memory -------------------------------------------------------------------------------------------------------
@@ -179,6 +184,7 @@ class Auditor:
             live=frozenset(going_on),
             unfinished=frozenset(going_on),  # the store is asked later, and one by one
             running=frozenset(id for id, task in going_on.items() if _needs_a_handler(task)),
+            placeless=frozenset(id for id, task in going_on.items() if self._is_nowhere(task)),
             homeless=[(name, id) for name, id in homeless if id not in creating],
             logless=frozenset(id for id, task in going_on.items() if hub.logs.get(id) is not task.log),
             tables=sizes,
@@ -187,10 +193,14 @@ class Auditor:
             budgets=self._budgets(),
         )
 
+    def _is_nowhere(self, task: LiveTask) -> bool:
+        """Whether a task that goes on neither runs nor waits for its turn: it never would again."""
+        turns = self._parts.turns
+        return isinstance(task, Runner) and _goes_on(task) and not (task.id in turns.running or turns.is_waiting(task))
+
     def _budgets(self) -> list[Budget]:
         settings, parts = self._parts.settings, self._parts
-        one_more = max(settings.event_bytes_max, settings.body_bytes_max) + EVENT_BYTES
-        backlog = settings.backlog_total_bytes_max + one_more * (1 + len(parts.tasks))
+        backlog = settings.backlog_total_bytes_max + bytes_of_one_max(settings) * (1 + len(parts.tasks))
         return [
             Budget("backlog bytes", self._hub.backlog_bytes, backlog),
             Budget("feed items", self._hub.feed.kept, settings.window_events_max),
@@ -203,17 +213,19 @@ class Auditor:
         """What does not hold of stored tasks; and those that the store calls live, and nobody here knows."""
         live, seen, strangers = list(self._parts.tasks), set[str](), list[str]()
         suspects: dict[str, list[Violation]] = {}
-        async for record in self._records(LIVE):
+        unreadable: set[str] = set()
+        async for record in self._records(LIVE, unreadable):
             seen.add(record.id)
             if record.id not in self._parts.tasks:
                 strangers.append(record.id)
             await self._count(record.id, audited, "live", tasks_max, suspects)
-        async for record in self._records(TERMINAL):
+        async for record in self._records(TERMINAL, unreadable):
             if not await self._count(record.id, audited, "ended", tasks_max, suspects):
                 break
         found = await self._confirmed(suspects, audited)
         orphans = await self._orphans(strangers)
-        missing, damaged = await self._missing([task_id for task_id in live if task_id not in seen])
+        missing = await self._missing([task_id for task_id in live if task_id not in seen], unreadable)
+        damaged = frozenset([task_id for task_id in sorted(unreadable) if await self._is_damaged(task_id)])
         evidence = InstanceEvidence(live=missing, unfinished=frozenset(orphans), damaged=damaged)
         return found + check_instance(evidence), orphans
 
@@ -241,12 +253,13 @@ class Auditor:
             found += _both(violations, await self._task(task_id, audited))
         return found
 
-    async def _records(self, statuses: frozenset[TaskStatus]) -> AsyncIterator[Record]:
-        """All records with one of these statuses, the newest first."""
+    async def _records(self, statuses: frozenset[TaskStatus], unreadable: set[str]) -> AsyncIterator[Record]:
+        """All records with one of these statuses, the newest first; those that cannot be read are noted."""
         wanted = Filter((Term("status", Operator.IN, tuple(sorted(status.value for status in statuses))),))
         after = None
         while True:
             page = await self._hub.journal.records(RecordQuery(wanted, after=after, limit=PAGE))
+            unreadable.update(page.damaged)
             for record in page:
                 yield record
             after = page.more
@@ -287,9 +300,17 @@ class Auditor:
         self._check_open()  # a drain forgets tasks that the next process goes on with
         return found
 
-    async def _missing(self, task_ids: Sequence[str]) -> tuple[frozenset[str], frozenset[str]]:
-        """Those of these tasks that go on here, and of which the store knows nothing; and whose record is damaged."""
-        suspects, damaged = list[LiveTask](), set[str]()
+    async def _is_damaged(self, task_id: str) -> bool:
+        """Whether a record is there, and cannot be read; not one that was deleted since."""
+        try:
+            await self._hub.journal.record(task_id)
+        except RecordDamaged:
+            return True
+        return False
+
+    async def _missing(self, task_ids: Sequence[str], unreadable: set[str]) -> frozenset[str]:
+        """Those of these tasks that go on here, and of which the store knows nothing; what cannot be read is noted."""
+        suspects: list[LiveTask] = []
         if task_ids:
             await self._arrived()
         for task_id in task_ids:
@@ -297,15 +318,14 @@ class Auditor:
             try:
                 record = await self._hub.journal.record(task_id)
             except RecordDamaged:
-                damaged.add(task_id)
+                unreadable.add(task_id)
                 continue
             if task is not None and (record is None or record.status in TERMINAL):
                 suspects.append(task)
         if suspects:
             await self._arrived()
         tasks = self._parts.tasks
-        missing = {task.id for task in suspects if tasks.get(task.id) is task and _goes_on(task)}
-        return frozenset(missing), frozenset(damaged)
+        return frozenset(task.id for task in suspects if tasks.get(task.id) is task and _goes_on(task))
 
 
 def _both(before: Sequence[Violation], now: Sequence[Violation]) -> list[Violation]:

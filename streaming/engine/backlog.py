@@ -10,9 +10,12 @@ import asyncio
 from collections.abc import Collection
 
 from streaming.config import Settings
-from streaming.engine.log import Log, size_of
+from streaming.engine.log import EVENT_BYTES, Log, size_of
 from streaming.events import Event
 from streaming.rules.evidence import Tally
+
+#: What is written without an await may fill the backlog of a log so many times over.
+UNAWAITED_BACKLOGS = 4
 
 
 class Backlog:
@@ -32,7 +35,7 @@ class Backlog:
         self.away = False
         self.closed = False
         self._settings = settings
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: dict[asyncio.Future[None], None] = {}
 
     @property
     def waiting(self) -> int:
@@ -79,16 +82,27 @@ class Backlog:
             )
         )
 
+    def crowded(self, log: Log) -> bool:
+        """Whether even a line that nobody waits for is too much."""
+        settings = self._settings
+        return (
+            log.backlog_events >= UNAWAITED_BACKLOGS * settings.backlog_events_max
+            or log.backlog_bytes >= UNAWAITED_BACKLOGS * settings.backlog_bytes_max
+        )
+
     async def room(self, log: Log) -> None:
         """Wait until the handler of a log may write more."""
         while self.full(log):
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            self._waiters[waiter] = None
+            try:
+                await waiter
+            finally:
+                self._waiters.pop(waiter, None)
 
     def wake(self) -> None:
         """Let those who wait look again."""
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -101,7 +115,14 @@ class Backlog:
 
     def recount(self, logs: Collection[Log]) -> None:
         """Put right what waits for its commit, and let those go on who wait for room."""
-        for log in logs:
-            log.recount()
         self.bytes = sum(log.backlog_bytes for log in logs)
         self.wake()
+
+
+def bytes_of_one_max(settings: Settings) -> int:
+    """What may wait of one log at most: what it takes to be crowded, and one write more.
+
+    That is an event, or the report of a worker elsewhere, which comes in one body.
+    """
+    one_more = max(settings.event_bytes_max, settings.body_bytes_max) + settings.report_events_max * EVENT_BYTES
+    return UNAWAITED_BACKLOGS * settings.backlog_bytes_max + one_more

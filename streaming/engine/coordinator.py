@@ -87,17 +87,16 @@ class TaskCoordinator(Parents):
             self._hub, journal, settings, self._turns, self._outside, self._tasks, new_id, self._take_in, self._replace
         )
         self._drain = Drain(self._hub, settings.cancel_grace_s)
-        self._looking_back: asyncio.Task[None] | None = None
+        self._looking_back: set[asyncio.Task[None]] = set()
 
         self._parts = Parts(self._hub, settings, self._tasks, self._turns, self._family, self._starts, self._outside)
-        self._auditor = Auditor(self._parts, Mender(self._parts, self._forget, self._take_up))
+        self._auditor = Auditor(self._parts, Mender(self._parts, self._forget, self._go_on), lambda: self.draining)
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         try:
             await self._hub.open(self._group)
             self._resume(await recover(self._hub, self.registry))
-            self._look_back()
         except BaseException:
             await self.shutdown(0)  # what recovery has not stored, the next start finds again
             await self._group.__aexit__(None, None, None)
@@ -212,17 +211,19 @@ class TaskCoordinator(Parents):
                     runner = Runner(task_type, log, self._workshop)
                     self._adopt(runner)
                     self._wait(runner)
+        self._look_back(logs)
 
-    def _take_up(self, records: Sequence[Record]) -> None:
+    def _go_on(self, records: Sequence[Record]) -> None:
         """Stored tasks that nobody knows go on, or end, as after a crash."""
         self._resume(take_up(self._hub, self.registry, records))
 
-    def _look_back(self) -> None:
+    def _look_back(self, logs: Sequence[Log]) -> None:
         """Find out whose viewers an earlier process has seen leave; logs may be long, so nobody waits for that."""
-        found = [(task.log, task.log.audience) for task in self._tasks.values()]
-        asking = [(log, audience) for log, audience in found if audience is not None and log.record.cancel is None]
+        asking = [(log, log.audience) for log in logs if log.audience is not None and log.record.cancel is None]
         if asking:
-            self._looking_back = self._group.create_task(self._resume_audiences(asking), name="streaming-look-back")
+            looking = self._group.create_task(self._resume_audiences(asking), name="streaming-look-back")
+            self._looking_back.add(looking)
+            looking.add_done_callback(self._looking_back.discard)
 
     async def _resume_audiences(self, asking: Sequence[tuple[Log, Audience]]) -> None:
         for log, audience in asking:
@@ -363,8 +364,8 @@ class TaskCoordinator(Parents):
         """
         self._drain.begin(self.settings.grace_s if grace_s is None else grace_s)
         self._starts.close()
-        if self._looking_back is not None:
-            self._looking_back.cancel()  # the next process looks again
+        for looking in self._looking_back:
+            looking.cancel()  # the next process looks again
         self._end_unless_kept()
         lost = await self._drain.run(self._turns.running)
         for task in list(self._tasks.values()):  # the next process goes on with it, or finds out

@@ -21,7 +21,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -58,6 +58,9 @@ WORD_MAX = 64
 #: Bytes of the facts in one log line at most, the newest ones; and seconds until there may be another such line.
 DUMP_BYTES_MAX = 65_536
 DUMP_EVERY_S = 60.0
+
+#: Bytes that a fact takes in JSON at least.
+FACT_BYTES_MIN = 32
 
 _NONE_LOST = ("0",)
 
@@ -103,14 +106,12 @@ class Diary:
 
     def as_json(self) -> dict[str, Any]:
         """The diary as it goes over the wire; times are those of the loop, seconds with six digits."""
-        now = _now()
-        facts = list(self._facts)
-        times = in_loop_time([fact[0] for fact in facts], self._wall() - now)
-        return {
-            "facts_max": self.facts_max,
-            "now": round(now, 6),
-            "facts": [_as_json(at, fact) for at, fact in zip(times, facts, strict=True)],
-        }
+        return {"facts_max": self.facts_max, "now": round(_now(), 6), "facts": self._newest(self.facts_max)}
+
+    def _newest(self, facts_max: int) -> list[dict[str, Any]]:
+        facts = [*islice(reversed(self._facts), facts_max)][::-1]
+        times = in_loop_time([fact[0] for fact in facts], self._wall() - _now())
+        return [_as_json(at, fact) for at, fact in zip(times, facts, strict=True)]
 
     def dump(self, why: str, task_id: str | None = None) -> None:
         """Write the newest facts as one log line, unless that was done just now.
@@ -123,12 +124,16 @@ class Diary:
         if not self._facts or now < self._dumped_at + DUMP_EVERY_S:
             return
         self._dumped_at = now
-        facts = self.as_json()["facts"]
-        kept = newest(facts, DUMP_BYTES_MAX)
+        kept = newest(self._newest(DUMP_BYTES_MAX // FACT_BYTES_MIN), DUMP_BYTES_MAX)
         about = {} if task_id is None else {"task_id": task_id}
         diary = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
         _log.warning(
-            "what has happened before", why=why, facts=len(kept), left_out=len(facts) - len(kept), diary=diary, **about
+            "what has happened before",
+            why=why,
+            facts=len(kept),
+            left_out=len(self._facts) - len(kept),
+            diary=diary,
+            **about,
         )
 
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 import dataclasses
 
 from streaming.config import Settings
+from streaming.engine.backlog import bytes_of_one_max
 from streaming.engine.journal import Journal
-from streaming.engine.log import EVENT_BYTES, Log, size_of
+from streaming.engine.log import Log, size_of
 from streaming.events import Event
 from streaming.records import Record, TaskStatus
 from streaming.rules.evidence import Budget, InstanceEvidence, LogEvidence, Tally, TaskEvidence
@@ -75,7 +76,6 @@ def evidence_in_memory(log: Log, settings: Settings) -> tuple[LogEvidence, Insta
     frames = [len(frame) for _, frame in window.kept]
     visible = sum(frames[: window.committed + 1 - window.first])
     waiting = sum(map(size_of, log.waiting))
-    one_more = max(settings.event_bytes_max, settings.body_bytes_max) + EVENT_BYTES
     return (
         LogEvidence(
             task_id=task_id,
@@ -93,7 +93,7 @@ def evidence_in_memory(log: Log, settings: Settings) -> tuple[LogEvidence, Insta
             ],
             budgets=[
                 Budget("window bytes", visible, settings.window_bytes_max, task_id),
-                Budget("backlog bytes", log.backlog_bytes, settings.backlog_bytes_max + one_more, task_id),
+                Budget("backlog bytes", log.backlog_bytes, bytes_of_one_max(settings), task_id),
             ],
         ),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -234,6 +234,10 @@ class Hub:
         """Whether a handler has to wait before it writes more."""
         return self._backlog.full(log)
 
+    def crowded(self, log: Log) -> bool:
+        """Whether a log takes nothing more, not even what nobody waits for."""
+        return self._backlog.crowded(log)
+
     async def room(self, log: Log) -> None:
         """Wait until the handler of a log may write more."""
         await self._backlog.room(log)
@@ -308,12 +312,16 @@ class Hub:
         _log.error("somebody else has changed this task in the store: it is ours no longer", task_id=task_id)
         self.diary.tell("lost", task_id)
         self.diary.dump("somebody else has changed a task in the store", task_id)
+        self.abandon(log)
+        if log.on_lost is not None:
+            log.on_lost()
+
+    def abandon(self, log: Log) -> None:
+        """Nothing more is written here of a task that may go on elsewhere: its readers end, to come back there."""
         log.lost = True
         self._discard(log)
         for reader in log.readers:
             reader.wake()
-        if log.on_lost is not None:
-            log.on_lost()
 
     # -- for whoever looks whether all is well ------------------------------------------------------------------------
 
@@ -341,8 +349,11 @@ class Hub:
         """How many bytes wait for their commit, as it is counted and in truth."""
         return [self._backlog.tally(self._logs.values())]
 
-    def recount(self) -> None:
-        """Put right what waits for its commit."""
+    def recount(self, task_ids: Collection[str]) -> None:
+        """Put right what waits for its commit: of these logs, and in all."""
+        for task_id in task_ids:
+            if (log := self._logs.get(task_id)) is not None:
+                log.recount()
         self._backlog.recount(self._logs.values())
 
     def forget(self, task_id: str) -> bool:
@@ -350,7 +361,7 @@ class Hub:
         log = self._logs.get(task_id)
         if log is None or log.waiting:
             return False
-        self._discard(log)
+        self.abandon(log)
         return True
 
     # -- reading -----------------------------------------------------------------------------------------------------

@@ -127,10 +127,12 @@ class RecordPage:
     Attributes:
         records: in the order of the query.
         more: the place behind which the next page begins; None if there is nothing behind this one.
+        damaged: ids of those that would be on it, and cannot be read.
     """
 
     records: Sequence[Record]
     more: Key | None = None
+    damaged: Sequence[str] = ()
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)

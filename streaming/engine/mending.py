@@ -14,7 +14,7 @@ Never:  finds a violation (``engine.audit``), or decides what becomes of a task 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
@@ -22,9 +22,13 @@ from streaming.engine.evidence import evidence_in_memory
 from streaming.engine.lookup import LiveTask
 from streaming.engine.parts import Parts
 from streaming.engine.runner import Runner
-from streaming.records import Record, TaskStatus
+from streaming.errors import RecordDamaged
+from streaming.records import Record
 from streaming.rules.evidence import Repair, Violation
 from streaming.rules.lifecycle import TERMINAL
+
+#: Of which invariants a number may be counted anew.
+_COUNTED = ("tallies_right", "backlog_waits")
 
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +51,7 @@ class Mender:
         self._tasks = parts.tasks
         self._forget = forget
         self._take_up = take_up
+        self._repairs: list[Repair] = []
 
     async def mend(self, violations: Iterable[Violation], orphans: Iterable[str]) -> list[Repair]:
         """Put right what can be put right.
@@ -62,38 +67,43 @@ class Mender:
         named = sorted({(each.invariant, each.task_id) for each in violations if each.task_id is not None})
         places = [task_id for name, task_id in named if name == "no_place_without_task"]
         handlers = [task_id for name, task_id in named if name == "no_record_without_runner"]
-        repairs = [*self._recount(), *self._vacate(places)]
-        for task_id in [*self._without_a_handler(handlers), *orphans]:
-            repairs += await self._adopt(task_id)
-        for repair in repairs:
-            about = {} if repair.task_id is None else {"task_id": repair.task_id}
-            _log.warning("the audit has mended something", invariant=repair.invariant, done=repair.done, **about)
-        if repairs:
+        self._repairs = []
+        self._recount([task_id for name, task_id in named if name in _COUNTED])
+        self._vacate(places)
+        for task_id in dict.fromkeys([*handlers, *orphans]):
+            await self._adopt(task_id)
+        if self._repairs:
             await self._hub.committed(self._parts.settings.store_wait_s)
-        return repairs
+        return self._repairs
+
+    def _done(self, invariant: str, task_id: str | None, done: str) -> None:
+        """Tell it at once: what follows may fail."""
+        about = {} if task_id is None else {"task_id": task_id}
+        _log.warning("the audit has mended something", invariant=invariant, done=done, **about)
+        self._repairs.append(Repair(invariant, task_id, done))
 
     # -- numbers ------------------------------------------------------------------------------------------------------
 
-    def _recount(self) -> list[Repair]:
-        """Count anew whatever is counted wrong."""
-        wrong = self._wrong()
+    def _recount(self, task_ids: Collection[str]) -> None:
+        """Count anew what is counted wrong: of these tasks, and of the instance."""
+        wrong = self._wrong(task_ids)
         if not wrong:
-            return []
+            return
         self._turns.recount()
         self._parts.starts.recount(len(self._parts.creating()))
-        self._hub.recount()
-        left = self._wrong()
+        self._hub.recount(task_ids)
+        left = self._wrong(task_ids)
         self._turns.fill()
-        return [
-            Repair(name, task_id, f"{number} was {says}, and is {counted}")
-            for (name, number, task_id), (says, counted) in wrong.items()
-            if (name, number, task_id) not in left
-        ]
+        for (name, number, task_id), (says, counted) in wrong.items():
+            if (name, number, task_id) not in left:
+                self._done(name, task_id, f"{number} was {says}, and is {counted}")
 
-    def _wrong(self) -> dict[tuple[str, str, str | None], tuple[int, int]]:
+    def _wrong(self, task_ids: Collection[str]) -> dict[tuple[str, str, str | None], tuple[int, int]]:
         tallies = self._parts.tallies()
         wrong: dict[tuple[str, str, str | None], tuple[int, int]] = {}
-        for task_id, log in self._hub.logs.items():
+        for task_id in task_ids:
+            if (log := self._hub.logs.get(task_id)) is None:
+                continue
             tallies += evidence_in_memory(log, self._parts.settings)[1].tallies
             if log.backlog_events != len(log.waiting):
                 wrong["backlog_waits", "backlog events", task_id] = (log.backlog_events, len(log.waiting))
@@ -104,45 +114,50 @@ class Mender:
 
     # -- places -------------------------------------------------------------------------------------------------------
 
-    def _vacate(self, task_ids: Iterable[str]) -> list[Repair]:
+    def _vacate(self, task_ids: Iterable[str]) -> None:
         """Free places that nobody holds."""
         creating = self._parts.creating()
-        return [
-            Repair("no_place_without_task", task_id, "its place is free")
-            for task_id in task_ids
-            if task_id not in self._tasks and task_id not in creating and self._free(task_id)
-        ]
+        for task_id in task_ids:
+            if task_id not in self._tasks and task_id not in creating and self._free(task_id):
+                self._done("no_place_without_task", task_id, "its place is free")
 
     def _free(self, task_id: str) -> bool:
         runner = self._turns.running.get(task_id)
-        if runner is not None and not runner.over:
-            return False  # its handler may be at work
+        if runner is not None and (runner.at_work or not runner.over):
+            return False
         parts = self._parts
         done = [parts.hub.forget(task_id), parts.family.forget(task_id), parts.outside.vacate(task_id)]
         return any([*done, self._turns.vacate(task_id)])
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
-    def _without_a_handler(self, task_ids: Iterable[str]) -> list[str]:
-        """Forget tasks that are said to run, and whose handler is gone."""
-        found = [task for task_id in task_ids if (task := self._tasks.get(task_id)) and self._is_idle(task)]
-        for task in found:
-            self._forget(task)
-            self._turns.vacate(task.id)
-        return [task.id for task in found]
-
-    @staticmethod
-    def _is_idle(task: LiveTask) -> bool:
-        """Whether its run is over, and has not brought it to an end, as the store knows it."""
-        log = task.log
-        still = log.visible.status is TaskStatus.RUNNING and not (log.waiting or log.lost or log.window.ended)
-        return isinstance(task, Runner) and task.over and still
-
-    async def _adopt(self, task_id: str) -> list[Repair]:
-        """Take up a task that the store calls live and nobody here knows, as after a crash."""
-        record = await self._hub.journal.record(task_id)
-        if record is None or record.status in TERMINAL or task_id in self._tasks or task_id in self._hub.logs:
-            return []
+    async def _adopt(self, task_id: str) -> None:
+        """Take up a task that the store calls live and nobody here goes on with, as after a crash."""
+        try:
+            record = await self._hub.journal.record(task_id)
+        except RecordDamaged:
+            return  # it is a violation of its own, and nobody can go on with it
+        if record is None or record.status in TERMINAL or self._hub.closed or not self._leave(task_id):
+            return
         self._take_up([record])
         status = self._hub.logs[task_id].record.status
-        return [Repair("no_record_without_runner", task_id, f"it was taken up as after a crash, and is {status}")]
+        self._done("no_record_without_runner", task_id, f"it was taken up as after a crash, and is {status}")
+
+    def _leave(self, task_id: str) -> bool:
+        """Forget a task that nobody here goes on with; False if somebody does, or is about to."""
+        task = self._tasks.get(task_id)
+        if task is None:
+            return task_id not in self._hub.logs
+        if not self._is_idle(task):
+            return False
+        self._hub.abandon(task.log)
+        self._forget(task)
+        self._turns.vacate(task_id)
+        return True
+
+    def _is_idle(self, task: LiveTask) -> bool:
+        """Whether a task neither runs nor waits for its turn, and all that it has written is stored."""
+        if not isinstance(task, Runner) or task.at_work:
+            return False
+        placed = self._turns.is_waiting(task) or task.id in self._turns.running
+        return not (placed or task.log.waiting or task.log.lost or task.log.window.ended)

@@ -96,7 +96,12 @@ class Runner:
     @property
     def stuck(self) -> bool:
         """Whether the handler still runs although its task has ended."""
-        return self._handler is not None and not self._handler.done() and (self.log.window.ended or self.log.lost)
+        return self.at_work and (self.log.window.ended or self.log.lost)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether the handler has begun, and has not come to its end."""
+        return self._handler is not None and not self._handler.done()
 
     @property
     def stopping(self) -> bool:
@@ -320,12 +325,7 @@ class Runner:
             changes["cancel"] = dataclasses.replace(
                 self.log.record.cancel, outcome=CancelOutcome.IGNORED, where=place, declined=declined
             )
-        data = {
-            "cause": stop.cause.value,
-            "where": place,
-            "deliveries": stop.deliveries,
-            "declined": declined,
-        }
+        data = {"cause": stop.cause.value, "where": place, "deliveries": stop.deliveries, "declined": declined}
         self._hub.append_with(self.log, "cancel_ignored", data, now, **changes)
 
     # -- the end --------------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ class Runner:
 
     def _finish(self) -> None:
         """Write the terminal event, or what sends the task into another attempt."""
-        goes_on = self._handler is not None and not self._handler.done()
+        goes_on = self.at_work
         raised, returned = (None, None) if self._handler is None or goes_on else end_of(self._handler)
         if not goes_on:
             self._teller.close()

@@ -28,9 +28,6 @@ from streaming.rules.stopping import Section
 
 SECTION_REASON_MAX = 1000
 
-#: Log lines written without an await may fill the backlog so many times over.
-UNAWAITED_BACKLOGS = 4
-
 #: Seconds after which a record that has not changed says anew when its handler was heard of.
 HEARTBEAT_STORED_S = 10.0
 
@@ -110,7 +107,7 @@ class LogTeller:
         self._check_open()
         if level not in _LEVELS:
             raise InvalidEvent(f"A level is {', '.join(_LEVELS)}; not {level!r:.64}.")
-        if self._log.backlog_events >= UNAWAITED_BACKLOGS * self._settings.backlog_events_max:
+        if self._hub.crowded(self._log):
             raise InvalidEvent("More log lines wait for their commit than fit: await ctx.log(...).")
         payload = self._payload("log", {**fields, "level": level, "message": message})
         return self._heard(self._hub.append(self._log, "log", payload))

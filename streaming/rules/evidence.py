@@ -184,6 +184,7 @@ class InstanceEvidence:
         live: ids of the tasks in memory that go on.
         unfinished: ids of the records in the store that are not terminal.
         running: ids of those among them that a handler here has to be at work for.
+        placeless: ids of live tasks that neither run here nor wait for their turn.
         damaged: ids of records in the store that cannot be read.
         homeless: whose id a table has that is to know live tasks only: name of the table, id.
         logless: ids of live tasks that have no log here.
@@ -197,6 +198,7 @@ class InstanceEvidence:
     live: frozenset[str] = frozenset()
     unfinished: frozenset[str] = frozenset()
     running: frozenset[str] = frozenset()
+    placeless: frozenset[str] = frozenset()
     damaged: frozenset[str] = frozenset()
     homeless: Sequence[tuple[str, str]] = ()
     logless: frozenset[str] = frozenset()

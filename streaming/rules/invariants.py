@@ -38,6 +38,9 @@ __all__ = [
     "check_task",
 ]
 
+#: Characters of what is found, at most: some of it is as long as a log.
+DETAIL_MAX = 500
+
 E = TypeVar("E")
 
 #: What a check finds: whom it is about, if not the one that the evidence is about, and what is wrong.
@@ -270,6 +273,8 @@ def _no_record_without_a_runner(evidence: InstanceEvidence) -> Found:
         yield task_id, "its record is not terminal, and nobody here knows the task"
     for task_id in sorted(evidence.running & evidence.live - evidence.handlers):
         yield task_id, "its record is running, and no handler is"
+    for task_id in sorted(evidence.placeless - evidence.running):
+        yield task_id, "it goes on here, and neither runs nor waits for its turn"
 
 
 def _no_place_without_a_task(evidence: InstanceEvidence) -> Found:
@@ -385,7 +390,9 @@ def check_instance(evidence: InstanceEvidence) -> list[Violation]:
 
 def _check(invariants: Sequence[Invariant[E]], evidence: E, task_id: str | None) -> list[Violation]:
     return [
-        Violation(invariant.name, about or task_id, detail)
+        Violation(
+            invariant.name, about or task_id, detail if len(detail) <= DETAIL_MAX else f"{detail[:DETAIL_MAX]} ..."
+        )
         for invariant in invariants
         for about, detail in invariant.check(evidence)
     ]

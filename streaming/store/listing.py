@@ -241,7 +241,7 @@ def _page(look: _Look) -> RecordPage:
             look.scan_max *= 2
         else:
             readable.report()
-            return RecordPage(page.records, more=page.more or look.end)
+            return RecordPage(page.records, more=page.more or look.end, damaged=tuple(readable.damaged))
 
 
 # -- what a question runs in -------------------------------------------------------------------------------------------

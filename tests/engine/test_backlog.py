@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streaming.config import Settings
-from streaming.engine.backlog import Backlog
+from streaming.engine.backlog import UNAWAITED_BACKLOGS, Backlog, bytes_of_one_max
 from streaming.engine.log import EVENT_BYTES, Log
 from streaming.events import Event
 from streaming.records import Record, TaskStatus
@@ -81,6 +81,7 @@ async def test_who_waits_looks_again_when_it_is_woken_and_goes_on_at_the_end() -
 
     waiters[0].cancel()
     await rounds()
+    assert backlog.waiting == 1, "who has left is forgotten, however long the store is away"
     backlog.take(log, event)
     backlog.wake()
     await waiters[1]
@@ -102,6 +103,24 @@ async def test_what_is_counted_wrong_is_told_and_put_right() -> None:
     await rounds()
     assert backlog.tally([log]) == Tally("backlog bytes", 5004 + EVENT_BYTES, 4 + EVENT_BYTES)
 
+    log.recount()
     backlog.recount([log])
     await waiter
     assert backlog.tally([log]) == Tally("backlog bytes", 4 + EVENT_BYTES, 4 + EVENT_BYTES)
+
+
+def test_a_log_is_crowded_where_not_even_a_line_that_nobody_awaits_fits() -> None:
+    settings = Settings(backlog_events_max=2, backlog_bytes_max=1000)
+    backlog, log = Backlog(settings), log_of()
+    for _ in range(2 * UNAWAITED_BACKLOGS):
+        assert not backlog.crowded(log)
+        event = write(backlog, log)
+    assert backlog.crowded(log)
+    backlog.take(log, event)
+    assert not backlog.crowded(log)
+
+    log.backlog_bytes = UNAWAITED_BACKLOGS * 1000 - 1
+    assert not backlog.crowded(log)
+    log.backlog_bytes += 1
+    assert backlog.crowded(log)
+    assert log.backlog_bytes < bytes_of_one_max(settings)

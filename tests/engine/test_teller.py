@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from streaming import TaskContext, task
+from streaming.engine.backlog import UNAWAITED_BACKLOGS
 from streaming.engine.log import Log
-from streaming.engine.teller import HEARTBEAT_STORED_S, SECTION_REASON_MAX, UNAWAITED_BACKLOGS, LogTeller
+from streaming.engine.teller import HEARTBEAT_STORED_S, SECTION_REASON_MAX, LogTeller
 from streaming.errors import EventTooLarge, InvalidEvent, TaskEnded
 from streaming.events import Event, seconds_of
 from streaming.records import Progress
@@ -220,6 +221,20 @@ async def test_lines_without_an_await_have_a_limit() -> None:
         desk.store.release()
         await desk.hub.committed()
         it.teller.tell_log("info", "line", {})
+
+
+async def test_log_lines_that_nobody_awaits_have_a_limit_in_bytes() -> None:
+    """Few long ones take as much memory as many short ones."""
+    async with Desk(backlog_bytes_max=1000, event_bytes_max=100_000) as desk:
+        it = await told(desk)
+        desk.store.hold()
+        it.teller.tell_log("info", "x" * (UNAWAITED_BACKLOGS * 1000 - 400), {})
+        it.teller.tell_log("info", "at the limit", {})
+
+        with pytest.raises(InvalidEvent, match=r"await ctx\.log"):
+            it.teller.tell_log("info", "one beyond", {})
+
+        desk.store.release()
 
 
 async def test_room_waits_only_while_there_is_none() -> None:

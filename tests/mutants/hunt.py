@@ -13,15 +13,11 @@ import json
 import re
 import sys
 
-from streaming.testing.exploration import Scenario, explore
-from streaming.testing.world import World
+from streaming.testing.exploration import explore
 from tests.worlds.catalogue import CATALOGUE
 
 #: Runs that the search for the fewest choices may take: here it is enough to see that there are few.
 SHRINK_RUNS_MAX = 100
-
-#: Steps of one run, at most: a bug may be that something spins.
-STEPS_MAX = 5_000
 
 #: Characters of what a scenario has said, at most.
 SAID_MAX = 120
@@ -37,7 +33,7 @@ def main() -> None:
     done, seconds = 0, 0.0
     for name in options.scenarios:
         found = explore(
-            limited(CATALOGUE[name].scenario),
+            CATALOGUE[name].play,
             schedules=options.schedules // len(options.scenarios),
             seed=options.seed,
             shrink_runs_max=SHRINK_RUNS_MAX,
@@ -57,16 +53,6 @@ def main() -> None:
             json.dump(report, sys.stdout)
             return
     json.dump(None, sys.stdout)
-
-
-def limited(scenario: Scenario) -> Scenario:
-    """The same with an end, also where it spins."""
-
-    async def play(world: World) -> None:
-        world.loop.steps_max = STEPS_MAX
-        await scenario(world)
-
-    return play
 
 
 def said(error: BaseException) -> str:

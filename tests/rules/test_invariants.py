@@ -22,6 +22,7 @@ from streaming.records import (
 )
 from streaming.rules.evidence import Budget, InstanceEvidence, LogEvidence, ReaderEvidence, Tally, TaskEvidence
 from streaming.rules.invariants import (
+    DETAIL_MAX,
     INVARIANTS,
     OF_A_LOG,
     OF_A_READER,
@@ -257,6 +258,7 @@ BROKEN_INSTANCES = [
     ("no_runner_without_record", InstanceEvidence(live=HERE)),
     ("no_record_without_runner", InstanceEvidence(unfinished=HERE)),
     ("no_record_without_runner", replace(AT_WORK, handlers=frozenset())),
+    ("no_record_without_runner", replace(AT_WORK, placeless=frozenset({OTHER_ID}))),
     ("no_place_without_task", replace(AT_WORK, homeless=[("busy keys", OTHER_ID)])),
     ("live_task_has_log", replace(AT_WORK, logless=HERE)),
     ("records_readable", replace(AT_WORK, damaged=HERE)),
@@ -327,7 +329,18 @@ def test_a_payload_that_somebody_has_damaged_is_a_violation_and_no_error(payload
 
 def test_a_violation_of_a_task_names_it_and_one_of_the_instance_names_whom_it_is_about() -> None:
     of_a_task = check_task(changed(FINISHED, last_seq=9))
-    of_an_instance = check_instance(BROKEN_INSTANCES[0][1]) + check_instance(BROKEN_INSTANCES[7][1])
+    of_an_instance = check_instance(BROKEN_INSTANCES[0][1]) + check_instance(BROKEN_INSTANCES[8][1])
 
     assert [each.task_id for each in of_a_task] == [TASK_ID]
     assert [each.task_id for each in of_an_instance] == [TASK_ID, None]
+
+
+def test_what_is_found_is_told_in_bounds_however_long_it_is() -> None:
+    evidence = life("pending", "running")
+    events = [evidence.events[0], replace(evidence.events[1], payload=json.dumps({"attempt": "9" * 100_000}))]
+
+    (found,) = check_task(replace(evidence, events=events))
+
+    assert found.invariant == "attempts_numbered"
+    assert len(found.detail) == DETAIL_MAX + 4
+    assert found.detail.endswith("9 ...")
