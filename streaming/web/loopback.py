@@ -4,7 +4,8 @@ Without credentials everybody who reaches the server may run tasks on it. So it 
 whatever the process that owns the socket listens on, unless the operator says otherwise.
 
 A web page of somebody else may still send requests from a browser on this machine, even under a name that leads here
-(DNS rebinding). Its browser says so in ``Origin``, so what changes something is refused to it.
+(DNS rebinding). Its browser says so in ``Origin``, so what changes something is refused to it. With a GET it says so
+only in ``Host``.
 
 Owns:   the questions "is this address ours alone?" and "does a page of somebody else ask?".
 Never:  lets a header open what the address has closed.
@@ -13,10 +14,14 @@ Never:  lets a header open what the address has closed.
 from __future__ import annotations
 
 import ipaddress
+import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from streaming.errors import Forbidden
+
+#: A value of ``Host`` (RFC 9110, 7.2), of which the first part is the name.
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(:[0-9]*)?")
 
 
 def require_loopback(server: tuple[str, int | None] | None) -> None:
@@ -50,6 +55,25 @@ def require_own_origin(method: str, origin: str | None) -> None:
         return
     raise Forbidden(
         f"A page of {origin[:100]!r} may not change anything here. This server has no credentials configured; "
+        "STREAMING_INSECURE_PUBLIC=true opens it to everybody who can reach it."
+    )
+
+
+def require_own_name(host: str | None) -> None:
+    """Refuse what asks for this machine under a name that may be that of a page of somebody else.
+
+    Args:
+        host: the ``Host`` header (RFC 9110, 7.2).
+
+    Raises:
+        Forbidden: the name is none that only this machine has.
+    """
+    found = _HOST.fullmatch(host or "")
+    if found is not None and _is_local_name(found[1].strip("[]").lower()):
+        return
+    raise Forbidden(
+        f"This changes something, and may be asked for only under the name localhost or a loopback address, not "
+        f"{(host or '')[:100]!r}. This server has no credentials configured; "
         "STREAMING_INSECURE_PUBLIC=true opens it to everybody who can reach it."
     )
 

@@ -8,22 +8,25 @@ are extended, and a test holds their names against the installed uvicorn.
 Rules of this file:
 
 - No connection waits without a timer for bytes of a request, unless the application waits for them and has its own.
-- An answer that is being sent is never written into: then the connection just ends.
+- An answer that is being sent is never written into, and no request gets a second one: then the connection just ends.
 
-Owns:   the time, size and number of headers; the answer to what is no request.
+Owns:   the time, size and number of headers; the answer to what is no request; who is told that a connection is lost.
+Uses:   web.parsing (offers of other protocols).
 Never:  looks at what a request says.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from streaming.config import Settings
 from streaming.errors import BadRequest, HeadersTooLarge, HeadersTooLate, StreamingError
 from streaming.web.body import LINGER_S
+from streaming.web.parsing import Parser
 from streaming.web.problems import TITLES, problem
 
 
@@ -45,15 +48,17 @@ class ProblemProtocol(HttpToolsProtocol):
     """uvicorn's protocol on httptools; see `protocol_of`."""
 
     limits: HeadLimits
+    parser: Parser  # type: ignore[assignment]  # it has all that uvicorn calls
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.parser = Parser(self)
+        self._cycles: deque[RequestResponseCycle] = deque()  # the request that is being answered, and those behind it
         self._refusal: StreamingError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = self._between = self._refused = False
         self._moved = False  # the segment that is being read has brought more than a part of a head or a trailer
-        self._arriving = 0  # bytes of that segment
-        self._held = 0  # bytes of the segments before it in which nothing has moved: the parser may hold so many
+        self._held = 0  # bytes of the segments that have brought no more: the parser may hold so many
 
     # -- what the transport calls --------------------------------------------------------------------------------------
 
@@ -63,20 +68,24 @@ class ProblemProtocol(HttpToolsProtocol):
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more is expected.
+        """Nothing more is expected, and everybody is told who may wait for something.
 
-        uvicorn leaves its timer alone where a connection was reset, and all that hangs on it: a storm of them would
-        take as much memory as there are connections in the time of a keep-alive.
+        uvicorn tells the last request of a connection only, and none that is still answered before it. And it leaves
+        its timer alone where a connection was reset, and all that hangs on it: a storm of them would take as much
+        memory as there are connections in the time of a keep-alive.
         """
         self._unexpect()
         self._unset_keepalive_if_required()
+        for cycle in self._cycles:
+            cycle.disconnected = not cycle.response_complete
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse, and see to it that it leads somewhere."""
         if self._refused:
             return
-        self._moved, self._arriving = False, len(data)
+        self._moved = False
         super().data_received(data)
         self._held = 0 if self._moved else self._held + len(data)
         if self._over:
@@ -97,9 +106,10 @@ class ProblemProtocol(HttpToolsProtocol):
     # -- what the parser calls -----------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
-        self._moved = self._in_head = True
-        self._between = False
+        """The first byte of a request: from here on its bytes count."""
+        if self.parser.repeating:
+            return
+        self._in_head, self._between, self._held = True, False, 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -113,15 +123,23 @@ class ProblemProtocol(HttpToolsProtocol):
         Raises:
             HeadersTooLarge: there are too many; the parser stops.
         """
-        self._in_head, self._moved = False, True
+        if self.parser.repeating:
+            return
+        self._moved = True
         if len(self.headers) > self.limits.headers:
             self._refusal = HeadersTooLarge(f"The request has more than {self.limits.headers} headers.")
             raise self._refusal
-        if self._held + self._arriving > self.limits.bytes and self._head_bytes > self.limits.bytes:
+        if self._head_bytes > self.limits.bytes:
             self._refusal = self._too_many_bytes()
             raise self._refusal
-        self._unexpect()
+        if self.expect_100_continue and self.parser.get_http_version() != "1.1":
+            self.expect_100_continue = False  # its client does not know that answer (RFC 9110, 10.1.1)
         super().on_headers_complete()
+        self._in_head = False
+        self._unexpect()
+        while self._cycles and self._cycles[0].response_complete:
+            self._cycles.popleft()
+        self._cycles.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
@@ -129,8 +147,11 @@ class ProblemProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The end of a request."""
+        """The end of a request, also of one that was answered before."""
+        if self.parser.body_follows:
+            return
         self._moved = self._between = True
+        self._unexpect()
         super().on_message_complete()
 
     # -- time and size -------------------------------------------------------------------------------------------------
@@ -146,8 +167,9 @@ class ProblemProtocol(HttpToolsProtocol):
 
     @property
     def _head_bytes(self) -> int:
-        """As they were sent, but for the request line without method and version."""
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        """From the first byte to the empty line, as they are sent without needless blanks."""
+        request_line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n")
+        return request_line + sum(len(name) + len(value) + 4 for name, value in self.headers) + len("\r\n")
 
     def _too_many_bytes(self) -> HeadersTooLarge:
         return HeadersTooLarge(f"Request line and headers have more than {self.limits.bytes} bytes.")
@@ -183,7 +205,11 @@ class ProblemProtocol(HttpToolsProtocol):
                 self.transport.close()  # whatever is written now would be taken for a part of an answer, or for another
                 return
             self.cycle.disconnected = True  # the rest of its body will not come: the application is told so
+            self.cycle.waiting_for_100_continue = False  # and its client not to send it
             self.cycle.message_event.set()
+        elif not self._in_head:
+            self.transport.close()  # no request waits for an answer
+            return
         reply = problem(error)
         lines = [f"HTTP/1.1 {reply.status} {TITLES[reply.status]}"]
         lines += [f"{name}: {value}" for name, value in reply.headers.items()]

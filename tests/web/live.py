@@ -1,5 +1,7 @@
 """A real server for tests: uvicorn on a free port in the test's own loop, with a real coordinator.
 
+What a server refuses its client of in any test must be described: each problem is held against ``/openapi.json``.
+
 Owns:   `Live` (server, client, raw connections), and `Puppet` (a handler that does what the test says).
 Never:  waits without a bound.
 """
@@ -15,6 +17,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import httpx
@@ -26,7 +29,10 @@ from streaming.config import Settings
 from streaming.engine.journal import Journal
 from streaming.store import open_store
 from streaming.web.application import Application
+from streaming.web.openapi.document import describe
+from streaming.web.problems import CONTENT_TYPE
 from streaming.web.protocol import protocol_of
+from tests.fuzz.described import Description
 
 #: Seconds in which anything in a test happens, or never will.
 SOON_S = 10.0
@@ -186,6 +192,23 @@ class Live:
         assert self.app.heartbeat._timer is None
 
 
+@cache
+def described() -> Description:
+    """What each operation may answer; the limits and the task types of no server in particular."""
+    return Description(describe(Settings(store_url="memory://"), []))
+
+
+async def _check_described(response: httpx.Response) -> None:
+    """Hold a problem against the codes that its operation is said to answer with."""
+    request = response.request
+    operation = described().operation(request.method, request.url.path)
+    if operation is None or response.headers.get("content-type") != CONTENT_TYPE:
+        return
+    code = json.loads(await response.aread())["code"]
+    answer = described().at(operation)["responses"].get(str(response.status_code), {})
+    assert code in answer.get("x-codes", ()), f"{operation} is not said to answer {response.status_code} {code}"
+
+
 def watchers() -> list[asyncio.Task[Any]]:
     """The tasks that wait for readers to leave."""
     return [each for each in asyncio.all_tasks() if each.get_name() == "streaming-watcher"]
@@ -267,7 +290,11 @@ async def live(
         port = listener.getsockname()[1]
         server = await _serve(asgi, listener, configured)
         client = httpx.AsyncClient(
-            base_url=f"http://{host}:{port}", timeout=SOON_S, limits=httpx.Limits(max_connections=None), verify=NO_TLS
+            base_url=f"http://{host}:{port}",
+            timeout=SOON_S,
+            limits=httpx.Limits(max_connections=None),
+            verify=NO_TLS,
+            event_hooks={"response": [_check_described]},
         )
         here = Live(app, coordinator, store, configured, puppet, server, port, client, asgi)
         try:

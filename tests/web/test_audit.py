@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from streaming.engine.journal import RecordQuery
 from streaming.rules.invariants import INVARIANTS
 from streaming.web.audit import TASKS_MOST
-from tests.web.live import Live, live
+from tests.web.live import Live, live, watchers
 from tests.web.test_routes import check_problem
 
 
@@ -81,12 +83,107 @@ async def test_a_page_of_another_site_gets_nothing_mended(headers: dict[str, str
         assert (await here.http.get("/audit", headers=headers)).status_code == 200, "to look is allowed"
 
 
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("localhost:8000", True),
+        ("app.localhost", True),
+        ("127.0.0.1:8000", True),
+        ("[::1]:8000", True),
+        ("evil.example:8000", False),
+        ("localhost.evil.example:8000", False),
+        ("192.168.1.2:8000", False),
+        ("", False),
+    ],
+)
+async def test_a_page_that_has_given_this_machine_its_name_gets_nothing_mended(host: str, allowed: bool) -> None:
+    """Its browser takes us for its own site, and sends no ``Origin`` with a GET (DNS rebinding)."""
+    async with live() as here:
+        damage(here)
+        headers = {"host": host, "sec-fetch-site": "same-origin"}
+        answer = await here.http.get("/audit", params={"repair": "true"}, headers=headers)
+        if allowed:
+            assert len(answer.json()["repaired"]) == 1
+        else:
+            check_problem(answer, 403, "forbidden")
+            assert here.coordinator._starts._starting["puppet"] == 1
+
+
+async def test_without_a_host_nothing_is_mended() -> None:
+    async with live() as here:
+        check_problem(await here.exchange(b"GET /audit?repair=true HTTP/1.0\r\n\r\n"), 403, "forbidden")
+        assert (await here.exchange(b"GET /audit HTTP/1.0\r\n\r\n")).status == 200
+
+
 async def test_who_has_opened_the_server_to_everybody_has_opened_this_too() -> None:
     async with live(insecure_public=True) as here:
         damage(here)
-        headers = {"sec-fetch-site": "cross-site"}
+        headers = {"sec-fetch-site": "cross-site", "host": "tasks.example"}
         answer = await here.http.get("/audit", params={"repair": "true"}, headers=headers)
         assert len(answer.json()["repaired"]) == 1
+
+
+# -- who leaves -------------------------------------------------------------------------------------------------------
+
+
+class Held:
+    """A store that finds no tasks before it may."""
+
+    def __init__(self, here: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+        self.may = asyncio.Event()
+        self._find = here.journal.records
+        monkeypatch.setattr(here.journal, "records", self._records)
+
+    async def _records(self, query: RecordQuery) -> Any:
+        self.asked += 1
+        await self.may.wait()
+        return await self._find(query)
+
+
+def ask(query: str = "") -> bytes:
+    return f"GET /audit{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+async def test_an_audit_ends_with_its_client_also_behind_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with live() as here:
+        store = Held(here, monkeypatch)
+        async with here.raw() as (_, first):
+            first.write(ask())
+            await here.until(lambda: store.asked == 1)
+            async with here.raw() as (_, second):
+                second.write(ask())
+                await here.until(lambda: len(watchers()) == 2)
+            await here.until(lambda: len(here.app._requests) == 1)
+        await here.until(lambda: not here.app._requests)
+        await here.quiet()
+        store.may.set()
+        assert store.asked == 1
+        assert (await here.http.get("/audit")).json()["found"] == 0
+
+
+@pytest.mark.parametrize("behind_another", [False, True])
+async def test_a_repair_goes_on_without_its_client(behind_another: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with live() as here:
+        store = Held(here, monkeypatch)
+        damage(here)
+        other = asyncio.create_task(here.http.get("/audit")) if behind_another else None
+        await here.until(lambda: store.asked == behind_another)
+        connected = len(here.server.server_state.connections)
+        async with here.raw() as (_, writer):
+            writer.write(ask("?repair=true"))
+            await here.until(lambda: len(here.app._requests) == 1 + behind_another)
+            await here.until(lambda: store.asked == 1)
+        await here.until(lambda: len(here.server.server_state.connections) == connected)
+        assert here.coordinator._starts._starting["puppet"] == 1
+        store.may.set()
+        await here.until(lambda: not here.app._requests)
+        assert here.coordinator._starts._starting["puppet"] == 0
+        if other is not None:
+            assert (await other).json()["repaired"] == []
+
+
+# -- the question -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -130,6 +227,17 @@ async def test_a_server_that_shuts_down_gives_no_answer() -> None:
     async with live() as here:
         await here.coordinator.shutdown()
         check_problem(await here.http.get("/audit"), 503, "draining")
+
+
+async def test_nor_does_one_whose_shutdown_has_only_begun() -> None:
+    async with live(grace_s=10) as here:
+        task_id = await here.start()
+        shutting_down = asyncio.create_task(here.coordinator.shutdown())
+        await here.until(lambda: here.coordinator.draining)
+        check_problem(await here.http.get("/audit"), 503, "draining")
+        assert not shutting_down.done(), "a handler is at work"
+        here.puppet.finish(task_id)
+        await shutting_down
 
 
 async def test_the_diary_tells_what_has_happened_last() -> None:

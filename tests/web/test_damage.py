@@ -32,6 +32,15 @@ def serve(tmp_path: Path) -> Serve:
     return run
 
 
+COUNT = {"type": "count", "params": {"n": 3}}
+
+
+async def counted(here: Live, key: str) -> str:
+    """A task that was started with a key, and has ended."""
+    answer = await here.http.post("/tasks", json=COUNT, headers={"Idempotency-Key": key})
+    return str((await here.ended(answer.json()["id"]))["id"])
+
+
 def damage(folder: Path, statement: str, *values: Any) -> None:
     with closing(sqlite3.connect(folder / "tasks.db")) as other, other:
         assert other.execute(statement, values).rowcount > 0
@@ -40,7 +49,7 @@ def damage(folder: Path, statement: str, *values: Any) -> None:
 @pytest.mark.parametrize("change", ["status = 'foo'", "status = 'running', params = 'no json'"])
 async def test_a_task_that_cannot_be_read_is_alone_with_it(serve: Serve, tmp_path: Path, change: str) -> None:
     async with serve() as here:
-        first, second, third = [await here.counted() for _ in range(3)]
+        first, second, third = [await counted(here, key) for key in ("1", "2", "3")]
     damage(tmp_path, f"UPDATE tasks SET {change} WHERE id = ?", second)  # noqa: S608  # from above
 
     with structlog.testing.capture_logs() as lines:
@@ -51,6 +60,9 @@ async def test_a_task_that_cannot_be_read_is_alone_with_it(serve: Serve, tmp_pat
             assert [event.event for event in await here.all_sse(f"/tasks/{third}/events")][-1] == "completed"
             for method, path in [("GET", ""), ("GET", "/events"), ("POST", "/cancel")]:
                 answer = await here.http.request(method, f"/tasks/{second}{path}")
+                assert second in check_problem(answer, 500, "record_damaged")["detail"]
+            for headers in ({"Idempotency-Key": "2"}, {"Idempotency-Key": "2", "Accept": "text/event-stream"}):
+                answer = await here.http.post("/tasks", json=COUNT, headers=headers)
                 assert second in check_problem(answer, 500, "record_damaged")["detail"]
 
             assert (await here.http.delete(f"/tasks/{second}")).status_code == 204

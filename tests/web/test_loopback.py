@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streaming.errors import Forbidden
-from streaming.web.loopback import require_loopback, require_own_origin
+from streaming.web.loopback import require_loopback, require_own_name, require_own_origin
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,32 @@ def test_pages_of_this_machine_and_what_is_no_page_may_ask(method: str, origin: 
 def test_a_page_of_somebody_else_changes_nothing(method: str, origin: str) -> None:
     with pytest.raises(Forbidden, match="STREAMING_INSECURE_PUBLIC=true"):
         require_own_origin(method, origin)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:80", "app.localhost:8000", "127.8.8.8", "[::1]", "[::1]:8000"]
+)
+def test_names_of_this_machine(host: str) -> None:
+    require_own_name(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        None,
+        "",
+        "elsewhere.example",
+        "127.0.0.1.elsewhere.example",
+        "localhost.elsewhere.example:80",
+        "10.0.0.1",
+        "::1",
+        "[::1",
+        "localhost@elsewhere.example",
+        "localhost, elsewhere.example",
+        "elsewhere.example, app.localhost",
+        "localhost, localhost",
+    ],
+)
+def test_under_any_other_name_this_machine_may_be_somebody_elses_page(host: str | None) -> None:
+    with pytest.raises(Forbidden, match="STREAMING_INSECURE_PUBLIC=true"):
+        require_own_name(host)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +16,9 @@ import pytest
 from pydantic import BaseModel, Field
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from streaming import Registry, task
+from streaming import Registry, TaskCoordinator, errors, task
 from streaming.config import Settings
+from streaming.engine.bulk import cancel_each, delete_each, find_ended, find_live
 from streaming.rules.fields import FIELDS
 from streaming.rules.query import SORT
 from streaming.web import routes
@@ -28,6 +30,33 @@ from tests.fuzz.described import Answer, Description
 from tests.web.live import Live, count, live, sleeper
 
 ABSENT = "f" * 32
+
+#: What each operation asks of the engine.
+ASKED: dict[str, tuple[Callable[..., Any], ...]] = {
+    "POST /tasks": (TaskCoordinator.start, TaskCoordinator.get),
+    "GET /tasks": (TaskCoordinator.list,),
+    "DELETE /tasks": (find_ended, delete_each),
+    "GET /tasks/count": (TaskCoordinator.count,),
+    "POST /tasks/cancel": (find_live, cancel_each),
+    "GET /tasks/{id}": (TaskCoordinator.get, TaskCoordinator.wait),
+    "PATCH /tasks/{id}": (TaskCoordinator.report,),
+    "DELETE /tasks/{id}": (TaskCoordinator.delete,),
+    "POST /tasks/{id}/cancel": (TaskCoordinator.get, TaskCoordinator.cancel_task, TaskCoordinator.wait),
+    "POST /tasks/{id}/retry": (TaskCoordinator.retry, TaskCoordinator.get),
+    "POST /tasks/{id}/extend": (TaskCoordinator.extend,),
+    "POST /tasks/{id}/input": (TaskCoordinator.send_input,),
+    "POST /tasks/{id}/ack": (TaskCoordinator.acknowledge,),
+    "GET /tasks/{id}/history": (TaskCoordinator.changes,),
+    "GET /tasks/{id}/events": (TaskCoordinator.watch, TaskCoordinator.history, TaskCoordinator.get),
+    "POST /tasks/{id}/events": (TaskCoordinator.report,),
+    "GET /events": (TaskCoordinator.follow,),
+    "GET /stats": (TaskCoordinator.statistics,),
+    "GET /audit": (TaskCoordinator.audit,),
+}
+#: What cannot happen there: a report of events has no status.
+NOT_THERE = {"POST /tasks/{id}/events": {errors.StatusConflict}}
+RAISED = re.compile(r"^\s+(\w+):", re.MULTILINE)
+
 FILTERS = {*FIELDS, COMPARISONS, "q", "preset"}
 
 
@@ -224,6 +253,24 @@ def test_each_code_is_described_and_has_its_status(described: Description) -> No
     del statuses["request_timeout"]  # nobody knows which operation it was going to be
     assert seen == {**statuses, "internal": {"500"}}
     assert set(described.document["components"]["schemas"]["Code"]["enum"]) == CODES
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_each_error_that_the_engine_is_said_to_raise_is_described(asked: str, described: Description) -> None:
+    """What the tests of the routes really get is held against the description one by one (`tests.web.live`)."""
+    method, path = asked.split()
+    answers = described.document["paths"][path][method.lower()]["responses"].values()
+    codes = {code for answer in answers for code in answer.get("x-codes", ())}
+
+    raised = {name for function in ASKED[asked] for name in RAISED.findall(_raises(function))}
+    kinds = {getattr(errors, name) for name in raised} - {errors.StreamingError} - NOT_THERE.get(asked, set())
+    assert kinds
+    assert {kind.code for kind in kinds} - codes == set()
+
+
+def _raises(function: Callable[..., Any]) -> str:
+    """The section of a docstring that says what is raised."""
+    return (inspect.getdoc(function) or "").partition("Raises:")[2].partition("\n\n")[0]
 
 
 async def test_each_parameter_that_a_route_reads_is_described(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import re
 import socket
 import struct
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from streaming.web.parsing import Parser
 from tests.web.live import Live, RawAnswer, live, read_answer, read_chunk, read_head
 from tests.web.test_routes import check_problem
 
@@ -66,6 +69,26 @@ async def test_what_is_no_http_is_answered_with_a_problem_and_the_connection_end
 @pytest.mark.parametrize("name", REACHED)
 def test_uvicorn_still_has_the_method_that_is_extended(name: str) -> None:
     assert callable(getattr(HttpToolsProtocol, name))
+
+
+def test_our_parser_has_all_that_uvicorn_calls() -> None:
+    called = set(re.findall(r"self\.parser\.(\w+)", inspect.getsource(HttpToolsProtocol)))
+    assert "feed_data" in called
+    assert called - {"set_dangerous_leniencies"} <= set(dir(Parser)), "that one is called for the parser we replace"
+
+
+async def test_a_client_of_java_starts_a_task_and_goes_on() -> None:
+    """It offers h2c with every request, and sends the body in a segment of its own."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB"
+    length = b"Content-Type: application/json\r\nContent-Length: 19"
+    async with live() as here, here.raw() as (reader, writer):
+        for _ in range(2):
+            writer.write(b"POST /tasks HTTP/1.1\r\n%s\r\nHost: x\r\n%s\r\n\r\n" % (offer, length))
+            await here.http.get("/healthz")
+            writer.write(b'{"type": "sleeper"}')
+            assert (await read_answer(reader)).status == 201
+        writer.write(b"GET /tasks/count HTTP/1.1\r\n%s\r\nHost: x\r\n\r\n" % offer)
+        assert (await read_answer(reader)).json()["count"] == 2
 
 
 # -- too large --------------------------------------------------------------------------------------------------------

@@ -118,7 +118,16 @@ _TASKS = {
             ),
             _CREATED: _json("Task", "The task is stored.", "Location"),
         },
-        (*_QUERY, *_BODY, *_STARTS, *_STREAMS, errors.KeyBusy, errors.TaskNotFound, *_STORE),
+        (
+            *_QUERY,
+            *_BODY,
+            *_STARTS,
+            *_STREAMS,
+            errors.KeyBusy,
+            errors.TaskNotFound,
+            errors.RecordDamaged,  # the key has started a task that cannot be read
+            *_STORE,
+        ),
         ("Idempotency-Key",),
         ref(StartFields.__name__),
         description="With `Accept: text/event-stream` the answer is the stream of the task.",
