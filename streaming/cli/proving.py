@@ -1,6 +1,6 @@
 """The command that proves that a handler stands a cancel.
 
-Owns:   its options, which handler a name means, its bar, its exit status.
+Owns:   its options, which handler a name means, its bar, its exit status; that only the verdict goes to stdout.
 Uses:   testing.sweeping (the proof).
 Never:  needs a server; stores anything.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,12 @@ from streaming.errors import InvalidTaskType
 if TYPE_CHECKING:
     from streaming.config import Settings
     from streaming.testing.verdict import Verdict
+
+#: The descriptors that every program inherits.
+STDOUT, STDERR = 1, 2
+
+#: Options that a finding has for itself, or that change nothing of what is found.
+_NOT_AGAIN = frozenset({"fault", "point", "output"})
 
 Format = Annotated[
     Output, typer.Option("--output", "-o", help="text for people, json for programs.", show_default=True)
@@ -42,6 +49,7 @@ Faults = Annotated[
     list[str] | None, typer.Option("--fault", help="Only this fault; may be repeated.", show_default="all of them")
 ]
 OnePoint = Annotated[int | None, typer.Option("--point", min=1, help="Only this await.", show_default=False)]
+Ends = Annotated[str, typer.Option(help="How it is meant to end when nothing happens to it.")]
 PointsMax = Annotated[int, typer.Option("--points", min=1, help="Awaits that are tried, at most.")]
 Seed = Annotated[int | None, typer.Option(help="Permute the order of ready tasks.", show_default=False)]
 GraceS = Annotated[float | None, typer.Option(help="Seconds for its cleanup.", show_default="STREAMING_CANCEL_GRACE_S")]
@@ -50,11 +58,13 @@ PatienceS = Annotated[float, typer.Option(min=0, help="Real seconds to wait for 
 
 
 def prove(
+    context: typer.Context,
     handler: Handler,
     words: Words = None,
     param_json: ParamJson = None,
     fault: Faults = None,
     point: OnePoint = None,
+    ends: Ends = "completed",
     points: PointsMax = 200,
     seed: Seed = None,
     grace_s: GraceS = None,
@@ -73,7 +83,8 @@ def prove(
     Faults: cancel, cancel-at-wakeup, cancel-before-first-step, second-cancel,
     cancel-with-child-failure, timeout, shutdown.
 
-    Exit status: 0 it holds, 1 it does not, 2 usage, 3 no such handler.
+    Exit status: 0 it holds, 1 it does not or nothing is proved, 2 usage,
+    3 no such handler.
 
     Examples:
         streaming prove my_tasks:import_rows path=/tmp/rows.csv
@@ -86,9 +97,8 @@ def prove(
     options = {"points_max": points, "point": point, "seed": seed, "timeout_s": timeout_s, "patience_s": patience_s}
     params, faults = params_from(words or [], param_json), _faults(fault)
     settings = load_settings(cancel_grace_s=grace_s)
-    verdict = _sweep(handler, settings, params=params, faults=faults, **options)
-    document = [] if param_json is None else ["--param-json", param_json]
-    verdict.command = shlex.join(["streaming", "prove", handler, *(words or []), *document])
+    verdict = _sweep(handler, settings, params=params, faults=faults, ends=_end(ends), **options)
+    verdict.command = shlex.join(["streaming", "prove", handler, *(words or []), *_given(context)])
     _show(verdict, output)
     raise typer.Exit(Exit.OK if verdict.ok else Exit.TASK_FAILED)
 
@@ -102,16 +112,50 @@ def _faults(wanted: list[str] | None) -> list[str]:
     return wanted or [*FAULTS]
 
 
+def _end(wanted: str) -> str:
+    from streaming.rules.lifecycle import TERMINAL
+
+    if wanted not in TERMINAL:
+        raise typer.BadParameter(f"no handler ends as {wanted!r}: {', '.join(sorted(TERMINAL))}", param_hint="--ends")
+    return wanted
+
+
+def _given(context: typer.Context) -> Iterator[str]:
+    """The options that were given, but for those that each finding has for itself."""
+    for option in context.command.params:
+        value = context.params.get(option.name or "")
+        given = option.param_type_name == "option" and value not in (None, option.get_default(context))
+        if given and option.name not in _NOT_AGAIN:
+            yield from (option.opts[0], str(value))
+
+
 def _sweep(handler: str, settings: Settings, **options: Any) -> Verdict:
     """Sweep it; what it prints is no part of the verdict, and goes to stderr."""
     from streaming.testing.sweeping import NoSuchPoint, sweep
 
-    found, others = _find(handler, settings)
-    with _bar(handler) as tell, contextlib.redirect_stdout(sys.stderr):
-        try:
-            return sweep(found, settings=settings, others=others, on_run=tell, **options)
-        except NoSuchPoint as error:
-            raise typer.BadParameter(str(error), param_hint="--point") from None
+    with _to_stderr():
+        found, others = _find(handler, settings)
+        with _bar(handler) as tell:
+            try:
+                return sweep(found, settings=settings, others=others, on_run=tell, **options)
+            except NoSuchPoint as error:
+                raise typer.BadParameter(str(error), param_hint="--point") from None
+
+
+@contextlib.contextmanager
+def _to_stderr() -> Iterator[None]:
+    """Whatever is written to stdout meanwhile goes to stderr, also what programs write that are started."""
+    before = sys.stdout
+    before.flush()
+    kept = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        before.flush()  # who has got hold of it has written to stderr as well
+        os.dup2(kept, STDOUT)
+        os.close(kept)
 
 
 def _show(verdict: Verdict, output: Output) -> None:
@@ -130,10 +174,11 @@ def _find(name: str, settings: Settings) -> tuple[Callable[..., Any], list[Calla
 
     Raises:
         typer.Exit: there is none.
-        InvalidTaskType: its module cannot be imported.
+        InvalidTaskType: its module cannot be imported, or has a name that is taken.
     """
     from streaming.engine.registry import Registry
     from streaming.tasks import built_in
+    from streaming.testing.subject import is_decorated
 
     registry = Registry(built_in(settings))
     module_name, colon, wanted = name.partition(":")
@@ -143,7 +188,7 @@ def _find(name: str, settings: Settings) -> tuple[Callable[..., Any], list[Calla
             raise _missing(f"There is no built-in type {name!r}, but {known}; a handler of yours is module:function.")
         return registry.get(name).handler, [each.handler for each in registry]
     module = _module(module_name)
-    with contextlib.suppress(InvalidTaskType):  # it may have only functions that are not decorated
+    if any(map(is_decorated, vars(module).values())):
         registry.add_module(module)
     if callable(found := getattr(module, wanted, None)):
         return found, [each.handler for each in registry]

@@ -11,6 +11,7 @@ Never:  keeps a task alive.
 from __future__ import annotations
 
 import asyncio
+import sys
 import weakref
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -19,8 +20,8 @@ from typing import Any
 from streaming.engine import calls
 from streaming.engine.stack import where
 from streaming.testing.loop import SimulatedTask, Stepping
-from streaming.testing.origins import MINE
-from streaming.testing.place import is_own, place_of, place_of_caller
+from streaming.testing.origins import CREATED, MINE
+from streaming.testing.place import is_own, lines_of, place_of, words_of
 
 _ENGINE = calls.__file__.rsplit("/", 1)[0] + "/"
 
@@ -61,13 +62,15 @@ class Kin:
         code = getattr(coroutine, "cr_code", None)
         first = self.root is None and code is calls.Call.run.__code__
         mine = first or (context.get(MINE, False) and not _is_engine(code))
+        created = words_of(lines_of(sys._getframe(1)), CREATED.get()) if mine else ""
         if first or context.get(MINE, False):
             context = context.copy()
             context.run(MINE.set, mine)
+            context.run(CREATED.set, "" if first else created)
             options["context"] = context
         task: SimulatedTask = self._make(loop, coroutine, **options)
         if mine:
-            self._members[task] = place_of_caller().words
+            self._members[task] = created
         if first:
             self.root = task
             self._on_root(task, coroutine.cr_frame.f_locals["self"])

@@ -67,6 +67,15 @@ class Leaks:
         self._origins = origins
         self._alone = threading.active_count() == 1
         self._before = descriptors()
+        self._opened: dict[int, str] = {}
+
+    def look(self, where: str) -> None:
+        """See what a step of the handler has opened: of a pipe, say, the interpreter tells nobody.
+
+        Args:
+            where: the line at which the step has ended.
+        """
+        self._opened = {number: self._opened.get(number, where) for number in self.open_now()}
 
     def open_now(self) -> frozenset[int]:
         """The descriptors that have come since, and are still open."""
@@ -116,7 +125,9 @@ class Leaks:
                 return
         if self._alone and (found := _target(number)) is not None:
             kind = Kind.LEAKED_SOCKET if stat.S_ISSOCK(status.st_mode) else Kind.LEAKED_FILE
-            yield Sighting(kind, UNKNOWN, _NUMBER.sub("N", found))
+            step = self._opened.get(number, "")
+            detail = f"{_NUMBER.sub('N', found)}{', opened in the step that ends here' if step else ''}"
+            yield Sighting(kind, step or UNKNOWN, detail)
 
     def collected(self, warned: Iterable[warnings.WarningMessage]) -> Iterator[Sighting]:
         """What the garbage collector had to close."""

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from streaming.testing.choices import Choices
-from streaming.testing.loop import Deadlock, Stepping
+from streaming.testing.loop import Deadlock, Endless, Stepping
 from streaming.testing.threads import gained, known
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class OpenLoop(Stepping, asyncio.SelectorEventLoop):
 
     Attributes:
         patience_s: as given.
+        on_hang: called when a run does not come to an end, as long as everybody stands where it does.
         waited_s: real seconds spent waiting so far.
     """
 
@@ -57,6 +58,7 @@ class OpenLoop(Stepping, asyncio.SelectorEventLoop):
     def __init__(self, choices: Choices, *, patience_s: float = PATIENCE_S) -> None:
         super().__init__(choices)
         self.patience_s = patience_s
+        self.on_hang: Callable[[], None] | None = None
         self.waited_s = 0.0
         self._silent_s = 0.0
         self._left = 0
@@ -88,7 +90,12 @@ class OpenLoop(Stepping, asyncio.SelectorEventLoop):
             self._look(0)
             self._left = len(self._ready)
         self._left -= 1
-        super()._run_once()
+        try:
+            super()._run_once()
+        except (Deadlock, Endless):
+            if self.on_hang is not None:
+                self.on_hang()
+            raise
 
     def _wait(self) -> None:
         """Nothing may run: wait for news from outside, or move the time on to the next timer.

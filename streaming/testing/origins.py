@@ -30,6 +30,19 @@ _installed = False
 #: Set in everything that runs for the handler under watch.
 MINE: ContextVar[bool] = ContextVar("streaming_testing_mine", default=False)
 
+#: The line that has created the task that runs: a library may open something in a task of its own.
+CREATED: ContextVar[str] = ContextVar("streaming_testing_created", default="")
+
+
+@contextmanager
+def as_its_own() -> Iterator[None]:
+    """What runs meanwhile runs for the handler, although it has not begun."""
+    token = MINE.set(True)
+    try:
+        yield
+    finally:
+        MINE.reset(token)
+
 
 @dataclass(slots=True)
 class Origins:
@@ -47,10 +60,14 @@ class Origins:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch; only one does at a time."""
+        """Watch; only one does at a time.
+
+        Raises:
+            RuntimeError: another one does.
+        """
         global _watching
         if _watching is not None:
-            raise RuntimeError("another sweep is under way in this process")
+            raise RuntimeError("somebody watches already who opens what in this process")
         _install()
         _watching = self
         thread_class: Any = threading.Thread
@@ -121,4 +138,4 @@ def _path(name: object) -> str:
 
 def _caller(depth: int) -> str:
     """The line of the handler's own code that is running in this thread, without the innermost frames."""
-    return words_of(lines_of(sys._getframe(depth)))
+    return words_of(lines_of(sys._getframe(depth)), CREATED.get())

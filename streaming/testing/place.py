@@ -86,17 +86,19 @@ def own_place_of_thread(ident: int) -> str:
 
 
 def lines_of(frame: FrameType | None) -> tuple[Line, ...]:
-    """A frame and its callers, the outermost first; what has called the handler is left out."""
+    """A frame and its callers, the outermost first; what has called the handler, or runs the loop, is left out."""
     lines: list[Line] = []
-    while frame is not None and frame.f_code is not Call.run.__code__:
+    while frame is not None and frame.f_code not in _OUTERMOST:
         lines.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
     return tuple(reversed(lines))
 
 
-def words_of(lines: Sequence[Line]) -> str:
-    """The innermost line that is the handler's own; of a handler that is installed, the outermost."""
+def words_of(lines: Sequence[Line], else_words: str = "") -> str:
+    """The innermost line that is the handler's own, else these words; of a handler that is installed, the outermost."""
     own = [line for line in lines if is_own(line[0])]
+    if not own and else_words:
+        return else_words
     chosen = own[-1] if own else next((line for line in lines if "site-packages" in line[0].co_filename), None)
     if chosen is None:
         return "nowhere that is the handler's"
@@ -170,6 +172,9 @@ def _catches(caught: ast.expr | None) -> bool:
         return name in _CATCHES
     return True
 
+
+#: Who calls a handler, and who runs a step of one of its tasks: those further out are not the handler's.
+_OUTERMOST = frozenset({Call.run.__code__, asyncio.Handle._run.__code__})
 
 _STDLIB = asyncio.__file__.rsplit("/asyncio/", 1)[0] + "/"
 _HERE = __file__.rsplit("/", 1)[0] + "/"

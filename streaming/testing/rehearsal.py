@@ -16,16 +16,12 @@ import gc
 import itertools
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
-from streaming.config import Settings
 from streaming.engine.calls import Call
 from streaming.engine.coordinator import TaskCoordinator
-from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.events import Event
-from streaming.records import TaskError
 from streaming.rules.lifecycle import TERMINAL, Cause
 from streaming.store.memory import MemoryStore
 from streaming.testing.choices import Choices, Trace
@@ -34,15 +30,16 @@ from streaming.testing.ear import Ear
 from streaming.testing.kin import Kin
 from streaming.testing.leaks import Leaks
 from streaming.testing.loop import Deadlock, Endless, SimulatedTask, run
-from streaming.testing.open_loop import PATIENCE_S, OpenLoop
+from streaming.testing.open_loop import OpenLoop
 from streaming.testing.order import Fifo, order_of
-from streaming.testing.origins import Origins
+from streaming.testing.origins import Origins, as_its_own
 from streaming.testing.place import Place, place_of
 from streaming.testing.points import Point
 from streaming.testing.stops import deliver_again, stop
-from streaming.testing.verdict import Fault, Kind, Sighting
+from streaming.testing.subject import Plan, Seen, Subject
+from streaming.testing.verdict import NEVER_ENDS, Fault, Kind, Sighting
 
-#: A handler that goes on for ever is stopped when it has made so many steps.
+#: So many steps of a handler are seen; one that makes more is stopped, maybe it goes on for ever.
 POINTS_SEEN_MAX = 1_000
 
 #: More steps of everybody than this, in a whole run and after a stop, and the handler spins.
@@ -70,67 +67,6 @@ EPOCH_S = 1_000_000_000.0
 _CAUSES = {Fault.TIMEOUT: Cause.TIMEOUT, Fault.SHUTDOWN: Cause.SHUTDOWN}
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is run.
-
-    Attributes:
-        registry: the handler, and those that it may start.
-        type: its name there.
-        params: its parameters.
-        settings: of the server.
-        seed: of the order of ready tasks; None for that of asyncio.
-        timeout_s: see `sweep`.
-        patience_s: see `OpenLoop`.
-    """
-
-    registry: Registry
-    type: str
-    params: dict[str, Any]
-    settings: Settings
-    seed: int | None = None
-    timeout_s: float | None = None
-    patience_s: float = PATIENCE_S
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What happens to a run.
-
-    Attributes:
-        fault: what.
-        point: at which step of the handler.
-        second: of a second cancel: at which step after the first one.
-    """
-
-    fault: Fault = Fault.NOTHING
-    point: int = 0
-    second: int = 0
-
-
-@dataclass(slots=True)
-class Seen:
-    """What a run has shown.
-
-    Attributes:
-        points: its steps, of a run to which nothing happens.
-        cleanup: where the handler stood after each step that followed the stop.
-        stood: where it stood when it was stopped; None if it was not.
-        sightings: what was wrong.
-        status: how the task ended.
-        error: why, if it did not complete.
-        left_open: descriptors that are open still.
-    """
-
-    points: list[Point] = field(default_factory=list)
-    cleanup: list[Place] = field(default_factory=list)
-    stood: Place | None = None
-    sightings: dict[Sighting, None] = field(default_factory=dict)
-    status: str = ""
-    error: TaskError | None = None
-    left_open: int = 0
-
-
 def rehearse(subject: Subject, plan: Plan) -> Seen:
     """Run a handler once.
 
@@ -148,6 +84,8 @@ def rehearse(subject: Subject, plan: Plan) -> Seen:
         gc.collect()
         seen.sightings |= dict.fromkeys(leaks.collected(warned))
         seen.left_open = len(leaks.open_now())
+    if seen.cut_off:
+        seen.sightings.clear()  # it was stopped; what it makes of that is seen in the runs whose fault that is
     return seen
 
 
@@ -174,11 +112,14 @@ class Rehearsal:
         self._loop.steps_max = STEPS_MAX
         self._loop.on_step = self._stepped
         self._kin = Kin(self._loop, self._born)
+        self._loop.on_hang = self._hung
         self.leaks = Leaks(origins)
         self._coordinator: TaskCoordinator
         self._runner: Runner
         self._id = f"{1:032x}"
         self._steps = 0
+        self._last: SimulatedTask | None = None
+        self._hung_at = ""
         self._struck = False
         self._deliveries = 0
         self._conduct: Conduct | None = None
@@ -189,11 +130,21 @@ class Rehearsal:
         try:
             run(self._loop, self._main())
         except (Deadlock, Endless) as hang:
-            stood = [point.place for point in self.seen.points] + [self.seen.stood]
-            last = [*stood, *(self._conduct.cleanup if self._conduct else ())][-1]
             words = "it spins" if isinstance(hang, Endless) else "it waits for what never comes"
-            self._see(Sighting(Kind.HANG, "nowhere" if last is None else last.words, words))
-            self.seen.status = self.seen.status or "never ends"
+            self._see(Sighting(Kind.HANG, self._hung_at, words))
+            self.seen.status = self.seen.status or NEVER_ENDS
+
+    def _hung(self) -> None:
+        """It hangs, and everybody still stands where it did: note where."""
+        root = self._kin.root
+        standing = [task for task in (self._last, root, *self._kin.alive()) if task is not None and not task.done()]
+        if not self._hung_at:
+            nobody = "before its first line" if root is None else "behind its last line"
+            self._hung_at = self._where(standing[0]) if standing else nobody
+
+    def _where(self, task: asyncio.Task[Any]) -> str:
+        """The line on which a task of the handler stands; in whichever thread, if that is where the handler runs."""
+        return self._runner.where() if task is self._kin.root else self._kin.where(task)
 
     def _see(self, *sightings: Sighting) -> None:
         self.seen.sightings |= dict.fromkeys(sightings)
@@ -213,7 +164,8 @@ class Rehearsal:
             chance=lambda: 0.5,
         )
         async with self._coordinator as coordinator:
-            await coordinator.start(self._subject.type, self._subject.params, timeout_s=self._subject.timeout_s)
+            with as_its_own():  # its parameters may have validators
+                await coordinator.start(self._subject.type, self._subject.params, timeout_s=self._subject.timeout_s)
             await self._follow()
             await self._look_after()
         await self._wait_for_what_ends()
@@ -308,6 +260,10 @@ class Rehearsal:
         if root is None or self._ended_at is not None:
             return
         mine = task in self._kin
+        if mine:
+            self._last = task
+            if self._subject.watched:
+                self.leaks.look("its last step" if task.done() else self._where(task))
         if self._conduct is not None:
             self._stepped_after(task, self._conduct, mine=mine)
         elif self._struck:
@@ -319,13 +275,7 @@ class Rehearsal:
     def _at_point(self, task: SimulatedTask) -> None:
         plan = self._plan
         if plan.fault is Fault.NOTHING:
-            waiting: Any = task._fut_waiter  # type: ignore[attr-defined]  # typeshed hides it
-            waits = waiting is not None and not waiting.done()
-            ends = task.done() and task is not self._kin.root
-            self.seen.points.append(Point(self._steps, place_of(task), waits, ends))
-            if self._steps == POINTS_SEEN_MAX:
-                self._struck = True
-                self._runner.stop(Cause.SHUTDOWN)
+            self._note_point(task)
         elif self._steps == plan.point:
             if plan.fault is Fault.CANCEL_AT_WAKEUP:
                 self._strike_at_wakeup(task)
@@ -333,6 +283,16 @@ class Rehearsal:
                 self._loop.call_soon(self._strike)  # behind what its end has set off
             else:
                 self._strike()
+
+    def _note_point(self, task: SimulatedTask) -> None:
+        if self._steps > POINTS_SEEN_MAX:
+            self._struck = self.seen.cut_off = True
+            self._runner.stop(Cause.SHUTDOWN)
+            return
+        waiting: Any = task._fut_waiter  # type: ignore[attr-defined]  # typeshed hides it
+        waits = waiting is not None and not waiting.done()
+        ends = task.done() and task is not self._kin.root
+        self.seen.points.append(Point(self._steps, place_of(task), waits, ends))
 
     def _strike_at_wakeup(self, task: SimulatedTask) -> None:
         waiting: Any = task._fut_waiter  # type: ignore[attr-defined]  # typeshed hides it

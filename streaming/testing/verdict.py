@@ -12,8 +12,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from streaming.records import TaskStatus
+
 #: So many points of a finding are named in its words.
 POINTS_SHOWN = 8
+
+#: The status of a handler that hangs although nothing has happened to it.
+NEVER_ENDS = "never ends"
 
 
 class Fault(StrEnum):
@@ -119,13 +124,20 @@ class Finding:
         """Whether it must not be: a note may."""
         return self.kind not in NOTES
 
-    @property
-    def again(self) -> str:
-        """The options of ``streaming prove`` that show it again."""
+    def again(self, command: str, function: str) -> str:
+        """How it is seen again; empty if each run shows it.
+
+        Args:
+            command: of a shell; empty if it was none.
+            function: what was called otherwise; what else it was given is left out.
+        """
         fault, points = next(iter(self.shown_by.items()))
         if fault is Fault.NOTHING:
             return ""
-        return f"--fault {fault}" + (f" --point {points[0]}" if points else "")
+        if command:
+            return f"{command} --fault {fault}" + (f" --point {points[0]}" if points else "")
+        point = f", point={points[0]}" if points else ""
+        return f'{function}(…, faults=["{fault}"]{point})'
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -135,7 +147,6 @@ class Finding:
             "detail": self.detail,
             "bad": self.bad,
             "shown_by": {fault.value: points for fault, points in self.shown_by.items()},
-            "again": self.again,
         }
 
 
@@ -149,11 +160,16 @@ class Verdict:
         swept: at how many of them something was done to it.
         runs: how often it ran.
         seconds: how long all of it took.
-        status: how the handler ends if nothing happens to it.
+        status: how the handler ends if nothing happens to it; empty if it was cut off.
         error: why it does not complete, in words; empty if it does.
+        ends: how it is meant to end if nothing happens to it.
+        cut_off_at: after how many awaits it was stopped although nothing was to happen to it, because so many are
+            seen at most; 0 if it was not.
         findings: each kind once for each line.
         stopped_early: why not everything was tried; empty if it was.
-        command: with which words the sweep is run again; the options come behind them.
+        untried: why nothing was tried; empty if something was.
+        command: the command line that runs the sweep again; empty if it was a call.
+        function: the name of what was called otherwise.
     """
 
     handler: str
@@ -163,14 +179,37 @@ class Verdict:
     seconds: float = 0.0
     status: str = ""
     error: str = ""
+    ends: str = TaskStatus.COMPLETED.value
+    cut_off_at: int = 0
     findings: list[Finding] = field(default_factory=list)
     stopped_early: str = ""
+    untried: str = ""
     command: str = ""
+    function: str = "sweep"
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong; notes do not count."""
-        return not any(finding.bad for finding in self.findings)
+        """Whether it is proved that nothing is wrong; notes do not count."""
+        return not self._bad and not self.unproved
+
+    @property
+    def _bad(self) -> bool:
+        return any(finding.bad for finding in self.findings)
+
+    @property
+    def unproved(self) -> str:
+        """Why it proves nothing that nothing was found; empty if it does.
+
+        Left alone, the handler has to end as it is meant to, else there is more of it than was seen. That it has more
+        awaits than are seen, or than are tried, is no reason: the counts say so.
+        """
+        if self.stopped_early:
+            return f"not everything was tried: {self.stopped_early}"
+        if self.untried:
+            return f"nothing was tried: {self.untried}"
+        if self.status != self.ends and not self.cut_off_at:
+            return f"it was to end as {self.ends}: what comes behind this end was not tried"
+        return ""
 
     def add(self, sightings: Iterable[Sighting], fault: Fault, point: int | None) -> None:
         """Note what one run has shown."""
@@ -189,23 +228,31 @@ class Verdict:
         """Be an assertion.
 
         Raises:
-            AssertionError: something is wrong; the message is the text of the verdict.
+            AssertionError: something is wrong, or nothing is proved; the message is the text of the verdict.
         """
-        if not self.ok:
+        if self._bad:
             raise AssertionError(f"{self.handler} does not stand a cancel:\n{self}")
+        if self.unproved:
+            raise AssertionError(f"it is not proved that {self.handler} stands a cancel:\n{self}")
 
     def __str__(self) -> str:
-        return "\n".join(
-            [*self._head(), *(line for finding in self._sorted() for line in _lines(finding, self.command))]
-        )
+        lines = (line for finding in self._sorted() for line in _lines(finding, self._again(finding)))
+        return "\n".join([*self._head(), *lines])
 
     def _head(self) -> Iterable[str]:
-        word = "holds" if self.ok else "DOES NOT HOLD"
+        word = "DOES NOT HOLD" if self._bad else "IS NOT PROVED" if self.unproved else "holds"
         yield f"{self.handler} {word}: {self.swept} of {self.points} awaits, {self.runs} runs, {self.seconds:.1f} s"
-        if self.status != "completed":
+        if self.cut_off_at:
+            yield f"  only its first {self.cut_off_at} awaits were seen: it has more, and was stopped there"
+        elif self.status == NEVER_ENDS:
+            yield "  left alone it never ends"
+        elif self.status != self.ends or self.status != TaskStatus.COMPLETED:
             yield f"  left alone it ends as {self.status}{f': {self.error}' if self.error else ''}"
-        if self.stopped_early:
-            yield f"  not everything was tried: {self.stopped_early}"
+        if self.unproved:
+            yield f"  {self.unproved}"
+
+    def _again(self, finding: Finding) -> str:
+        return finding.again(self.command, self.function)
 
     def _sorted(self) -> list[Finding]:
         return sorted(self.findings, key=lambda finding: not finding.bad)
@@ -215,25 +262,27 @@ class Verdict:
         return {
             "handler": self.handler,
             "ok": self.ok,
+            "unproved": self.unproved,
             "points": self.points,
             "swept": self.swept,
             "runs": self.runs,
             "seconds": round(self.seconds, 3),
             "status": self.status,
             "error": self.error,
+            "cut_off_at": self.cut_off_at,
             "stopped_early": self.stopped_early,
-            "findings": [finding.as_json() for finding in self._sorted()],
+            "findings": [{**finding.as_json(), "again": self._again(finding)} for finding in self._sorted()],
         }
 
 
-def _lines(finding: Finding, command: str) -> Iterable[str]:
+def _lines(finding: Finding, again: str) -> Iterable[str]:
     yield f"  {finding.kind}{'' if finding.bad else ' (a note)'} at {finding.where}"
     yield f"    {MEANING[finding.kind]}"
     if finding.detail:
         yield from (f"    {line}" for line in finding.detail.splitlines())
     yield f"    shown by {_shown(finding.shown_by)}"
-    if finding.again:
-        yield f"    see it again: {command}{' ' if command else ''}{finding.again}"
+    if again:
+        yield f"    see it again: {again}"
 
 
 def _shown(shown_by: Mapping[Fault, list[int]]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,19 +32,94 @@ async def rude(ctx: TaskContext, word: str = "x") -> None:
         pass
     await asyncio.sleep(1)
 
+async def broken() -> None:
+    await asyncio.sleep(1)
+    raise ValueError("no")
+
 number = 1
+"""
+
+#: Each has a mistake that only shows with an option.
+SPECIAL = """
+import asyncio
+import time
+from streaming import TaskContext
+
+async def slow() -> None:
+    try:
+        await asyncio.sleep(1)
+    finally:
+        await asyncio.sleep(2)
+
+async def hasty(ctx: TaskContext) -> None:
+    await lose_the_cancel(ctx.deadline.remaining_s < 60)
+
+async def ordered() -> None:
+    order = []
+
+    async def say(name: str) -> None:
+        order.append(name)
+
+    await asyncio.gather(*map(say, "abcdefgh"))
+    await lose_the_cancel(order != list("abcdefgh"))
+
+async def impatient() -> None:
+    late = False
+    try:
+        async with asyncio.timeout(5):
+            await asyncio.to_thread(time.sleep, 0.02)
+    except TimeoutError:
+        late = True
+    await lose_the_cancel(late)
+
+async def lose_the_cancel(wanted: bool) -> None:
+    try:
+        await asyncio.sleep(1)
+    except BaseException:
+        if not wanted:
+            raise
+    await asyncio.sleep(1)
+"""
+
+#: It writes to stdout in all ways there are.
+LOUD = """
+import asyncio, os, subprocess, sys
+
+print("imported")
+stdout = sys.stdout
+
+async def loud() -> None:
+    print("printed")
+    print("got hold of", file=stdout)
+    os.write(1, b"written\\n")
+    subprocess.run(["/bin/echo", "echoed"])
+    await asyncio.sleep(1)
+
+async def wrong(number: int) -> None:
+    "It takes a number."
+"""
+
+TWICE = """
+from streaming import task
+
+@task("countdown")
+async def mine() -> None:
+    "The name is taken."
 """
 
 
 @pytest.fixture(autouse=True)
 def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tmp_path.joinpath("proved_tasks.py").write_text(MODULE)
+    tmp_path.joinpath("special_tasks.py").write_text(SPECIAL)
+    tmp_path.joinpath("loud_tasks.py").write_text(LOUD)
+    tmp_path.joinpath("twice_tasks.py").write_text(TWICE)
     tmp_path.joinpath("broken_tasks.py").write_text("1 / 0")
     tmp_path.joinpath("needy_tasks.py").write_text("import no_such_module")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
-    for name in ("proved_tasks", "broken_tasks", "needy_tasks"):
+    for name in [name for name in sys.modules if name.endswith("_tasks")]:
         sys.modules.pop(name, None)
 
 
@@ -74,6 +151,62 @@ def test_what_it_says_can_be_seen_again(streaming: Streaming) -> None:
     assert verdict["findings"][0]["shown_by"] == {"cancel": [1]}
 
 
+@pytest.mark.parametrize(
+    ("handler", "options"),
+    [
+        ("slow", ["--grace-s", "1"]),
+        ("hasty", ["--timeout-s", "30"]),
+        ("ordered", ["--seed", "1"]),
+        ("impatient", ["--patience-s", "0"]),
+    ],
+)
+def test_the_command_that_shows_it_again_has_all_options(
+    handler: str, options: list[str], streaming: Streaming
+) -> None:
+    words = ["prove", f"special_tasks:{handler}", "--fault", "cancel"]
+
+    plain, first = streaming(*words), streaming(*words, *options)
+
+    assert (plain.exit_code, first.exit_code) == (0, 1)
+    _, command = first.stdout.split("see it again: streaming ")
+    again = streaming(*shlex.split(command), "-o", "json")
+    assert again.exit_code == 1
+    [finding] = json.loads(again.stdout)["findings"]
+    assert f"{finding['kind']} at {finding['where']}" in first.stdout
+    assert finding["again"] == f"streaming {command.strip()}"
+
+
+def test_only_options_that_say_something_are_in_the_command(streaming: Streaming) -> None:
+    words = ["prove", "proved_tasks:rude", "--points", "1", "--seed", "0", "--patience-s", "10", "--fault", "timeout"]
+
+    result = streaming(*words, "--param-json", '{"word": "a b"}')
+
+    again = 'streaming prove proved_tasks:rude --param-json \'{"word": "a b"}\' --points 1 --seed 0 --fault timeout'
+    assert f"see it again: {again} --point 1\n" in result.stdout
+
+
+def test_a_handler_that_ends_otherwise_is_not_proved(streaming: Streaming) -> None:
+    words = ["prove", "proved_tasks:broken"]
+
+    result, meant = streaming(*words), streaming(*words, "--ends", "failed")
+
+    assert (result.exit_code, meant.exit_code) == (1, 0)
+    assert "broken IS NOT PROVED" in result.stdout
+    assert "broken holds" in meant.stdout
+
+
+def test_stdout_has_the_verdict_and_nothing_else(streaming: Streaming, capfd: pytest.CaptureFixture[str]) -> None:
+    result, wrong = (streaming("prove", f"loud_tasks:{name}", "-o", "json") for name in ("loud", "wrong"))
+
+    os.write(1, b"again\n")
+    out, err = capfd.readouterr()
+    assert json.loads(result.stdout)["ok"]
+    assert (result.exit_code, wrong.exit_code, wrong.stdout) == (0, 2, "")
+    assert {"imported", "printed", "got hold of"} <= set(result.stderr.splitlines())
+    assert {"written", "echoed"} <= set(err.splitlines())
+    assert out == "again\n"
+
+
 def test_a_built_in_type_has_a_name(streaming: Streaming) -> None:
     result = streaming("prove", "countdown", "--param-json", '{"count": 2}', "--seed", "3", "--points", "1")
 
@@ -94,6 +227,10 @@ def test_a_built_in_type_has_a_name(streaming: Streaming) -> None:
         (["countdown", "count"], 2, "not of the form name=value"),
         (["external", "film=7"], 2, "external runs outside"),
         (["countdown", "--fault", "fire"], 2, "there is no 'fire'"),
+        (["countdown", "--ends", "badly"], 2, "no handler ends as 'badly': cancelled, completed, failed"),
+        (["countdown", "--timeout-s", "-1"], 2, "timeout_s is wrong"),
+        (["countdown", "--timeout-s", "100000"], 2, "A number of seconds over 0, at most 86400."),
+        (["twice_tasks:mine"], 2, "Two handlers are named 'countdown'"),
         (["proved_tasks:rude", "--point", "9"], 2, "there is no point 9: this handler has 2"),
     ],
 )

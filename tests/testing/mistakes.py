@@ -11,17 +11,26 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
 import httpx
+from pydantic import AfterValidator
 
 from streaming import TaskContext, ThreadContext, task
 
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 
 kept: list[Any] = []
+
+
+def line_of(where: str) -> str:
+    """The line of this file that a finding names."""
+    number = int(where.removeprefix("mistakes.py:").split()[0])
+    return Path(__file__).read_text(encoding="utf-8").splitlines()[number - 1].strip()
+
 
 # -- the cancel --------------------------------------------------------------------------------------------------------
 
@@ -155,6 +164,103 @@ async def child_fails() -> None:
     await asyncio.sleep(1)
 
 
+# -- what only one fault shows -----------------------------------------------------------------------------------------
+
+
+def opened(path: str) -> str:
+    """A validator that opens: it runs when the task is started, which is long before its first step."""
+    kept.append(os.open(path, os.O_RDONLY))
+    return path
+
+
+def close_what_is_kept() -> None:
+    while kept:
+        os.close(kept.pop())
+
+
+async def opens_in_its_parameters(path: Annotated[str, AfterValidator(opened)]) -> None:
+    try:
+        await asyncio.sleep(1)
+    finally:
+        close_what_is_kept()
+
+
+async def opens_in_its_first_step(path: str) -> None:
+    opened(path)
+    try:
+        await asyncio.sleep(1)
+    finally:
+        close_what_is_kept()
+
+
+def _coming() -> asyncio.Future[socket.socket]:
+    """A connection that is there in a second, unless nobody waits for it any more."""
+    loop = asyncio.get_running_loop()
+    coming: asyncio.Future[socket.socket] = loop.create_future()
+
+    def come() -> None:
+        if not coming.done():
+            coming.set_result(socket.socket())
+
+    loop.call_later(1, come)
+    return coming
+
+
+async def forgets_what_has_just_come() -> None:
+    with await _coming():
+        await asyncio.sleep(1)
+
+
+async def closes_what_has_just_come() -> None:
+    coming = _coming()
+    try:
+        await coming
+        await asyncio.sleep(1)
+    finally:
+        if coming.done() and not coming.cancelled():
+            coming.result().close()
+
+
+async def says_goodbye_and_closes() -> None:
+    near = socket.socket()
+    try:
+        await asyncio.sleep(1)
+    except asyncio.CancelledError:
+        await asyncio.sleep(1)  # says goodbye
+        near.close()
+        raise
+    near.close()
+
+
+async def says_goodbye_and_closes_whatever_comes() -> None:
+    with socket.socket():
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+            raise
+
+
+async def works_on_at_a_shutdown() -> None:
+    """It takes the stop of the server for a hint that there is little time left."""
+    try:
+        await asyncio.sleep(1)
+    except asyncio.CancelledError as stop:
+        if "shutdown" not in str(stop):
+            raise
+    await asyncio.sleep(1)
+
+
+async def saves_at_a_shutdown(ctx: TaskContext) -> None:
+    try:
+        await asyncio.sleep(1)
+    except asyncio.CancelledError as stop:
+        if "shutdown" in str(stop):
+            await ctx.emit("saved")
+        raise
+    await asyncio.sleep(1)
+
+
 # -- the cleanup -------------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +294,27 @@ async def spins() -> None:
     except asyncio.CancelledError:
         while True:  # noqa: ASYNC110  # the mistake
             await asyncio.sleep(0)
+
+
+async def waits_beside_what_never_rests() -> None:
+    loop = asyncio.get_running_loop()
+
+    def again() -> None:
+        loop.call_soon(again)
+
+    again()
+    await asyncio.Event().wait()
+
+
+async def child_never_rests() -> None:
+    async def child() -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(child())
+        await asyncio.sleep(1)
 
 
 # -- what is left behind -----------------------------------------------------------------------------------------------
@@ -253,6 +380,19 @@ async def leaves_a_descriptor(path: str = os.devnull) -> None:
     os.close(number)
 
 
+async def leaves_a_pipe() -> None:
+    await asyncio.sleep(1)
+    ends = os.pipe()
+    await asyncio.sleep(2)
+    for each in ends:
+        os.close(each)
+
+
+async def leaves_a_pipe_at_its_end() -> None:
+    await asyncio.sleep(1)
+    os.pipe()
+
+
 def nap() -> None:
     time.sleep(0.3)
 
@@ -309,6 +449,7 @@ async def fetches(ctx: TaskContext, url: str) -> int:
 async def fetches_and_forgets(url: str) -> int:
     client = httpx.AsyncClient(trust_env=False)
     answer = await client.get(url)
+    await asyncio.sleep(1)  # the connection is kept for the next request
     await client.aclose()
     return answer.status_code
 
