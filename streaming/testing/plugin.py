@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from streaming.testing.exploration import Failure, Scenario
+    from streaming.testing.exploration import Attempt, Failure, Scenario
     from streaming.testing.faults import Faults
     from streaming.testing.verdict import Verdict
 
@@ -45,7 +45,7 @@ class _Wanted(NamedTuple):
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     _add(parser, "schedules", type=_count, metavar="N", help="schedules of each simulated test, instead of its own")
-    _add(parser, "seed", type=int, default=0, metavar="S", help="seed of the first schedule; default 0")
+    _add(parser, "seed", type=int, default=0, metavar="S", help="seed of the first schedule that is drawn; 0")
     _add(parser, "replay", metavar="TRACE", help="run this one schedule only, as a failure has named it")
 
 
@@ -159,9 +159,7 @@ class SimulatedFunction(pytest.Function):
 
         trace = self.config.getoption("streaming_replay")
         if trace is not None:
-            error = replay(self._scenario, Trace.parse(trace)).error
-            if error is not None:
-                raise error
+            self._see_again(replay(self._scenario, Trace.parse(trace)))
             return
         found = explore(
             self._scenario,
@@ -175,6 +173,14 @@ class SimulatedFunction(pytest.Function):
             head = f"\nschedule {failure.schedule} (seed {failure.seed}) fails."
             failure.error.add_note(f"{head}\n{failure.explanation}{self._again(failure)}")
             raise failure.error
+
+    def _see_again(self, seen: Attempt) -> None:
+        if seen.error is not None:
+            raise seen.error
+        if seen.unused:
+            many = "1 choice" if len(seen.unused) == 1 else f"{len(seen.unused)} choices"
+            words = f"{many} of this trace did not come up, so it may be one of other code: {seen.unused}"
+            self.warn(pytest.PytestWarning(words))
 
     def _again(self, failure: Failure) -> str:
         """How to see a failure again."""
@@ -201,7 +207,14 @@ def world(request: pytest.FixtureRequest) -> object:
     """The world of this schedule: a `streaming.testing.World`, which a simulated test is given anew each time."""
     if not isinstance(request.node, SimulatedFunction):
         pytest.fail("the fixture 'world' is for tests marked with @pytest.mark.simulated", pytrace=False)
-    return None
+    return _NoWorld()
+
+
+class _NoWorld:
+    """What other fixtures get: they are made once for all schedules, and each schedule has a world of its own."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a fixture has no world, and so no world.{name}: only the test function is given one")
 
 
 @pytest.fixture
@@ -212,6 +225,7 @@ def cancel_sweep() -> Callable[..., Verdict]:
     def checked(handler: Any, /, *args: Any, **kwargs: Any) -> Verdict:
         __tracebackhide__ = True  # the line that counts is the test's
         verdict = sweep(handler, *args, **kwargs)
+        verdict.function = "cancel_sweep"
         try:
             verdict.raise_if_bad()
         except AssertionError as bad:

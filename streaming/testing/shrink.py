@@ -14,7 +14,13 @@ from streaming.testing.choices import Trace
 RUNS_MAX = 1000
 
 
-def shrink(trace: Trace, fails: Callable[[Trace], bool], *, runs_max: int = RUNS_MAX) -> tuple[Trace, int]:
+def shrink(
+    trace: Trace,
+    fails: Callable[[Trace], bool],
+    *,
+    runs_max: int = RUNS_MAX,
+    is_late: Callable[[], bool] = lambda: False,
+) -> tuple[Trace, int]:
     """Take choices away as long as the run still fails.
 
     It is the algorithm ddmin: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE
@@ -24,6 +30,7 @@ def shrink(trace: Trace, fails: Callable[[Trace], bool], *, runs_max: int = RUNS
         trace: of a run that failed.
         fails: whether a run with this trace fails in the same way.
         runs_max: runs at most.
+        is_late: whether it is time to end with what was found.
 
     Returns:
         A trace that fails, with as few choices as were found, and how many runs that took.
@@ -32,7 +39,7 @@ def shrink(trace: Trace, fails: Callable[[Trace], bool], *, runs_max: int = RUNS
     while left:
         size = -(-len(left) // parts)
         for begin in range(0, len(left), size):
-            if runs == runs_max:
+            if runs == runs_max or is_late():
                 return Trace.of(left), runs
             runs += 1
             fewer = left[:begin] + left[begin + size :]

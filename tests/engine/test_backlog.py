@@ -112,11 +112,12 @@ async def test_what_is_counted_wrong_is_told_and_put_right() -> None:
 def test_a_log_is_crowded_where_not_even_a_line_that_nobody_awaits_fits() -> None:
     settings = Settings(backlog_events_max=2, backlog_bytes_max=1000)
     backlog, log = Backlog(settings), log_of()
+    events = []
     for _ in range(2 * UNAWAITED_BACKLOGS):
         assert not backlog.crowded(log)
-        event = write(backlog, log)
+        events.append(write(backlog, log))
     assert backlog.crowded(log)
-    backlog.take(log, event)
+    backlog.take(log, events[0])
     assert not backlog.crowded(log)
 
     log.backlog_bytes = UNAWAITED_BACKLOGS * 1000 - 1

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
+from streaming.testing import exploration
 from streaming.testing.choices import Trace
 from streaming.testing.exploration import Failure, attempt, explore, replay, signature
 from streaming.testing.loop import Deadlock
@@ -114,7 +115,17 @@ def test_another_seed_is_another_search_and_the_same_is_the_same() -> None:
         return traces
 
     assert orders(0) == orders(0) != orders(1000)
-    assert orders(5)[1:10] == orders(6)[0:9] or orders(5)[2:10] == orders(6)[1:9], "the seeds follow each other"
+    assert orders(5)[2:] == orders(6)[1:-1], "the seeds follow each other, behind the ordinary order"
+
+
+def test_the_seed_of_a_failure_begins_with_it() -> None:
+    """Behind the ordinary order, which always comes first."""
+    failure = failure_of(loses_an_update, schedules=300)
+
+    again = failure_of(loses_an_update, schedules=2, seed=failure.seed)
+
+    assert failure.schedule > 2
+    assert (again.schedule, again.seed, again.found) == (2, failure.seed, failure.found)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -141,7 +152,7 @@ def test_what_asyncio_never_shows_is_found_and_shrunk_to_a_few_choices(scenario:
     failure = failure_of(scenario, schedules=300, seed=seed)
 
     assert failure.schedule > 1
-    assert failure.seed == seed + failure.schedule - 1
+    assert failure.seed == seed + failure.schedule - 2
     assert 1 <= len(failure.shrunk) <= 3
     assert len(failure.shrunk) <= len(failure.found)
     assert failure.replayable
@@ -213,6 +224,15 @@ def test_a_search_for_fewer_choices_keeps_its_limit() -> None:
     assert len(failure.shrunk) <= len(failure.found)
 
 
+def test_a_search_for_fewer_choices_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails slowly is told as it was found."""
+    monkeypatch.setattr(exploration, "SHRINK_S_MAX", -1.0)
+
+    failure = failure_of(loses_an_update, schedules=300, order="uniform")
+
+    assert (failure.runs, failure.replayable, failure.shrunk) == (0, True, failure.found)
+
+
 def test_a_search_for_fewer_choices_does_not_slip_to_another_failure() -> None:
     """Both are there in some schedules; the one that was found is the one that is told."""
 
@@ -228,6 +248,59 @@ def test_a_search_for_fewer_choices_does_not_slip_to_another_failure() -> None:
         failure = failure_of(scenario, schedules=500, seed=seed)
         first = replay(scenario, failure.found).error
         assert type(first) is type(failure.error)
+
+
+def test_what_must_hold_is_told_also_of_a_run_that_fails_by_itself() -> None:
+    async def scenario(world: World) -> None:
+        world.must(False, "two have paid")
+        raise LookupError("gone")
+
+    failure = failure_of(scenario)
+
+    assert isinstance(failure.error, LookupError)
+    assert "two have paid" in failure.error.__notes__[0]
+
+
+def test_what_fits_no_more_is_told_by_a_replay() -> None:
+    trace = Trace.parse("schedule:0=1;shedule:3=1")
+
+    assert str(replay(holds, trace).unused) == "shedule:3=1"
+    assert not replay(holds, Trace()).unused
+
+
+async def test_who_runs_a_loop_is_told_that_this_needs_its_own() -> None:
+    for call in (lambda: explore(holds), lambda: replay(holds, Trace())):
+        with pytest.raises(RuntimeError, match="call this from a function that is not async"):
+            call()
+
+
+@pytest.mark.parametrize("schedules", [0, -4])
+def test_no_schedules_at_all_are_refused(schedules: int) -> None:
+    with pytest.raises(ValueError, match=f"schedules is {schedules}"):
+        explore(holds, schedules=schedules)
+
+
+# -- what is logged ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_may_log_as_it_likes() -> None:
+    """In every way that structlog has."""
+    log = structlog.get_logger("my_tasks")
+
+    async def scenario(world: World) -> None:
+        log.info("got %d rows", 3)
+        log.warn("it takes long")
+        await log.ainfo("got %d rows", 3)
+        log.critical("all is lost")
+        await log.acritical("all is lost")
+        log.bind(shop=1).fatal("all is lost")
+        try:
+            raise LookupError
+        except LookupError:
+            log.exception("it is tried again")
+            structlog.get_logger().exception("it is tried again")
+
+    assert (await asyncio.to_thread(explore, scenario, schedules=3)).failure is None
 
 
 # -- which failures are alike -----------------------------------------------------------------------------------------
@@ -354,7 +427,7 @@ def test_what_does_not_end_when_it_is_cancelled_is_a_failure() -> None:
 
 def test_log_lines_go_nowhere_but_an_exception_in_one_is_seen() -> None:
     async def scenario(world: World) -> None:
-        log = structlog.get_logger()
+        log = structlog.get_logger("streaming.engine.runner")
         log.warning("it rains", mm=3)
         try:
             raise LookupError("gone")

@@ -268,9 +268,44 @@ def test_the_command_is_one_for_where_it_was_started_and_for_parameters(tests: p
 def test_another_seed_begins_elsewhere(tests: pytest.Pytester) -> None:
     tests.makepyfile(RACE)
 
-    (seed,) = re.findall(r"\(seed (\d+)\) fails", run(tests, "--seed", "1000").stdout.str())
+    found = re.search(r"schedule (\d+) \(seed (\d+)\) fails", run(tests, "--seed", "1000").stdout.str())
 
-    assert int(seed) > 1000
+    assert found is not None
+    assert int(found[2]) == 1000 + int(found[1]) - 2, "the ordinary order comes first, and has no seed"
+    again = run(tests, "--seed", found[2], "--schedules", "2")
+    assert f"schedule 2 (seed {found[2]}) fails" in again.stdout.str()
+
+
+def test_a_trace_that_does_not_fit_is_no_proof(tests: pytest.Pytester) -> None:
+    tests.makepyfile(RACE)
+
+    result = run(tests, "--replay", "shedule:2=1")
+
+    result.assert_outcomes(passed=1, warnings=1)
+    assert "1 choice of this trace did not come up" in result.stdout.str()
+
+
+def test_a_fixture_that_asks_for_the_world_is_told_that_there_is_none(tests: pytest.Pytester) -> None:
+    tests.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def server(world):
+            return world.instance([])
+
+        @pytest.mark.simulated
+        async def test_one(server):
+            pass
+        """
+    )
+
+    result = run(tests)
+
+    result.assert_outcomes(errors=1)
+    assert (
+        "a fixture has no world, and so no world.instance: only the test function is given one" in result.stdout.str()
+    )
 
 
 def test_a_failure_that_nobody_saw_fails_the_test(tests: pytest.Pytester) -> None:

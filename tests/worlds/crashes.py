@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Coroutine, Iterable
 from typing import Any
@@ -29,6 +30,9 @@ SETTINGS = {"cancel_grace_s": 2.0, "grace_s": 4.0, "max_running": 2}
 
 #: About one commit in twenty is the last one of its process.
 DEADLY = Faults(store_delay=0.3, crash=0.05, crashes_max=3)
+
+#: The same with clocks that are wrong, each in its own way, and set now and then.
+CONFUSED = dataclasses.replace(DEADLY, clock=0.02, skew_s=3600.0)
 
 
 @task
@@ -88,7 +92,7 @@ class History:
     async def play(self) -> None:
         """Die some times, then live to the end."""
         world = self._world
-        world.faults = DEADLY
+        world.faults = self._chance.draw((DEADLY, CONFUSED))
         for _ in range(DEADLY.crashes_max):
             if not await self._live():
                 break

@@ -25,7 +25,6 @@ from streaming.testing.world import World, current_world
 from tests.leftovers import leftovers
 
 TASKS = 4
-STEPS_MAX = 5_000
 PAUSES_S = (0.0, 0.0, 0.001, 0.3, 1.0)
 CHARACTERS = ("plain", "plain", "tidy", "saves", "overruns", "deaf once", "deaf", "fails", "parent")
 CLEANUP_S = 0.5
@@ -98,7 +97,6 @@ class Drained:
         chance = world.stream("drain")
         self._world = world
         self._chance = chance
-        world.loop.steps_max = STEPS_MAX
         self._store = chance.draw(("calm", "slow", "away", "away for a while"))
         world.faults = {"calm": CALM, "slow": SLOW}.get(self._store, AWAY)
         # One that forgets everything with its process is in the same memory: it does not go away.

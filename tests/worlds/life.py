@@ -15,7 +15,7 @@ from streaming.errors import StoreUnavailable, TaskTerminal, TimeOver
 from streaming.records import TaskStatus
 from streaming.rules.deadlines import Limit
 from streaming.rules.lifecycle import TERMINAL
-from streaming.testing.faults import Faults
+from streaming.testing.faults import CALM, Faults
 from streaming.testing.instance import Instance
 from streaming.testing.world import World, current_world
 from tests.leftovers import leftovers
@@ -27,6 +27,9 @@ CHARACTERS = ("plain", "plain", "raises", "cleans up", "fails in cleanup", "deaf
 
 #: A store that takes its time, and fails now and then, before or after it has stored.
 STUMBLING = Faults(store_delay=0.4, store_refuses=0.05, store_forgets_to_answer=0.05)
+
+#: A clock on the wall that somebody sets, again and again.
+CONFUSED = Faults(store_delay=0.4, clock=0.05, skew_s=3600.0)
 
 
 @task
@@ -96,8 +99,7 @@ async def life(world: World) -> None:
         "backlog_events_max": chance.draw((512, 1, 3)),
         "commit_events_max": chance.draw((1000, 1, 2)),
     }
-    if chance.happens(0.5):
-        world.faults = STUMBLING
+    world.faults = chance.draw((CALM, STUMBLING, STUMBLING, CONFUSED))
     params = {
         "character": chance.draw(CHARACTERS),
         "pauses": [chance.draw(PAUSES_S) for _ in range(chance.pick(8))],

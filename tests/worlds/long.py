@@ -3,6 +3,7 @@
     python -m tests.worlds.long                          1,000,000 schedules: under an hour on two cores
     python -m tests.worlds.long --schedules 20000        a short one
     python -m tests.worlds.long --only life --seed 7000  one scenario, with other seeds
+    python -m tests.worlds.long --only life --replay -   one schedule, as a failure names it; - is asyncio's own order
 
 What fails is told at once with its trace, written down, and the run goes on. Ctrl-C writes what there is.
 
@@ -15,10 +16,12 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -30,7 +33,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.machine import describe, versions
-from streaming.testing.exploration import explore
+from streaming.testing.choices import Trace
+from streaming.testing.exploration import explore, replay
 from tests.worlds.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -93,16 +97,34 @@ def shared_out(schedules: int, seed: int, only: list[str]) -> list[Portion]:
 
 
 def run(portion: Portion) -> Done:
-    """Run a portion; a failure does not end it."""
+    """Run a portion; a failure does not end it.
+
+    Each exploration begins with the ordinary order, the same in all portions: it is not counted, unless it fails.
+    """
     begin, done, failures = time.process_time(), 0, []
+    scenario = CATALOGUE[portion.scenario].play
     while done < portion.schedules:
-        found = explore(
-            CATALOGUE[portion.scenario].scenario, schedules=portion.schedules - done, seed=portion.seed + done
-        )
-        done += found.schedules
+        found = explore(scenario, schedules=1 + portion.schedules - done, seed=portion.seed + done)
+        done += max(1, found.schedules - 1)
         if found.failure is not None:
-            failures.append(f"{found.failure}\ntrace: {found.failure.shrunk}")
+            failures.append(f"{found.failure}\n{again(portion.scenario, found.failure.shrunk)}")
     return Done(portion.scenario, done, time.process_time() - begin, tuple(failures))
+
+
+def again(scenario: str, trace: Trace) -> str:
+    """How to see a failure again."""
+    return f"python3 dev.py run python -m tests.worlds.long --only {scenario} --replay {shlex.quote(str(trace))}"
+
+
+def see_again(scenario: str, trace: Trace) -> int:
+    """Run one schedule, and print what is wrong and what its choices mean; the status says whether it fails."""
+    seen = replay(CATALOGUE[scenario].play, trace)
+    print(*seen.notes, *([f"these did not come up: {seen.unused}"] if seen.unused else []), sep="\n")
+    if seen.error is None:
+        print("it holds")
+        return 0
+    traceback.print_exception(seen.error, file=sys.stdout)
+    return 1
 
 
 def _begin() -> None:
@@ -176,8 +198,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first schedule of each scenario; 0")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; one a core")
     parser.add_argument("--only", nargs="*", default=[], choices=sorted(CATALOGUE), metavar="SCENARIO")
+    parser.add_argument("--replay", metavar="TRACE", help="this one schedule of the one scenario that --only names")
     parser.add_argument("--output", type=Path, default=TARGET, metavar="FILE", help="where the result goes")
     options = parser.parse_args()
+    if options.replay is not None:
+        if len(options.only) != 1:
+            parser.error("--replay is for one scenario: name it with --only")
+        return see_again(options.only[0], Trace.parse(options.replay))
     begin = time.monotonic()
     portions = shared_out(options.schedules, options.seed, options.only)
     results = run_all(portions, options.jobs, Console(stderr=True))

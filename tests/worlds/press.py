@@ -29,7 +29,6 @@ from streaming.testing.world import World, settings_of
 T = TypeVar("T")
 
 #: More steps than this, and a run goes on for ever: a hub alone needs some hundred.
-STEPS_MAX = 5_000
 
 
 class Press:
@@ -49,7 +48,6 @@ class Press:
 
     def __init__(self, world: World, **settings: Any) -> None:
         self.world = world
-        world.loop.steps_max = STEPS_MAX
         self.coordinator = self
         self.settings = settings_of(**settings)
         self.store = SimulatedStore(world.disk, world.faults, world.stream("store"), lambda: None)

@@ -32,7 +32,6 @@ from tests.leftovers import leftovers
 
 STARTERS = 4
 PAUSES_S = (0.0, 0.0, 0.001, 0.3, 1.0)
-STEPS_MAX = 5_000
 
 STUMBLING = Faults(store_delay=0.4, store_refuses=0.15, store_forgets_to_answer=0.15)
 
@@ -64,7 +63,6 @@ class Starts:
     def __init__(self, world: World) -> None:
         chance = world.stream("starts")
         self._world = world
-        world.loop.steps_max = STEPS_MAX
         world.faults = chance.draw((CALM, STUMBLING))
         self._max_pending = chance.draw((100, 1, 2))
         self._max_running = chance.draw((100, 1, 2))

@@ -16,7 +16,7 @@ def test_a_scenario_holds_in_every_schedule(name: str, record_property: Callable
     entry, seen = CATALOGUE[name], set[str]()
 
     async def observed(world: World) -> None:
-        await entry.scenario(world)
+        await entry.play(world)
         seen.update(record.status.value for record in world.disk.records())
 
     found = explore(observed, schedules=entry.suite)

@@ -21,7 +21,6 @@ from streaming.testing.world import World, current_world
 from tests.leftovers import leftovers
 
 TASKS = 3
-STEPS_MAX = 5_000
 PAUSES_S = (0.0, 0.0, 0.001, 0.3, 1.0)
 KINDS = ("plain", "parent", "fails once", "listens")
 
@@ -45,7 +44,6 @@ class Turns:
     def __init__(self, world: World) -> None:
         chance = world.stream("turns")
         self._world = world
-        world.loop.steps_max = STEPS_MAX
         world.faults = chance.draw((CALM, SLOW))
         self._max_running = chance.draw((100, 1, 2))
         self._at_work: set[str] = set()
