@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import httpx
 import structlog
+from httpx_sse import aconnect_sse
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -113,6 +114,18 @@ FILTERS: dict[str, tuple[dict[str, str], Callable[[Task], bool]]] = {
     "called": ({"external_id[startswith]": "x"}, lambda task: (task.external_id or "").startswith("x")),
     "words": ({"q": "RED worker"}, lambda task: "red" in task.tags and task.type == WORKER),
 }
+#: Of the feed: how it is asked for, which tasks and which types of events are meant.
+FEEDS: dict[str, tuple[dict[str, str], Callable[[Task], bool], Callable[[str], bool]]] = {
+    "all": ({}, lambda task: True, lambda type: True),
+    "of a type": ({"task_type": WORKER}, lambda task: task.type == WORKER, lambda type: True),
+    "with a tag": ({"tag": "red"}, lambda task: "red" in task.tags, lambda type: True),
+    "some events": (
+        {"type": "pending,a,cancelled"},
+        lambda task: True,
+        lambda type: type in ("pending", "a", "cancelled"),
+    ),
+}
+
 filters = st.sampled_from(sorted(FILTERS))
 
 
@@ -269,6 +282,28 @@ class Api(RuleBasedStateMachine):
     @rule(options=options, key=st.sampled_from((None, *KEYS)), if_running=st.sampled_from(IF_RUNNING), once=onces)
     def start_outside(self, options: dict[str, Any], key: str | None, if_running: str, once: str | None) -> None:
         self._start({"type": WORKER, "key": key, "if_running": if_running, **options}, once)
+
+    @precondition(lambda self: len(self.model.tasks) < TASKS_MAX)
+    @rule(tidy=st.booleans(), unwatched=st.sampled_from(("continue", {"cancel_after_s": NEVER_S})))
+    def start_and_watch(self, tidy: bool, unwatched: Any) -> None:
+        """In one request; whoever has seen how it begins leaves."""
+        self._run(self._started_and_watched({"type": PUPPET, "params": {"tidy": tidy}, "on_unwatched": unwatched}))
+
+    async def _started_and_watched(self, body: dict[str, Any]) -> None:
+        async with aconnect_sse(self.here.http, "POST", "/tasks", json=body) as source:
+            if source.response.status_code != 200:
+                await source.response.aread()
+                self.agree(source.response, self.model.start(body, None, ""))
+                return
+            task_id = source.response.headers["location"].removeprefix("/tasks/")
+            task = self.model.start(body, None, task_id).task
+            assert task is not None
+            async with asyncio.timeout(SOON_S):
+                events = source.aiter_sse()
+                found = [(await anext(events)).json() for _ in task.log]
+            assert [(each["seq"], each["type"]) for each in found] == [*enumerate(task.log, 1)]
+        self.model.watch(task)
+        await self._has_left(task)
 
     def _start(self, body: dict[str, Any], once: str | None) -> None:
         headers = {} if once is None else {"Idempotency-Key": once}
@@ -519,6 +554,61 @@ class Api(RuleBasedStateMachine):
             assert [(each["seq"], each["type"]) for each in events] == [
                 (seq, task.log[seq - 1]) for seq in list_of_seqs(task, after)
             ]
+
+    @rule(number=ORDERS, after=st.integers(0, 6))
+    def read_on(self, number: int, after: int) -> None:
+        """Of a task that goes on: whoever has seen all there is leaves."""
+        task = self._picked(number, lambda task: task.live and len(task.log) > after)
+        if task is None:
+            return
+        seqs = list_of_seqs(task, after)
+        found = self._run(self._first(len(seqs), f"/tasks/{task.id}/events", {"Last-Event-ID": str(after)}, {}))
+        assert [(int(id), each["seq"], each["type"]) for id, each in found] == [
+            (seq, seq, task.log[seq - 1]) for seq in seqs
+        ]
+        self.model.watch(task)
+        self._run(self._has_left(task))
+
+    @rule(wanted=st.sampled_from(sorted(FEEDS)))
+    def follow(self, wanted: str) -> None:
+        """The feed: of each task its events in their order, of all of them those that are asked for."""
+        params, tasks, types = FEEDS[wanted]
+        expected = {
+            task.id: [(seq, type) for seq, type in enumerate(task.log, 1) if types(type)]
+            for task in self.model.tasks.values()
+            if tasks(task) and any(map(types, task.log))
+        }
+        found = self._run(self._first(sum(map(len, expected.values())), "/events", {}, params))
+        positions = [int(id) for id, _ in found]
+        assert positions == sorted(set(positions))
+        seen: dict[str, list[tuple[int, str]]] = {}
+        for _, each in found:
+            seen.setdefault(each["task_id"], []).append((each["seq"], each["type"]))
+        assert seen == expected
+
+    async def _first(
+        self, count: int, path: str, headers: dict[str, str], params: dict[str, str]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """So many events of a stream that does not end, with their ids."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        async with aconnect_sse(self.here.http, "GET", path, headers=headers, params=params) as source:
+            assert source.response.status_code == 200
+            async with asyncio.timeout(SOON_S):
+                events = source.aiter_sse()
+                while len(found) < count:
+                    event = await anext(events)
+                    found.append((event.id, event.json()))
+        return found
+
+    async def _has_left(self, task: Task) -> None:
+        """A server hears of it when the connection ends, and that may be after the next request."""
+        async with asyncio.timeout(SOON_S):
+            while True:
+                headers = {"Accept": "application/json", "Last-Event-ID": str(len(task.log) - 1)}
+                page = await self.here.http.get(f"/tasks/{task.id}/events", headers=headers)
+                if page.status_code == 200 and page.json()["events"]:
+                    return
+                await asyncio.sleep(0.0005)
 
     @rule(number=ORDERS)
     def history(self, number: int) -> None:
