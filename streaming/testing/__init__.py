@@ -12,19 +12,22 @@ if TYPE_CHECKING:
     from streaming.testing.exploration import Attempt, Exploration, Failure, explore, replay
     from streaming.testing.faults import CALM, STORMY, Faults
     from streaming.testing.instance import Instance, Killed
-    from streaming.testing.loop import Deadlock, Endless, OutsideWorld, SimulatedLoop, run
+    from streaming.testing.loop import Deadlock, Endless, SimulatedLoop, run
     from streaming.testing.network import SimulatedNetwork
     from streaming.testing.open_loop import OpenLoop
+    from streaming.testing.outside import OutsideWorld
     from streaming.testing.reader import Reader
     from streaming.testing.reenactment import reenact
     from streaming.testing.store import SimulatedDisk
     from streaming.testing.sweeping import sweep
     from streaming.testing.verdict import Fault, Finding, Kind, Verdict
-    from streaming.testing.weather import Weather
+    from streaming.testing.weather import FAIR, FOUL, Weather
     from streaming.testing.world import Violations, World, current_world
 
 __all__ = [
     "CALM",
+    "FAIR",
+    "FOUL",
     "STORMY",
     "Attempt",
     "Choices",
@@ -60,6 +63,8 @@ __all__ = [
 
 _HOMES = {
     "CALM": "streaming.testing.faults",
+    "FAIR": "streaming.testing.weather",
+    "FOUL": "streaming.testing.weather",
     "STORMY": "streaming.testing.faults",
     "Attempt": "streaming.testing.exploration",
     "Choices": "streaming.testing.choices",
@@ -74,7 +79,7 @@ _HOMES = {
     "Killed": "streaming.testing.instance",
     "Kind": "streaming.testing.verdict",
     "OpenLoop": "streaming.testing.open_loop",
-    "OutsideWorld": "streaming.testing.loop",
+    "OutsideWorld": "streaming.testing.outside",
     "Reader": "streaming.testing.reader",
     "SimulatedDisk": "streaming.testing.store",
     "SimulatedLoop": "streaming.testing.loop",

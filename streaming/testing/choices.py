@@ -27,8 +27,11 @@ T = TypeVar("T")
 #: The stream of the loop: which of the ready tasks runs next.
 SCHEDULE = "schedule"
 
+#: Among so many a decision is made at most: a random number is no finer, and each of them has its place in a trace.
+OPTIONS_MAX = 2**53
+
 _STREAM = re.compile(r"[a-z][a-z0-9_.-]*\Z")
-_CHOICE = re.compile(r"([0-9]{1,9})=([1-9][0-9]{0,8})\Z")
+_CHOICE = re.compile(r"([0-9]{1,9})=([1-9][0-9]{0,15})\Z")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -121,12 +124,21 @@ class Stream:
         """Decide for one of several, each as likely as the others; 0 is the plain one.
 
         Args:
-            options: how many there are, at least 1.
+            options: how many there are, from 1 to `OPTIONS_MAX`.
+
+        Raises:
+            ValueError: there are none, or more than that.
         """
+        if not 1 <= options <= OPTIONS_MAX:
+            raise ValueError(f"{self.name!r} is to choose one of {options}: it must be one of 1 to {OPTIONS_MAX}")
         return self._take(int(self._chance.random() * options) if self._forced is None else 0, options)
 
     def draw(self, options: Sequence[T]) -> T:
-        """Decide for one of these; the first is the plain one."""
+        """Decide for one of these; the first is the plain one.
+
+        Raises:
+            ValueError: there are none.
+        """
         return options[self.pick(len(options))]
 
     def happens(self, probability: float) -> bool:
@@ -172,6 +184,7 @@ class Choices:
         self.order = order
         self.told = replay is not None
         self._seed = seed
+        self._wanted = Trace() if replay is None else replay
         self._replay: dict[str, dict[int, int]] | None = None
         if replay is not None:
             self._replay = {}
@@ -206,6 +219,18 @@ class Choices:
             for stream in self._streams.values()
             for index, value in stream.other.items()
         )
+
+    def unused(self) -> tuple[Choice, ...]:
+        """Choices of the replayed trace that were not made so far, as they stand there.
+
+        Either nobody has asked for them, or there were not so many options. Of a trace that belongs to this run there
+        are none in the end; one that is being shrunk, or is older than the code, may have some.
+        """
+        return tuple(choice for choice in self._wanted if not self._is_made(choice))
+
+    def _is_made(self, choice: Choice) -> bool:
+        stream = self._streams.get(choice.stream)
+        return stream is not None and stream.other.get(choice.index) == choice.value
 
     @property
     def notes(self) -> list[str]:

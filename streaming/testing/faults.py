@@ -1,12 +1,15 @@
 """How bad the world is in a simulated run.
 
-Owns:   `Faults`: the probability of each thing that may go wrong.
-Never:  makes anything go wrong.
+Owns:   `Faults`: the probability of each thing that may go wrong, and two presets.
+Uses:   testing.bounds (what a probability is).
+Never:  makes anything go wrong; says what a network does, which is in testing.weather.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from streaming.testing.bounds import check, check_probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,9 @@ class Faults:
         skew_s: how much the wall clock of the next instance may differ, in seconds.
         failures_max: so many faults of the store at most, in one run.
         crashes_max: so many crashes at most, in one run.
+
+    Raises:
+        ValueError: a probability is not from 0 to 1, or another number is negative.
     """
 
     store_delay: float = 0.0
@@ -35,6 +41,11 @@ class Faults:
     skew_s: float = 0.0
     failures_max: int = 3
     crashes_max: int = 3
+
+    def __post_init__(self) -> None:
+        check_probabilities(self, ("store_delay", "store_refuses", "store_forgets_to_answer", "crash", "loss", "clock"))
+        for name in ("skew_s", "failures_max", "crashes_max"):
+            check(self, name)
 
 
 CALM = Faults()

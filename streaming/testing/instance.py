@@ -1,7 +1,8 @@
 """One server process in a simulated world: it runs a coordinator, and can be killed at any step.
 
 Owns:   `Instance`, `Killed`.
-Uses:   engine.coordinator (the real one), testing.loop (which lets nothing of a killed process run any more).
+Uses:   engine.coordinator (the real one), testing.loop (which lets nothing of a killed process run any more),
+        rules.invariants (that nothing is left after a drain).
 Never:  lets a killed instance clean up: that is what makes it a crash.
 """
 
@@ -16,7 +17,10 @@ from streaming.config import Settings
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.journal import Journal
 from streaming.engine.registry import Registry
-from streaming.testing.loop import PROCESS, Stepping
+from streaming.engine.tables import BUSY_AT_REST, size_of_table
+from streaming.rules.evidence import InstanceEvidence
+from streaming.rules.invariants import check_instance
+from streaming.testing.loop import PROCESS
 from streaming.testing.store import SimulatedStore
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ class Instance:
         self._settings = settings
         self._wall = wall
         self._mortal = mortal
-        self._loop = cast(Stepping, asyncio.get_running_loop())
+        self._loop = world.loop
         self._context = contextvars.copy_context()
         self._context.run(PROCESS.set, number)
         self._up: asyncio.Future[None] = self._loop.create_future()
@@ -112,7 +116,7 @@ class Instance:
             self.alive = False
 
     async def stop(self) -> None:
-        """Drain it, if it is up, and wait for that."""
+        """Drain it, if it is up, and wait for that; what it still holds then is a problem of the world."""
         if self._process is None or self._death.done():
             return
         if not self._leave.done():
@@ -120,20 +124,37 @@ class Instance:
         await asyncio.wait({self._process, self._death}, return_when=asyncio.FIRST_COMPLETED)
         if self._process.done():
             self._process.result()
+            self._check_empty()
 
-    def kill(self) -> None:
+    def _check_empty(self) -> None:
+        """At rest nothing is left in any table; the task of a handler that does not listen has ended, too."""
+        held = self.coordinator.tables().items()
+        tables = {name: size_of_table(table) for name, table in held if name not in BUSY_AT_REST}
+        self._world.problems += map(str, check_instance(InstanceEvidence(tables=tables, resting=True)))
+
+    def kill(self, *, silent: bool = False) -> None:
         """Like ``kill -9``: from now on nothing of it runs, and nothing reaches the disk.
+
+        One that has ended, or was killed before, has nothing left to lose: that changes nothing.
+
+        Args:
+            silent: its machine has lost its power: whoever is connected is not told, and whoever connects meets nobody
+                who could refuse it. Otherwise its kernel closes what was open.
 
         Raises:
             ValueError: it was not made to be killed.
         """
         if not self._mortal:
             raise ValueError("this instance cannot be killed: make it with mortal=True, or with faults that crash")
+        if self._death.done() or (self._process is not None and self._process.done()):
+            return
         self.alive = False
-        self.store.cut_off()
-        self._loop.kill(self.number)
-        if not self._death.done():
-            self._death.set_result(None)
+        if self._process is None:
+            self.store.dead = True  # it was never there, and takes nothing with it
+        else:
+            self.store.cut_off()
+        self._loop.kill(self.number, silent=silent)
+        self._death.set_result(None)
 
     async def ask(self, request: Coroutine[Any, Any, T]) -> T:
         """Run something inside of the instance, and wait for its answer.

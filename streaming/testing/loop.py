@@ -4,8 +4,9 @@ What is permuted is what nobody may rely on: which of several ready tasks runs f
 for its turn, and whether a timer fires before it. Each task keeps its own order, and so do plain callbacks (of futures,
 timers and connections) among themselves: that much asyncio promises.
 
-Owns:   `SimulatedLoop`, `Stepping`; `Deadlock`, `Endless` and `OutsideWorld`, which end a run.
-Uses:   testing.choices (what is decided), testing.numbered (tasks that are the same in every Python process).
+Owns:   `SimulatedLoop`, `Stepping`; `Deadlock` and `Endless`, which end a run.
+Uses:   testing.choices (what is decided), testing.numbered (tasks that are the same in every Python process),
+        testing.outside (what is refused since it is real).
 Never:  waits for the real clock, a file, a socket or a thread; `testing.open_loop` does.
 """
 
@@ -27,6 +28,7 @@ from streaming.testing.garbage import COLLECT_STEPS, collected_at_the_end, take_
 from streaming.testing.numbered import PROCESS as PROCESS
 from streaming.testing.numbered import Generators, SimulatedFuture, numbered_task, process_of, task_of
 from streaming.testing.numbered import SimulatedTask as SimulatedTask
+from streaming.testing.outside import OutsideWorld, nothing_real
 
 T = TypeVar("T")
 
@@ -46,10 +48,6 @@ class Endless(AssertionError):
     """A run does not come to an end: something spins."""
 
 
-class OutsideWorld(RuntimeError):
-    """Something real was asked of a loop that has nothing real: a thread, a process, a file descriptor."""
-
-
 class Network(Protocol):
     """What a loop needs of a network; see `testing.network`."""
 
@@ -62,7 +60,7 @@ class Network(Protocol):
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
         """Connect."""
 
-    def crash(self, process: int) -> None:
+    def crash(self, process: int, *, silent: bool = False) -> None:
         """Close what a killed process had open."""
 
 
@@ -298,6 +296,7 @@ class Stepping(asyncio.BaseEventLoop):
         return "\n".join([*waiting, *(f"  {task.get_name()} has failed: {task.exception()!r}" for task in unseen)])
 
 
+@nothing_real
 class SimulatedLoop(Stepping):
     """A loop with nothing real behind it: a run takes as long as its steps, and is the same in every process.
 
@@ -307,11 +306,11 @@ class SimulatedLoop(Stepping):
 
     network: Network | None = None
 
-    def kill(self, process: int) -> None:
-        """Let nothing of a process run any more; its connections end."""
+    def kill(self, process: int, *, silent: bool = False) -> None:
+        """Let nothing of a process run any more; its connections end, and nobody is told if its machine is gone too."""
         super().kill(process)
         if self.network is not None:
-            self.network.crash(process)
+            self.network.crash(process, silent=silent)
 
     async def getaddrinfo(self, host: Any, port: Any, **hints: int) -> list[Any]:
         """Look up a name in the network."""
@@ -327,7 +326,7 @@ class SimulatedLoop(Stepping):
 
     def _networked(self, name: str) -> Network:
         if self.network is None:
-            raise OutsideWorld(f"{name} wants a network: make a SimulatedNetwork of this loop first")
+            raise OutsideWorld(f"{name} wants a network: world.network makes one, or SimulatedNetwork of a bare loop")
         return self.network
 
     def _write_to_self(self) -> None:
@@ -335,15 +334,6 @@ class SimulatedLoop(Stepping):
 
     def _process_events(self, event_list: object) -> None:
         """There are no files, so nothing happens to them."""
-
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]  # typeshed's is generic in its own way
-        """Refuse.
-
-        Raises:
-            OutsideWorld: always.
-        """
-        name = getattr(func, "__qualname__", repr(func))
-        raise OutsideWorld(f"{name} wants a thread, which a simulated run has not: it needs streaming.testing.OpenLoop")
 
 
 def run(loop: Stepping, main: Coroutine[Any, Any, T]) -> T:

@@ -13,7 +13,8 @@ from typing import Protocol
 #: How often `Sparse` leaves the line.
 SPARSE = 0.05
 
-#: How many points of change `Pct` has at most: how many orders of two steps must come together for a bug to show.
+#: How many orders of two steps must come together for a bug to show that `Pct` looks for, at most; each but one of them
+#: takes a point of change, so that there are up to three.
 DEPTH_MAX = 4
 
 #: After so many steps of one task in a row, `Pct` lets the others go on: it may be waiting for one of them.

@@ -9,11 +9,10 @@ Rules of this file:
 - What somebody did from outside is done again at its time: starts, readers, cancels, a shutdown.
 - What a handler did is done by a stand-in: it emits at the recorded times, and ends in the recorded way. One that was
   stopped works on until it is stopped, and takes as long for that as the recorded one.
-- A deadline that has passed is set so that it passes again. All others are far away.
-- A task of which the diary does not have the start is left out: it is older than the diary.
+- What follows from that is not played: commits, stops, ends and what an audit finds come as they come.
 
-Owns:   `reenact`; what of a diary a scenario needs.
-Uses:   engine.diary (what a fact is), testing.world (where it is lived).
+Owns:   `reenact`, and `Reenactment`, which is a scenario.
+Uses:   testing.diary (what is to happen, and when), testing.world (where it is lived).
 Never:  knows what the tasks were about: a diary has no payloads.
 """
 
@@ -21,170 +20,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from streaming.engine.context import TaskContext
-from streaming.engine.options import StartOptions
 from streaming.engine.registry import task
 from streaming.engine.subscription import Subscription
-from streaming.errors import HandlerError, StreamingError
-from streaming.events import BUILT_IN_TYPES, Event
-from streaming.records import Priority, TaskStatus
+from streaming.errors import HandlerError, InvalidTaskType, StreamingError
+from streaming.events import Event
+from streaming.records import TaskStatus
 from streaming.rules.evidence import ReaderEvidence
 from streaming.rules.invariants import check_reader
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.sse import frame
+from streaming.testing.diary import FAR_S, Diary, Fact, Run, read_diary
 from streaming.testing.instance import Instance
+from streaming.testing.settings import check_instance_settings, settings_of
 from streaming.testing.world import World, current_world
 
-#: Deadlines that have not passed in the diary, and those who wait for the end: so many seconds.
-FAR_S = 86_400.0
-
-#: What lies between two facts at least: those of one moment keep their order.
-TICK_S = 1e-7
-
-#: How long after a recorded deadline its time may be set, so that it is never 0.
-LEAST_S = 0.001
-
-Fact = Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Run:
-    """One attempt of a task.
-
-    Attributes:
-        begun: when.
-        emits: when it emitted, and what.
-        end: the status that it ended with; empty if the diary does not tell.
-        ended: when.
-        stopped: when it was stopped first; None if it was not.
-    """
-
-    begun: float
-    emits: list[tuple[float, str]] = field(default_factory=list)
-    end: str = ""
-    ended: float = 0.0
-    stopped: float | None = None
-
-
-@dataclass(slots=True)
-class Life:
-    """What the diary tells of one task.
-
-    Attributes:
-        id: in the diary.
-        start: its first fact.
-        runs: its attempts.
-        limits: how long each deadline was that has passed, by its name.
-    """
-
-    id: str
-    start: Fact
-    runs: list[Run] = field(default_factory=list)
-    limits: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def options(self) -> StartOptions:
-        """How it is to be started again."""
-        retries = max(0, len(self.runs) - 1)
-        options: StartOptions = {
-            "key": self.start["key"] or None,
-            "priority": Priority(self.start["priority"]),
-            "retry": {"retries": retries, "backoff_s": LEAST_S},
-            "timeout_s": self.limits.get("timeout_s", FAR_S),
-            "queue_timeout_s": self.limits.get("queue_timeout_s"),
-            "heartbeat_timeout_s": self.limits.get("heartbeat_timeout_s"),
-            "total_timeout_s": self.limits.get("total_timeout_s"),
-        }
-        return options
-
-
-@dataclass(frozen=True, slots=True)
-class Diary:
-    """A diary, read.
-
-    Attributes:
-        acts: what happened from outside, in order: when, and the fact.
-        lives: the tasks, by their id in the diary.
-        left_out: how many facts are about tasks that are older than the diary.
-    """
-
-    acts: Sequence[tuple[float, Fact]]
-    lives: Mapping[str, Life]
-    left_out: int
-
-
-def read_diary(document: str | Mapping[str, Any] | Sequence[Fact]) -> Diary:
-    """Read a diary.
-
-    Args:
-        document: the answer of ``GET /audit/diary``, or the facts of a line in the log; as JSON text, or decoded.
-
-    Raises:
-        ValueError: it is none; the message says what is wrong.
-    """
-    try:
-        value = json.loads(document) if isinstance(document, str) else document
-        facts = value["facts"] if isinstance(value, Mapping) else value
-        begin = float(facts[0]["at"]) if facts else 0.0
-        lives: dict[str, Life] = {}
-        acts: list[tuple[float, Fact]] = []
-        left_out = 0
-        for place, fact in enumerate(facts):
-            at = float(fact["at"]) - begin + place * TICK_S
-            if not _note(lives, at, fact):
-                left_out += 1
-            elif fact["fact"] in _ACTS:
-                acts.append((at, fact))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"this is no diary: {error!r}") from error
-    return Diary(acts, lives, left_out)
-
-
-def _note(lives: dict[str, Life], at: float, fact: Fact) -> bool:
-    """Note what a fact says of its task; no if that is older than the diary."""
-    task_id = fact["task_id"]
-    if task_id is None:
-        return True
-    if fact["fact"] == "start":
-        lives[task_id] = Life(task_id, {**fact, "at": at})
-    life = lives.get(task_id)
-    if life is None:
-        return False
-    if fact["fact"] == "event":
-        _note_event(life, at, fact["type"])
-    elif fact["fact"] == "stop" and life.runs and life.runs[-1].stopped is None:
-        life.runs[-1].stopped = at
-    elif fact["fact"] == "timeout":
-        life.limits[fact["limit"]] = max(LEAST_S, at - _counted_from(life, fact["limit"]))
-    return True
-
-
-def _note_event(life: Life, at: float, type: str) -> None:
-    if type == TaskStatus.RUNNING:
-        life.runs.append(Run(at))
-    elif life.runs and type in (*TERMINAL, TaskStatus.RETRYING, TaskStatus.PENDING):
-        life.runs[-1].end, life.runs[-1].ended = type, at
-    elif life.runs and type not in BUILT_IN_TYPES:
-        life.runs[-1].emits.append((at, type))
-
-
-def _counted_from(life: Life, limit: str) -> float:
-    """When a limit began to be counted that has passed."""
-    if limit in ("queue_timeout_s", "total_timeout_s") or not life.runs:
-        return float(life.start["at"])
-    run = life.runs[-1]
-    return run.emits[-1][0] if limit == "heartbeat_timeout_s" and run.emits else run.begun
-
+#: What happened last has so many seconds to be over, before everything is brought to an end.
+LAST_S = 1.0
 
 # -- the stand-ins ----------------------------------------------------------------------------------------------------
 
 
-async def _stand_in(ctx: TaskContext, life: str) -> str:
+def _stand_in(type: str) -> Callable[..., Any]:
+    """A handler of this type: a function of its own, since that is what its type is kept at."""
+
+    @task(type)
+    async def stand_in(ctx: TaskContext, life: str) -> str:
+        return await _do_as_recorded(ctx, life)
+
+    return stand_in
+
+
+async def _do_as_recorded(ctx: TaskContext, life: str) -> str:
     """Do what the recorded handler did, at its times."""
     runs = current_world().props["lives"][life].runs
     run = runs[min(ctx.attempt, len(runs)) - 1] if runs else Run(0.0)
@@ -233,13 +103,14 @@ class _Stage:
         self._reading: list[asyncio.Task[None]] = []
 
     async def play(self) -> None:
-        """Let everything happen at its time."""
+        """Let everything happen at its time, up to the last fact of the diary."""
         for at, fact in self._diary.acts:
             await _until(at)
             act = _ACTS[fact["fact"]](self, fact)
             if act is not None:
                 acts = self._reading if fact["fact"] == "subscribe" else self._acting
                 acts.append(asyncio.create_task(act, name=f"act-{fact['fact']}"))
+        await _until(self._diary.ended + LAST_S)
         for each in self._acting:
             await each
 
@@ -339,9 +210,43 @@ _ACTS: Mapping[str, Callable[[_Stage, Fact], Coroutine[Any, Any, None] | None]] 
 }
 
 
-def reenact(
-    document: str | Mapping[str, Any] | Sequence[Fact], **settings: Any
-) -> Callable[[World], Coroutine[Any, Any, None]]:
+class Reenactment:
+    """A scenario in which happens again what a diary tells: call it with a world.
+
+    Args:
+        diary: what is to happen.
+        settings: of the instance.
+
+    Attributes:
+        tasks: how many tasks are started again.
+        left_out: how many facts are not played, since they are about tasks that are older than the diary. What those
+            tasks held when it began (places, keys, readers) is not there.
+
+    Raises:
+        ValueError: a task has no possible type.
+    """
+
+    def __init__(self, diary: Diary, settings: Mapping[str, Any]) -> None:
+        self.tasks = len(diary.lives)
+        self.left_out = diary.left_out
+        self._diary = diary
+        # No start is to be refused since its deadline is far away.
+        self._settings: dict[str, Any] = {"grace_s": 5.0, **settings, "timeout_max_s": 2 * FAR_S}
+        try:
+            self._handlers = [_stand_in(type) for type in sorted({life.start["type"] for life in diary.lives.values()})]
+        except InvalidTaskType as error:
+            raise ValueError(f"this is no diary: {error}") from error
+
+    async def __call__(self, world: World) -> None:
+        """Play it."""
+        world.props.update(lives=self._diary.lives, begin=world.loop.time())
+        async with world.instance(self._handlers, **self._settings) as instance:
+            stage = _Stage(world, instance, self._diary)
+            await stage.play()
+            await stage.close()
+
+
+def reenact(document: str | Mapping[str, Any] | Sequence[Fact], **settings: Any) -> Reenactment:
     """Make a scenario of a diary, for `explore` and for tests that are ``simulated``.
 
     Args:
@@ -349,17 +254,9 @@ def reenact(
         settings: of the instance, by name, as in `Settings`; best those of the server that wrote the diary.
 
     Raises:
-        ValueError: it is no diary.
+        ValueError: it is no diary, or a value of a setting is wrong.
+        TypeError: there is no such setting.
     """
-    diary = read_diary(document)
-    types = sorted({life.start["type"] for life in diary.lives.values()})
-    handlers = [task(type)(_stand_in) for type in types]
-
-    async def scenario(world: World) -> None:
-        world.props.update(lives=diary.lives, begin=world.loop.time())
-        async with world.instance(handlers, **{"timeout_max_s": 2 * FAR_S, "grace_s": 5.0, **settings}) as instance:
-            stage = _Stage(world, instance, diary)
-            await stage.play()
-            await stage.close()
-
-    return scenario
+    check_instance_settings(settings)
+    settings_of(**settings)
+    return Reenactment(read_diary(document), settings)

@@ -104,7 +104,7 @@ class SimulatedStore:
         disk: where everything is.
         faults: how bad it is.
         choices: decides what goes wrong.
-        crash: kills the instance.
+        crash: kills the instance; None if it may not die.
 
     Attributes:
         dead: nothing reaches the disk any more.
@@ -116,7 +116,7 @@ class SimulatedStore:
     durable = True
     circuit = None
 
-    def __init__(self, disk: SimulatedDisk, faults: Faults, choices: Stream, crash: Callable[[], None]) -> None:
+    def __init__(self, disk: SimulatedDisk, faults: Faults, choices: Stream, crash: Callable[[], None] | None) -> None:
         self.dead = False
         self.up = False
         self.steady = False
@@ -150,13 +150,9 @@ class SimulatedStore:
         self._check_alive()
         if self._fails(self._faults.store_refuses):
             raise StoreUnavailable("The disk is full.")
-        if self._crashes():
-            self._choices.note("the instance is killed before a commit")
-            await self._die()
+        await self._may_die("the instance is killed before a commit")
         done: Committed = self._disk.call("commit", commit)
-        if self._crashes():
-            self._choices.note("the instance is killed after a commit, before it hears of it")
-            await self._die()
+        await self._may_die("the instance is killed after a commit, before it hears of it")
         await self._delay()
         self._check_alive()
         if self._fails(self._faults.store_forgets_to_answer):
@@ -166,15 +162,23 @@ class SimulatedStore:
         return done
 
     def cut_off(self) -> None:
-        """The instance is dead: nothing reaches the disk any more, and what was not synced may be lost."""
-        self.dead = True
-        if self._faults.loss:
+        """The instance is dead: nothing reaches the disk any more, and what was not synced may be lost, once."""
+        if not self.dead and self._faults.loss:
             self._disk.lose()
+        self.dead = True
 
-    async def _die(self) -> None:
-        """Nothing that this process does after its death can be seen."""
-        self._crash()
-        await asyncio.get_running_loop().create_future()
+    async def _may_die(self, words: str) -> None:
+        """Kill the instance, or not; nothing that it does after its death can be seen.
+
+        One that may not die asks for no choice, and takes no crash away from the others.
+        """
+        if self._crash is None or self._disk.crashes >= self._faults.crashes_max:
+            return
+        if self._happens(self._faults.crash):
+            self._choices.note(words)
+            self._disk.crashes += 1
+            self._crash()
+            await asyncio.get_running_loop().create_future()
 
     def _check_alive(self) -> None:
         if self.dead:
@@ -195,11 +199,6 @@ class SimulatedStore:
             self._disk.failures += 1
             self._choices.note("the store fails")
         return fails
-
-    def _crashes(self) -> bool:
-        crashes = self._disk.crashes < self._faults.crashes_max and self._happens(self._faults.crash)
-        self._disk.crashes += crashes
-        return crashes
 
     def _happens(self, probability: float) -> bool:
         return bool(probability) and not self.steady and self._choices.happens(probability)

@@ -50,6 +50,9 @@ class Owner(Protocol):
     def write_ready(self) -> None:
         """There is room again, or an error."""
 
+    def bury(self) -> None:
+        """Its process is dead: it has nothing to do any more."""
+
 
 class End:
     """One end.
@@ -186,7 +189,8 @@ class End:
 
     @property
     def _room(self) -> int:
-        return self._troubles.weather.kernel_bytes - self._flying_bytes - len(self.peer._inbox)
+        """None at all where more is under way than the kernels hold since the weather has turned."""
+        return max(0, self._troubles.weather.kernel_bytes - self._flying_bytes - len(self.peer._inbox))
 
     def _make_room(self) -> None:
         """Half of it must be free: nobody is woken for a byte."""

@@ -263,6 +263,11 @@ class SimulatedTransport(_FlowControlMixin):
             self._end.close()
             self._lost()
 
+    def bury(self) -> None:
+        """Its process was killed: its kernel has closed it, and nobody is to close it once more."""
+        self._buffer.clear()
+        self._closing = self._over = True
+
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Call another one from now on."""
         self._protocol = protocol

@@ -1,6 +1,7 @@
 """How bad a simulated network is, and what it does to one write, one reader or one connect.
 
 Owns:   `Weather`, its presets, and `Troubles`: every decision about the network, each kind with a stream of its own.
+Uses:   testing.bounds (what a probability is), testing.choices (what is decided).
 Never:  does what it decides: that is for testing.tcp and testing.network.
 """
 
@@ -10,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from streaming.testing.bounds import check, check_probabilities
 from streaming.testing.choices import Choices
 
 #: Whom a trouble hits: the end that writes, the one that reads, or both; the empty text is nobody.
@@ -34,6 +36,9 @@ class Weather:
         stall_s: for how long it may stop to read.
         kernel_bytes: what the kernels of both ends hold for one direction before a writer has to wait.
         unheard_s: after so many seconds without a word from the other end a kernel gives up what it has sent.
+
+    Raises:
+        ValueError: a probability is not from 0 to 1, or another number is out of its bounds.
     """
 
     late: float = 0.0
@@ -47,9 +52,19 @@ class Weather:
     kernel_bytes: int = 262_144
     unheard_s: float = 924.6
 
+    def __post_init__(self) -> None:
+        check_probabilities(self, ("late", "split", "reset", "half_open", "stall", "refuse"))
+        check(self, "late_s")
+        check(self, "stall_s", most=math.inf)
+        check(self, "kernel_bytes", least=1)
+        check(self, "unheard_s")
 
-CALM = Weather()
-STORMY = Weather(late=0.2, split=0.1, reset=0.02, half_open=0.01, stall=0.03, refuse=0.05, kernel_bytes=16_384)
+
+#: Nothing goes wrong.
+FAIR = Weather()
+
+#: Some of each that a program must stand.
+FOUL = Weather(late=0.2, split=0.1, reset=0.02, half_open=0.01, stall=0.03, refuse=0.05, kernel_bytes=16_384)
 
 
 class Troubles:
@@ -60,17 +75,32 @@ class Troubles:
         choices: decides.
 
     Attributes:
-        weather: as given.
+        weather: as given, or as it has turned since.
+
+    Raises:
+        TypeError: it is no weather.
     """
 
+    weather: Weather
+
     def __init__(self, weather: Weather, choices: Choices) -> None:
-        self.weather = weather
+        self.turn(weather)
         self._late = choices.stream("network.late")
         self._split = choices.stream("network.split")
         self._reset = choices.stream("network.reset")
         self._half_open = choices.stream("network.half_open")
         self._stall = choices.stream("network.stall")
         self._connect = choices.stream("network.connect")
+
+    def turn(self, weather: Weather) -> None:
+        """Let it change.
+
+        Raises:
+            TypeError: it is no weather.
+        """
+        if not isinstance(weather, Weather):
+            raise TypeError(f"a network has Weather(...), FAIR or FOUL, and not {weather!r}")
+        self.weather = weather
 
     def delay_s(self) -> float:
         """How much longer a write takes."""

@@ -13,7 +13,6 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from streaming.config import Settings
 from streaming.engine.registry import Registry
 from streaming.records import CancelReceipt, Record
 from streaming.rules.evidence import TaskEvidence
@@ -25,6 +24,8 @@ from streaming.testing.instance import Instance
 from streaming.testing.loop import SimulatedLoop
 from streaming.testing.network import SimulatedNetwork
 from streaming.testing.reader import Reader
+from streaming.testing.settings import check_instance_settings
+from streaming.testing.settings import settings_of as settings_of
 from streaming.testing.store import SimulatedDisk, SimulatedStore
 
 
@@ -50,7 +51,6 @@ class World:
     Attributes:
         choices: as given.
         loop: as given.
-        faults: how bad the world is; a scenario may set it before it starts an instance.
         problems: what a scenario has seen that must not be; see `must`.
         receipts: what those were told who have cancelled a task, with its id; a scenario adds to it.
         expected: exceptions that may go unseen: of a task whose result nobody takes, say.
@@ -63,7 +63,7 @@ class World:
         self.choices = choices
         self.loop = loop
         loop.world = self
-        self.faults: Faults = CALM
+        self._faults = CALM
         self.problems: list[str] = []
         self.receipts: list[tuple[str, CancelReceipt]] = []
         self.expected: tuple[type[BaseException], ...] = ()
@@ -71,7 +71,6 @@ class World:
         self.readers: list[Reader] = []
         self.instances: list[Instance] = []
         self._disk: SimulatedDisk | None = None
-        self._network: SimulatedNetwork | None = None
         self._ids = itertools.count(1)
 
     # -- chance -----------------------------------------------------------------------------------------------------
@@ -92,14 +91,28 @@ class World:
         """Ids are 1, 2, 3, ... in hexadecimal."""
         return f"{next(self._ids):032x}"
 
+    @property
+    def faults(self) -> Faults:
+        """How bad the world is; a scenario may set it before it makes an instance.
+
+        Raises:
+            TypeError: it is set to something else than `Faults`.
+        """
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        if not isinstance(faults, Faults):
+            raise TypeError(f"a world has Faults(...), CALM or STORMY, and not {faults!r}: a network has its weather")
+        self._faults = faults
+
     # -- what is in it ----------------------------------------------------------------------------------------------
 
     @property
     def network(self) -> SimulatedNetwork:
-        """Connections without sockets, for ``asyncio.open_connection`` and what stands on it; calm until it turns."""
-        if self._network is None:
-            self._network = SimulatedNetwork(self.loop)
-        return self._network
+        """Connections without sockets, for ``asyncio.open_connection`` and what stands on it; fair until it turns."""
+        found = self.loop.network
+        return found if isinstance(found, SimulatedNetwork) else SimulatedNetwork(self.loop)
 
     @property
     def disk(self) -> SimulatedDisk:
@@ -115,16 +128,21 @@ class World:
 
         Args:
             handlers: its task types.
-            mortal: whether it may be killed; None if the faults of the world kill it.
-            settings: of it, by name, as in `Settings`.
+            mortal: whether it may be killed; None if the faults of the world kill it. Who may not is spared by them.
+            settings: of it, by name, as in `Settings`; all others have their defaults, whatever the environment says.
+
+        Raises:
+            TypeError: there is no such setting, or it is one of the disk.
+            ValueError: a value of a setting is wrong.
         """
+        check_instance_settings(settings)
         number = len(self.instances) + 1
         chance = self.stream(f"store-{number}")
         clock = self.stream(f"wall-{number}")
         skew_s = self.faults.skew_s * (2 * clock.fraction() - 1) if self.faults.skew_s and clock.happens(0.5) else 0.0
         wall = SimulatedClock(self.loop.time, clock, self.faults.clock, skew_s)
-        store = SimulatedStore(self.disk, self.faults, chance, lambda: self._crash(number))
         can_die = self.faults.crash > 0 if mortal is None else mortal
+        store = SimulatedStore(self.disk, self.faults, chance, (lambda: self._crash(number)) if can_die else None)
         made = Instance(self, number, _registry(tuple(handlers)), store, settings_of(**settings), wall, mortal=can_die)
         self.instances.append(made)
         return made
@@ -194,20 +212,3 @@ def _told(complaint: dict[str, Any]) -> str:
 def _registry(handlers: tuple[Callable[..., Any], ...]) -> Registry:
     """Made once for the same handlers: their parameters are looked at, which takes longer than a step."""
     return Registry(handlers)
-
-
-def settings_of(**given: Any) -> Settings:
-    """Settings without the environment; made once, since checking them takes longer than a whole run.
-
-    Args:
-        given: by name.
-    """
-    try:
-        return _made(tuple(sorted(given.items())))
-    except TypeError:  # a value that cannot be a key
-        return Settings(**given)
-
-
-@functools.lru_cache(maxsize=1024)
-def _made(given: tuple[tuple[str, Any], ...]) -> Settings:
-    return Settings(**dict(given))

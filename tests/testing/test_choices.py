@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.testing.choices import SCHEDULE, Choice, Choices, Trace
+from streaming.testing.choices import OPTIONS_MAX, SCHEDULE, Choice, Choices, Trace
 from streaming.testing.order import Fifo, Uniform
 from tests.serving import ROOT
 
@@ -64,6 +64,7 @@ def test_a_trace_looks_like_this() -> None:
         ("schedule:1=1,2=x", "'2=x'"),
         ("schedule:\u0661=1", "=1'"),
         ("schedule:" + "9" * 5000 + "=1", "999"),
+        ("schedule:1=" + "9" * 5000, "999"),
         ("schedule:3=1,3=2", "second time"),
         ("schedule:3=1;store:0=1;schedule:3=1", "second time"),
         ("x" * 10_000, "xxx"),
@@ -144,6 +145,55 @@ def test_a_choice_of_a_trace_that_is_too_large_is_the_last_one() -> None:
 
     assert [stream.pick(3), stream.pick(3), stream.happens(0.1)] == [2, 0, True]
     assert str(choices.trace) == "a:0=2,2=1", "what is told is what was decided"
+
+
+@pytest.mark.parametrize("options", [10**9, 10**9 + 1, 10**12, OPTIONS_MAX])
+def test_a_choice_among_very_many_stands_in_a_trace_that_can_be_read(options: int) -> None:
+    choices = Choices(1, Fifo())
+    made = [choices.stream("x").pick(options) for _ in range(100)]
+
+    again = Choices(0, Fifo(), Trace.parse(str(choices.trace)))
+
+    assert [again.stream("x").pick(options) for _ in range(100)] == made
+    assert max(made) > options // 2
+    assert Trace.parse(f"x:0={OPTIONS_MAX - 1}").choices == (Choice("x", 0, OPTIONS_MAX - 1),)
+
+
+@pytest.mark.parametrize("options", [0, -1, OPTIONS_MAX + 1])
+@pytest.mark.parametrize("replay", [None, Trace()])
+def test_a_choice_among_none_or_too_many_is_refused(options: int, replay: Trace | None) -> None:
+    stream = Choices(0, Fifo(), replay).stream("x")
+
+    with pytest.raises(ValueError, match=f"'x' is to choose one of {options}: it must be one of 1 to {OPTIONS_MAX}"):
+        stream.pick(options)
+    assert stream.taken == 0
+
+
+def test_a_choice_among_no_things_is_refused() -> None:
+    with pytest.raises(ValueError, match="'x' is to choose one of 0"):
+        Choices(0, Fifo()).stream("x").draw([])
+
+
+def test_what_a_replay_has_not_chosen_as_the_trace_says_can_be_told() -> None:
+    """A stream that nobody asks, a choice that nobody gets to, and one that is too large."""
+    trace = Trace.parse("a:0=2,1=9,2=1,7=1;b:0=1;schedule:0=1")
+    choices = Choices(0, Fifo(), trace)
+    assert choices.unused() == tuple(trace), "nothing was decided yet"
+
+    for options in (3, 3, 1):
+        choices.stream("a").pick(options)
+
+    assert str(Trace.of(choices.unused())) == "a:1=9,2=1,7=1;b:0=1;schedule:0=1"
+
+
+def test_a_trace_that_belongs_to_a_run_is_used_to_the_last_choice() -> None:
+    choices = Choices(7, Uniform(7))
+    decide(choices)
+    again = Choices(0, Fifo(), choices.trace)
+    decide(again)
+
+    assert len(choices.trace) > 50
+    assert (choices.unused(), again.unused()) == ((), ())
 
 
 def test_a_choice_among_one_is_none() -> None:

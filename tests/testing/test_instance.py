@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from streaming import TaskContext, task
+from streaming.engine.turns import Turns
 from streaming.errors import StoreUnavailable, TaskNotFound
 from streaming.records import TaskStatus
 from streaming.testing.exploration import attempt, explore
 from streaming.testing.faults import Faults
 from streaming.testing.instance import Killed
 from streaming.testing.order import Fifo
-from streaming.testing.world import World
+from streaming.testing.world import Violations, World, current_world
 from tests.testing.handlers import HANDLERS
 
 Scenario = Callable[[World], Coroutine[Any, Any, None]]
@@ -136,6 +139,148 @@ def test_an_instance_that_is_not_made_for_it_cannot_be_killed() -> None:
                 instance.kill()
 
     once(scenario)
+
+
+def lossy(world: World) -> None:
+    """What was committed and not synced is gone with a crash; and everything is not synced."""
+    world.faults = Faults(loss=1.0)
+
+
+@pytest.mark.parametrize("ended", ["killed", "stopped", "never started"])
+def test_who_is_killed_when_it_is_over_takes_nothing_with_it(ended: str) -> None:
+    """Not what the next one has written meanwhile, either."""
+
+    async def scenario(world: World) -> None:
+        lossy(world)
+        first = world.instance(HANDLERS, mortal=True)
+        if ended != "never started":
+            await first.__aenter__()
+        if ended == "killed":
+            first.kill()
+        await first.stop()
+        async with world.instance(HANDLERS) as second:
+            await second.coordinator.start("work", {})
+            first.kill()
+            first.kill()
+            assert len(world.disk.records()) == 1
+            assert second.alive
+        assert statuses(world) == [TaskStatus.INTERRUPTED] or statuses(world) == [TaskStatus.COMPLETED]
+
+    once(scenario)
+
+
+def test_who_is_killed_once_takes_what_was_not_synced() -> None:
+    async def scenario(world: World) -> None:
+        lossy(world)
+        async with world.instance(HANDLERS, mortal=True) as instance:
+            await instance.ask(instance.coordinator.start("work", {}))
+            instance.kill()
+            assert world.disk.records() == []
+
+    once(scenario)
+
+
+def test_one_that_was_killed_before_it_started_does_not_start() -> None:
+    async def scenario(world: World) -> None:
+        instance = world.instance(HANDLERS, mortal=True)
+        instance.kill()
+        with pytest.raises(Killed):
+            await instance.__aenter__()
+        assert instance.store.dead
+
+    once(scenario)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_whoever_is_connected_hears_of_a_kill_unless_the_machine_is_gone_too(silent: bool) -> None:
+    async def scenario(world: World) -> None:
+        async with world.instance(HANDLERS, mortal=True) as instance:
+            await instance.ask(_serve(world))
+            reader, writer = await asyncio.open_connection("127.0.0.1", 8000)
+            instance.kill(silent=silent)
+            heard = asyncio.ensure_future(reader.read())
+            await asyncio.wait({heard}, timeout=3600)
+            assert heard.done() is not silent
+            heard.cancel()
+            writer.transport.abort()
+            with pytest.raises(TimeoutError if silent else ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", 8000)
+
+    once(scenario)
+
+
+async def _serve(world: World) -> None:
+    assert not world.network.servers
+    world.props["server"] = await asyncio.start_server(_listens, "127.0.0.1", 8000)
+
+
+async def _listens(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+# -- nothing is left --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_after_a_drain_is_a_problem_of_the_world() -> None:
+    async def scenario(world: World) -> None:
+        async with world.instance(HANDLERS) as instance:
+            started, _ = await instance.coordinator.start("work", {})
+            await instance.coordinator.wait(started.id, 100)
+            instance.coordinator._family._children["nobody"] = {started.id: None}
+        await instance.stop()
+
+    with pytest.raises(Violations) as found:
+        once(scenario)
+    assert found.value.found == ("tables_empty_at_rest: 'children' has 1",)
+
+
+def test_a_mistake_that_leaves_something_is_found_in_any_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Turns, "ended", lambda self, task_id: None)
+
+    async def scenario(world: World) -> None:
+        async with world.instance(HANDLERS) as instance:
+            started, _ = await instance.coordinator.start("work", {}, key="k")
+            await instance.coordinator.wait(started.id, 100)
+
+    found = explore(scenario, schedules=2).failure
+    assert found is not None
+    assert "tables_empty_at_rest" in str(found.error)
+
+
+@task
+async def deaf(ctx: TaskContext) -> None:
+    """Swallow each cancel."""
+    end: asyncio.Event = current_world().props["end"]
+    while not end.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await end.wait()
+
+
+def test_a_handler_that_does_not_listen_leaves_nothing_either() -> None:
+    async def scenario(world: World) -> None:
+        world.props["end"] = asyncio.Event()
+        async with world.instance([deaf], grace_s=1.0, cancel_grace_s=0.5) as instance:
+            await instance.coordinator.start("deaf", {})
+            await world.sometime(world.stream("stop"), (1.0, 0.0, 0.1))
+        if world.choices.told:
+            assert [runner.stuck for runner in instance.coordinator.stuck] == [True]
+        world.props["end"].set()
+
+    plays(scenario)
+
+
+def test_what_comes_and_goes_without_a_task_may_be_there_after_a_drain() -> None:
+    async def scenario(world: World) -> None:
+        async with world.instance(HANDLERS) as instance:
+            instance.coordinator._starts._once._flights["key", "a"] = asyncio.ensure_future(_a_start())
+
+    once(scenario)
+
+
+async def _a_start() -> tuple[str, bool]:
+    await asyncio.sleep(1000)
+    return "", False
 
 
 def test_an_instance_may_die_while_it_starts() -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from streaming.testing.choices import Choices, Trace
 from streaming.testing.garbage import COLLECT_STEPS
-from streaming.testing.loop import PROCESS, Deadlock, Endless, OutsideWorld, SimulatedLoop, run
+from streaming.testing.loop import PROCESS, Deadlock, Endless, SimulatedLoop, run
 from streaming.testing.order import ORDERS, Fifo, Uniform, order_of
+from streaming.testing.outside import OutsideWorld
 from tests.testing.programs import DOCUMENTED, KINDS, Op, Program, play
 from tests.virtual import VirtualLoop
 
@@ -348,9 +349,9 @@ async def asks_for_an_address() -> None:
     ("what", "named"),
     [
         (asks_for_a_thread, "OpenLoop"),
-        (asks_for_a_connection, "SimulatedNetwork"),
-        (asks_for_a_server, "SimulatedNetwork"),
-        (asks_for_an_address, "SimulatedNetwork"),
+        (asks_for_a_connection, r"world\.network"),
+        (asks_for_a_server, r"world\.network"),
+        (asks_for_an_address, r"world\.network"),
     ],
 )
 def test_what_is_real_is_refused_with_a_word_about_what_to_do(what: Program, named: str) -> None:

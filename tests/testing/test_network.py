@@ -12,11 +12,13 @@ from typing import Any, TypeAlias
 import pytest
 
 from streaming.testing.choices import Choices, Trace
-from streaming.testing.loop import PROCESS, Deadlock, OutsideWorld, SimulatedLoop, run
+from streaming.testing.faults import STORMY
+from streaming.testing.loop import PROCESS, Deadlock, SimulatedLoop, run
 from streaming.testing.network import CONNECT_S, SimulatedNetwork
 from streaming.testing.order import Fifo
+from streaming.testing.outside import OutsideWorld
 from streaming.testing.transport import SimulatedTransport
-from streaming.testing.weather import CALM, STORMY, Weather
+from streaming.testing.weather import FAIR, FOUL, Weather
 
 MANY = 8 * 1024 * 1024
 
@@ -314,7 +316,7 @@ def on_real_sockets(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 def simulated(
-    main: Callable[[SimulatedNetwork], Coroutine[Any, Any, Any]], weather: Weather = CALM, seed: int | None = None
+    main: Callable[[SimulatedNetwork], Coroutine[Any, Any, Any]], weather: Weather = FAIR, seed: int | None = None
 ) -> Any:
     choices = Choices(seed or 0, Fifo(), Trace() if seed is None else None)
     loop = SimulatedLoop(choices)
@@ -434,6 +436,98 @@ def test_what_is_built_on_it_works_as_on_real_sockets(program: Callable[[], Coro
     assert on_real_sockets(program) == simulated(lambda _: program())
 
 
+async def listens_at_several_hosts() -> list[object]:
+    """Each of them has the port; where the port is to be found, each has its own."""
+    loop = asyncio.get_running_loop()
+    seen: list[object] = []
+    async with await loop.create_server(Side, ["127.0.0.1", "127.0.0.2", "127.0.0.1"], 0) as server:
+        places = [each.getsockname() for each in server.sockets]
+        seen.append(sorted(host for host, _ in places))
+        for host, port in places:
+            transport, _ = await loop.create_connection(Side, host, port)
+            seen.append(transport.get_extra_info("peername") == (host, port))
+            transport.abort()
+        with pytest.raises(OSError) as taken:
+            await loop.create_server(Side, ["127.0.0.3", "127.0.0.2"], dict(places)["127.0.0.2"])
+        seen.append(taken.value.errno)
+    for host, port in places:
+        with pytest.raises(ConnectionRefusedError):
+            await loop.create_connection(Side, host, port)
+    return seen
+
+
+async def serves_later() -> list[object]:
+    """The address is taken at once, and nobody gets through before the server wants it."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Side, "127.0.0.1", 0, start_serving=False)
+    host, port = server.sockets[0].getsockname()
+    seen: list[object] = [server.is_serving()]
+    with pytest.raises(ConnectionRefusedError):
+        await loop.create_connection(Side, host, port)
+    await server.start_serving()
+    await server.start_serving()
+    transport, _ = await loop.create_connection(Side, host, port)
+    transport.abort()
+    seen.append(server.is_serving())
+    server.close()
+    server.close()
+    await server.wait_closed()
+    seen += [server.is_serving(), server.sockets]
+    with pytest.raises(RuntimeError, match="is closed"):
+        await server.serve_forever()
+    return seen
+
+
+async def serves_for_ever_later() -> list[bool]:
+    loop = asyncio.get_running_loop()
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, start_serving=False)
+    host, port = server.sockets[0].getsockname()
+    serving = asyncio.create_task(server.serve_forever())
+    await asyncio.sleep(0.01)
+    seen = [server.is_serving()]
+    with pytest.raises(RuntimeError, match="already being awaited"):
+        await server.serve_forever()
+    transport, _ = await loop.create_connection(Side, host, port)
+    transport.abort()
+    server.close()
+    await asyncio.wait({serving})
+    return [*seen, server.is_serving(), serving.cancelled()]
+
+
+async def takes_options_that_change_nothing() -> bool:
+    loop = asyncio.get_running_loop()
+    options: dict[str, Any] = {"backlog": 7, "reuse_address": True, "reuse_port": True, "family": socket.AF_INET}
+    async with await loop.create_server(Side, "127.0.0.1", 0, ssl=None, sock=None, **options) as server:
+        found = server.sockets[0].getsockname()
+        options = {"family": socket.AF_INET, "happy_eyeballs_delay": 0.1, "interleave": 1, "ssl": None}
+        transport, _ = await loop.create_connection(Side, *found, **options)
+        transport.abort()
+        return server.is_serving()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [listens_at_several_hosts, serves_later, serves_for_ever_later, takes_options_that_change_nothing],
+)
+def test_a_server_begins_and_listens_as_on_real_sockets(program: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    assert on_real_sockets(program) == simulated(lambda _: program())
+
+
+def test_a_server_of_which_an_address_is_taken_listens_nowhere() -> None:
+    async def main(network: SimulatedNetwork) -> None:
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(Side, "127.0.0.2", 80):
+            with pytest.raises(OSError, match="in use"):
+                await loop.create_server(Side, ["127.0.0.1", "127.0.0.2"], 80)
+            assert list(network.servers) == [("127.0.0.2", 80)]
+        async with await loop.create_server(Side, "127.0.0.2", 80, start_serving=False):
+            with pytest.raises(OSError, match="in use"):
+                await loop.create_server(Side, "127.0.0.2", 80)
+        assert len((await loop.create_server(Side, ["127.0.0.1", "localhost"], 80)).sockets) == 1
+
+    simulated(main)
+
+
 def test_names_are_known_or_not() -> None:
     async def main(network: SimulatedNetwork) -> None:
         loop = asyncio.get_running_loop()
@@ -450,20 +544,62 @@ def test_names_are_known_or_not() -> None:
     simulated(main)
 
 
-def test_nothing_real_is_to_be_had() -> None:
+@pytest.mark.parametrize(
+    "option",
+    [{"sock": object()}, {"ssl": True}, {"ssl_handshake_timeout": 3.0}, {"ssl_shutdown_timeout": 3.0}],
+    ids=lambda option: next(iter(option)),
+)
+def test_nothing_real_is_to_be_had(option: dict[str, Any]) -> None:
     async def main(network: SimulatedNetwork) -> None:
         loop = asyncio.get_running_loop()
-        with pytest.raises(OutsideWorld):
-            await loop.create_connection(Side, "127.0.0.1", 1, ssl=True)
-        with pytest.raises(OutsideWorld):
-            await loop.create_server(Side, sock=object())  # type: ignore[call-overload]  # that is the mistake
+        (name,) = option
+        with pytest.raises(OutsideWorld, match=rf"create_server\({name}=...\)"):
+            await loop.create_server(Side, "127.0.0.1", 1, **option)
+        with pytest.raises(OutsideWorld, match=rf"create_connection\({name}=...\)"):
+            await loop.create_connection(Side, "127.0.0.1", 1, **option)
+        assert not network.servers
 
     simulated(main)
 
 
+def test_an_option_that_makes_a_difference_and_is_not_simulated_is_refused() -> None:
+    async def main(network: SimulatedNetwork) -> None:
+        with pytest.raises(TypeError, match="create_server of a simulated network has no option 'start_servin'"):
+            await network.create_server(Side, "127.0.0.1", 80, start_servin=False)
+        with pytest.raises(TypeError, match="create_connection of a simulated network has no option 'all_errors'"):
+            await network.create_connection(Side, "127.0.0.1", 80, all_errors=True)
+
+    simulated(main)
+
+
+def test_a_loop_has_one_network() -> None:
+    async def main(network: SimulatedNetwork) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        with pytest.raises(RuntimeError, match=r"has a network already, which is world\.network"):
+            SimulatedNetwork(loop)
+        assert loop.network is network
+
+    simulated(main)
+
+
+@pytest.mark.parametrize("weather", [STORMY, None, "rain"])
+def test_what_is_no_weather_is_refused_at_once(weather: Any) -> None:
+    async def main(network: SimulatedNetwork) -> None:
+        with pytest.raises(TypeError, match=r"Weather\(\.\.\.\), FAIR or FOUL, and not"):
+            network.turn(weather)
+        assert network.weather is FAIR
+
+    simulated(main)
+    loop = SimulatedLoop(Choices(0, Fifo()))
+    with pytest.raises(TypeError, match="FAIR or FOUL"):
+        SimulatedNetwork(loop, weather)
+    loop.close()
+
+
 def test_without_a_network_nobody_connects() -> None:
     async def main() -> None:
-        with pytest.raises(OutsideWorld):
+        with pytest.raises(OutsideWorld, match=r"world\.network"):
             await asyncio.open_connection("127.0.0.1", 1)
 
     run(SimulatedLoop(Choices(0, Fifo())), main())
@@ -484,6 +620,30 @@ def test_bytes_that_are_late_or_in_pieces_are_the_same_bytes_in_the_same_order(p
     slow = Weather(late=0.5, split=0.5, late_s=(0.0, 0.001, 1.0))
 
     assert simulated(lambda network: talk(network, program), slow, seed) == PROGRAMS[program]
+
+
+def test_who_writes_when_less_is_held_than_before_has_to_wait_and_sends_all() -> None:
+    """What is unread by then is more than the kernels hold now."""
+    sent = b"x" * 500_000
+
+    async def main(network: SimulatedNetwork) -> bytes:
+        pair = Pair()
+
+        async def write(pair: Pair) -> None:
+            pair.client.transport.pause_reading()
+            pair.server.transport.write(sent[:200_000])
+            await asyncio.sleep(1)
+            network.turn(Weather(kernel_bytes=16_384))
+            pair.server.transport.write(sent[200_000:])
+            assert pair.server.transport.get_write_buffer_size() == 300_000
+            pair.client.transport.resume_reading()
+            pair.server.transport.close()
+            await pair.client.until(lambda: pair.client.over)
+
+        await pair.play(write)
+        return pair.client.received
+
+    assert simulated(main) == sent
 
 
 def test_a_late_byte_is_late() -> None:
@@ -637,7 +797,7 @@ def test_a_replay_is_the_same_run() -> None:
     def once(seed: int, replay: Trace | None) -> tuple[str, object]:
         choices = Choices(seed, Fifo(), replay)
         loop = SimulatedLoop(choices)
-        network = SimulatedNetwork(loop, STORMY)
+        network = SimulatedNetwork(loop, FOUL)
 
         async def main() -> object:
             with pytest.raises(TimeoutError):
@@ -673,11 +833,9 @@ def in_a_process(number: int, main: Coroutine[Any, Any, Any]) -> asyncio.Task[An
     return task
 
 
-@pytest.mark.parametrize(
-    ("unread", "silent", "heard"),
-    [(b"", False, "eof"), (b"unread", False, "lost: ConnectionResetError"), (b"", True, None), (b"unread", True, None)],
-)
-def test_a_killed_process_leaves_what_its_kernel_leaves(unread: bytes, silent: bool, heard: str | None) -> None:
+@pytest.mark.parametrize("unread", [b"", b"unread"])
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_killed_process_leaves_what_its_kernel_leaves(unread: bytes, silent: bool) -> None:
     async def main(network: SimulatedNetwork) -> list[str | bytes]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
@@ -695,14 +853,14 @@ def test_a_killed_process_leaves_what_its_kernel_leaves(unread: bytes, silent: b
         if unread:
             pair.client.transport.write(unread)
             await asyncio.sleep(0.1)
-        if silent:
-            network.crash(7, silent=True)
-        loop.kill(7)
+        loop.kill(7, silent=silent)
         await asyncio.sleep(100)
         pair.server.transport.write(b"from the grave")
         log = list(pair.client.log)
-        with pytest.raises(ConnectionRefusedError):
+        begun = loop.time()
+        with pytest.raises(TimeoutError if silent else ConnectionRefusedError):
             await loop.create_connection(Side, "127.0.0.1", 80)
+        assert loop.time() - begun == (CONNECT_S if silent else 0)
         pair.client.transport.abort()
         await pair.client.until(lambda: pair.client.over)
         assert pair.server.calls == ["made"], "nobody tells the dead"
@@ -710,8 +868,52 @@ def test_a_killed_process_leaves_what_its_kernel_leaves(unread: bytes, silent: b
 
     log = simulated(main)
 
-    assert log[:2] == ["made", b"last words"]
-    assert (log[2] if len(log) > 2 else None) == heard
+    told = {b"": ["eof", "lost"], b"unread": ["lost: ConnectionResetError"]}[unread]
+    assert log == ["made", b"last words", *([] if silent else told)]
+
+
+def test_who_takes_the_addresses_of_a_machine_that_is_gone_is_met() -> None:
+    async def main(network: SimulatedNetwork) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+
+        async def serve() -> None:
+            await loop.create_server(Side, ["127.0.0.1", "127.0.0.2"], 80)
+
+        await in_a_process(7, serve())
+        loop.kill(7, silent=True)
+        async with await loop.create_server(Side, "127.0.0.1", 80):
+            transport, _ = await loop.create_connection(Side, "127.0.0.1", 80)
+            transport.abort()
+            with pytest.raises(TimeoutError):
+                await loop.create_connection(Side, "127.0.0.2", 80)
+        with pytest.raises(ConnectionRefusedError):
+            await loop.create_connection(Side, "127.0.0.1", 80)
+        async with await loop.create_server(Side, None, 80):
+            transport, _ = await loop.create_connection(Side, "127.0.0.2", 80)
+            transport.abort()
+
+    simulated(main)
+
+
+def test_who_writes_to_a_machine_that_is_gone_gives_up_in_the_end() -> None:
+    async def main(network: SimulatedNetwork) -> tuple[list[str], float]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        pair = Pair()
+
+        async def serve() -> None:
+            await loop.create_server(lambda: pair.server, "127.0.0.1", 80)
+
+        await in_a_process(7, serve())
+        await loop.create_connection(lambda: pair.client, "127.0.0.1", 80)
+        await pair.server.until(lambda: pair.server.log)
+        loop.kill(7, silent=True)
+        pair.client.transport.write(b"hello?")
+        await pair.client.until(lambda: pair.client.over)
+        return pair.client.calls, loop.time()
+
+    assert simulated(main) == (["made", "lost: TimeoutError"], FAIR.unheard_s)
 
 
 def test_what_was_sent_before_the_crash_arrives() -> None:
@@ -733,7 +935,7 @@ def test_what_was_sent_before_the_crash_arrives() -> None:
 
     log = simulated(main)
 
-    assert log == ["made", b"x" * CALM.kernel_bytes, "eof", "lost"]
+    assert log == ["made", b"x" * FAIR.kernel_bytes, "eof", "lost"]
 
 
 def test_who_was_not_accepted_before_the_crash_hears_of_it() -> None:

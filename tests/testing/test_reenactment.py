@@ -7,14 +7,16 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from streaming import HandlerError, TaskContext, task
 from streaming.engine.hub import Hub
 from streaming.engine.log import Log
 from streaming.testing.choices import Trace
+from streaming.testing.diary import ACTS, read_diary
 from streaming.testing.exploration import explore, replay
 from streaming.testing.faults import Faults
-from streaming.testing.reenactment import read_diary, reenact
+from streaming.testing.reenactment import _ACTS, Reenactment, reenact
 from streaming.testing.world import World
 from tests.kit import build, collect
 from tests.virtual import VirtualLoop
@@ -35,16 +37,26 @@ async def works(ctx: TaskContext, ticks: int, ends: str = "well", cleanup_s: flo
         raise
 
 
+@task
+async def other(ctx: TaskContext) -> None:
+    await ctx.emit("hello")
+
+
 @pytest.fixture(scope="module")
-def diary() -> dict[str, Any]:
-    """What a server has noted."""
+def told() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a server has noted, and the line that it has written to its log."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(a_busy_minute())
 
 
-async def a_busy_minute() -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def diary(told: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    return told[0]
+
+
+async def a_busy_minute() -> tuple[dict[str, Any], dict[str, Any]]:
     """A queue, a key, a cancel, deadlines, retries, readers that leave, a shutdown."""
-    coordinator, _ = build([works], max_running=3, grace_s=5)
+    coordinator, _ = build([works, other], max_running=3, grace_s=5)
     async with coordinator:
         start = coordinator.start
         well, _ = await start("works", {"ticks": 2}, key="k")
@@ -62,9 +74,13 @@ async def a_busy_minute() -> dict[str, Any]:
         await coordinator.cancel_task(cancelled.id, by="anna")
         for each in (well, once, badly, cancelled, late, waits):
             await coordinator.wait(each.id, 60)
+        await coordinator.wait((await start("other", {}))[0].id, 60)
         await reading
         feed.close()
-    return coordinator.diary.as_json()
+    with capture_logs() as lines:
+        coordinator.diary.dump("an invariant does not hold")
+    (line,) = lines
+    return coordinator.diary.as_json(), dict(line)
 
 
 def outline(facts: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -90,11 +106,31 @@ def test_the_plain_schedule_of_a_diary_tells_the_same_story(diary: dict[str, Any
 
     attempt = replay(once, Trace())
     assert attempt.error is None
-    again = kept[0].instances[0].coordinator.diary
-    told = outline([_named(fact) for fact in again._facts])
+    assert len(outline(diary["facts"])) > 40
+    assert lived(kept[0]) == outline(diary["facts"])
 
-    assert len(told) > 40
-    assert told == outline(diary["facts"])
+
+@pytest.mark.parametrize("form", ["the text of the facts", "the line", "the text of the line"])
+def test_what_a_server_has_written_to_its_log_tells_the_same_story(
+    told: tuple[dict[str, Any], dict[str, Any]], form: str
+) -> None:
+    facts, line = told
+    assert (line["event"], line["facts"], line["left_out"]) == ("what has happened before", len(facts["facts"]), 0)
+    document = {"the text of the facts": line["diary"], "the line": line, "the text of the line": json.dumps(line)}
+    kept: list[World] = []
+    scenario = reenact(document[form], max_running=3, timeout_max_s=3.0)
+
+    async def once(world: World) -> None:
+        kept.append(world)
+        await scenario(world)
+
+    assert replay(once, Trace()).error is None
+    assert lived(kept[0]) == outline(facts["facts"])
+    assert (scenario.tasks, scenario.left_out) == (8, 0)
+
+
+def lived(world: World) -> list[tuple[Any, ...]]:
+    return outline([_named(fact) for fact in world.instances[0].coordinator.diary._facts])
 
 
 def _named(fact: Any) -> dict[str, Any]:
@@ -199,13 +235,102 @@ def test_what_is_older_than_the_diary_is_left_out() -> None:
     assert (set(found.lives), found.left_out, len(found.acts)) == ({A}, 2, 1)
 
 
+def test_who_reenacts_is_told_how_much_is_left_out() -> None:
+    cancel = {"at": 2.0, "fact": "cancel", "task_id": B, "by": "anna"}
+    signal = {"at": 2.0, "fact": "signal", "task_id": None, "name": "SIGTERM"}
+    scenario = reenact([start(), event("tick", 2.0, B), cancel, signal])
+
+    assert (scenario.tasks, scenario.left_out) == (1, 2)
+    assert replay(scenario, Trace()).error is None
+
+
+def test_two_diaries_do_not_get_into_each_others_way() -> None:
+    """Nor do two types in one of them: each has a handler of its own."""
+    first = reenact([start(type="works"), start(B, type="other"), event("running", 1.5)])
+    second = reenact([start(type="third"), event("running", 1.5), event("completed", 2.0)])
+
+    def types_of(scenario: Reenactment) -> list[tuple[str, str]]:
+        kept: list[World] = []
+
+        async def once(world: World) -> None:
+            kept.append(world)
+            await scenario(world)
+
+        assert replay(once, Trace()).error is None
+        return [(record.type, record.status) for record in kept[0].disk.records()]
+
+    assert types_of(second) == [("third", "completed")]
+    assert types_of(first) == [("works", "cancelled"), ("other", "cancelled")]
+    assert types_of(second) == [("third", "completed")]
+
+
+def test_every_fact_from_outside_is_an_act() -> None:
+    assert set(_ACTS) == ACTS
+
+
+def without(fact: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in fact.items() if name not in names}
+
+
+CANCEL = {"at": 2.0, "fact": "cancel", "task_id": A, "by": "anna"}
+SUBSCRIBE = {"at": 2.0, "fact": "subscribe", "task_id": A, "cursor": 0}
+TIMEOUT = {"at": 2.0, "fact": "timeout", "task_id": A, "limit": "timeout_s"}
+DRAIN = {"at": 2.0, "fact": "drain", "task_id": None, "phase": "begin"}
+
+
 @pytest.mark.parametrize(
-    "document",
-    ["", "{", "[]x", "{}", '{"facts": 3}', [{"fact": "start"}], [{"at": "x"}], [start(key=None) | {"at": None}]],
+    ("document", "words"),
+    [
+        ("", "Expecting value"),
+        ("{", "Expecting property name"),
+        ("[]x", "Extra data"),
+        ("{}", "'facts'"),
+        ('{"facts": 3}', "int"),
+        ('{"diary": "[}"}', "Expecting value"),
+        ({"diary": 3}, "int"),
+        (3, "int"),
+        ([3], "int"),
+        (["start"], "indices"),
+        ([{"fact": "start"}], "'at'"),
+        ([{"at": "x"}], "could not convert"),
+        ([{"at": 1.0}], "'fact'"),
+        ([start() | {"at": None}], "NoneType"),
+        ([without(start(), "task_id")], "'task_id'"),
+        *(
+            ([start(), without(fact, name)], f"fact 1 is a '{fact['fact']}' without a '{name}'")
+            for fact, name in [
+                (start(B), "type"),
+                (start(B), "key"),
+                (start(B), "priority"),
+                (event("tick", 2.0), "type"),
+                (CANCEL, "by"),
+                (SUBSCRIBE, "cursor"),
+                (TIMEOUT, "limit"),
+                (DRAIN, "phase"),
+            ]
+        ),
+        ([start(key=None)], "'start' without a 'key'"),
+        ([start(), SUBSCRIBE | {"cursor": "1"}], "'subscribe' without a 'cursor'"),
+        ([start(priority="soon")], "'soon' is not a valid Priority"),
+        ([start(type="No Type")], "'No Type' is no name for a task type"),
+    ],
 )
-def test_what_is_no_diary_is_refused(document: Any) -> None:
-    with pytest.raises(ValueError, match="this is no diary"):
+def test_what_is_no_diary_is_refused(document: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^this is no diary: .*{words}"):
         reenact(document)
+
+
+def test_a_fact_of_a_later_version_says_nothing() -> None:
+    assert (
+        replay(reenact([start(), {"at": 2.0, "fact": "eclipse", "task_id": A, "of": "the sun"}]), Trace()).error is None
+    )
+
+
+def test_a_setting_that_does_not_exist_is_refused_when_it_is_said() -> None:
+    with pytest.raises(TypeError, match="do you mean 'max_running'"):
+        reenact([start()], max_runing=3)
+    with pytest.raises(TypeError, match="memory_tasks_max"):
+        reenact([start()], memory_tasks_max=3)
 
 
 def test_readers_that_the_diary_does_not_see_leave_are_let_go() -> None:

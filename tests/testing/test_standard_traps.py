@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import pytest
 
@@ -22,28 +20,13 @@ from streaming.engine.once import Once
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import IdempotencyKey, Record, TaskStatus
-from streaming.testing.exploration import explore
 from streaming.testing.faults import Faults
 from streaming.testing.instance import Instance
-from streaming.testing.loop import Deadlock
 from streaming.testing.store import SimulatedStore
 from streaming.testing.world import World
+from tests.testing.traps import Trap, cancelled_sometime, check_clean, check_found, name_of
 
-Scenario = Callable[[World], Coroutine[Any, Any, None]]
-
-SCHEDULES = 400
 TIME = "2001-09-09T01:46:40.000000Z"
-
-
-async def cancelled_sometime(world: World, worker: Coroutine[Any, Any, None]) -> None:
-    """Cancel a worker about the time when what it waits for comes; it has far more to do, so it must end by that."""
-    task = asyncio.create_task(worker)
-    await asyncio.sleep(1)
-    for _ in range(world.stream("cancel").pick(4)):
-        await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.wait([task])
-    assert task.cancelled(), "the cancel got lost"
 
 
 # -- the traps --------------------------------------------------------------------------------------------------------
@@ -189,19 +172,6 @@ async def a_gather_in_a_loop_spins(world: World) -> None:
         await asyncio.gather(*tasks)
 
 
-class Trap(NamedTuple):
-    """A trap, in which versions of Python it is, and whether the order of asyncio shows it."""
-
-    program: Scenario
-    before: tuple[int, int] = (99, 0)
-    since: tuple[int, int] = (3, 0)
-    ordinary: bool = False
-
-    @property
-    def here(self) -> bool:
-        return self.since <= sys.version_info[:2] < self.before
-
-
 TRAPS = [
     Trap(wait_for_swallows_a_cancel, before=(3, 12), ordinary=True),
     Trap(a_nested_group_swallows_a_cancel, before=(3, 13), ordinary=True),
@@ -213,24 +183,12 @@ TRAPS = [
 ]
 
 
-@pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.program.__name__)
+@pytest.mark.parametrize("trap", TRAPS, ids=name_of)
 def test_a_trap_is_found_where_this_python_has_it(trap: Trap) -> None:
-    found = explore(trap.program, schedules=SCHEDULES).failure
-
-    assert (found is not None) is trap.here, str(found)
-    if found is not None:
-        assert isinstance(found.error, AssertionError | Deadlock)
-        assert found.replayable
-        assert (found.schedule == 1) is trap.ordinary
-        assert len(found.shrunk) <= 4
+    check_found(trap)
 
 
 # -- what we use instead ----------------------------------------------------------------------------------------------
-
-
-def clean(scenario: Scenario, schedules: int = 150) -> None:
-    found = explore(scenario, schedules=schedules)
-    assert found.failure is None, str(found.failure)
 
 
 def test_a_ring_of_an_alarm_is_never_lost() -> None:
@@ -251,7 +209,7 @@ def test_a_ring_of_an_alarm_is_never_lost() -> None:
 
         await asyncio.gather(consumer(), producer())
 
-    clean(scenario)
+    check_clean(scenario)
 
 
 def test_a_ring_that_a_cancelled_waiter_got_is_there_for_the_next_one() -> None:
@@ -268,7 +226,7 @@ def test_a_ring_that_a_cancelled_waiter_got_is_there_for_the_next_one() -> None:
             await alarm.wait()
         assert not ringing.cancelled()
 
-    clean(scenario)
+    check_clean(scenario)
 
 
 def test_an_alarm_with_an_end_returns_at_it_and_does_not_swallow_a_cancel() -> None:
@@ -282,7 +240,7 @@ def test_an_alarm_with_an_end_returns_at_it_and_does_not_swallow_a_cancel() -> N
 
         await cancelled_sometime(world, worker())
 
-    clean(scenario)
+    check_clean(scenario)
 
 
 def test_a_latch_wakes_all_whenever_they_come() -> None:
@@ -310,7 +268,7 @@ def test_a_latch_wakes_all_whenever_they_come() -> None:
         await asyncio.wait([cancelled])
         assert sorted(each for each in awake if each) == [1, 2, 3, 4]
 
-    clean(scenario)
+    check_clean(scenario)
 
 
 @task
@@ -342,7 +300,7 @@ def test_starts_with_one_key_come_one_after_the_other_though_who_asked_first_is_
             await asyncio.sleep(50)
             assert (most, flying, once._flights) == (1, 0, {}), "one at a time, and nobody is left in the air"
 
-    clean(scenario)
+    check_clean(scenario)
 
 
 def test_whoever_waits_for_a_commit_is_woken_once_it_took_place_or_told_that_it_never_will() -> None:
@@ -380,7 +338,7 @@ def test_whoever_waits_for_a_commit_is_woken_once_it_took_place_or_told_that_it_
         seen.update(told)
         world._disk = None  # a log that was written by hand is not what it is about
 
-    clean(scenario)
+    check_clean(scenario)
     assert seen == {"stored", "never"}
 
 
@@ -421,5 +379,5 @@ def test_the_runner_tells_the_truth_about_a_handler_that_falls_into_all_of_them(
             world.receipts.append((started.id, await instance.coordinator.cancel_task(started.id, wait_s=50)))
         await instance.coordinator.wait(started.id, 100)
 
-    clean(scenario, 200)
+    check_clean(scenario, 200)
     assert "cancelled" in ends

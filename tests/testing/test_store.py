@@ -151,6 +151,26 @@ def test_so_many_crashes_and_no_more() -> None:
     assert (side.killed, side.disk.crashes) == (1, 1)
 
 
+def test_an_instance_that_may_not_die_is_spared_and_uses_up_no_crash() -> None:
+    side = Side(Faults(crash=ALWAYS, crashes_max=1))
+    spared = SimulatedStore(side.disk, Faults(crash=ALWAYS, crashes_max=1), side.choices.stream("b"), None)
+
+    told = side.does(lambda _: commits(created())(spared), commits(Commit([event(2)])))
+
+    assert told == ["done", "TimeoutError"]
+    assert (side.disk.crashes, side.choices.stream("b").taken) == (1, 0)
+
+
+def test_a_store_that_is_cut_off_again_loses_nothing_more() -> None:
+    side = Side(Faults(loss=ALWAYS))
+    side.store.cut_off()
+    side.disk.call("commit", created())
+
+    side.store.cut_off()
+
+    assert side.stored == [1]
+
+
 def test_a_delay_takes_steps_or_time() -> None:
     async def times(store: SimulatedStore) -> None:
         begin = asyncio.get_running_loop().time()

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from streaming.config import Settings
 from streaming.errors import StoreUnavailable
 from streaming.records import TaskStatus
 from streaming.testing.choices import Trace
@@ -17,8 +16,10 @@ from streaming.testing.clock import EPOCH_S
 from streaming.testing.exploration import attempt, explore, replay
 from streaming.testing.faults import CALM, STORMY, Faults
 from streaming.testing.instance import Killed
+from streaming.testing.network import SimulatedNetwork
 from streaming.testing.order import Uniform
-from streaming.testing.world import Violations, World, current_world, settings_of
+from streaming.testing.weather import FOUL
+from streaming.testing.world import Violations, World, current_world
 from tests.testing.handlers import HANDLERS
 
 Scenario = Callable[[World], Coroutine[Any, Any, None]]
@@ -146,6 +147,34 @@ def test_an_instance_can_die_if_the_faults_of_the_world_kill_it() -> None:
     plays(scenario)
 
 
+def test_an_instance_that_is_not_mortal_outlives_a_world_that_kills() -> None:
+    """And the crashes are left for those that are."""
+
+    async def scenario(world: World) -> None:
+        world.faults = Faults(crash=1.0)
+        async with world.instance(HANDLERS, mortal=False) as instance:
+            started, _ = await instance.coordinator.start("work", {})
+            await instance.coordinator.wait(started.id, 100)
+            assert instance.store.failures == 0
+        assert (world.disk.crashes, world.stream("store-1").taken) == (0, 0)
+        with pytest.raises(Killed):
+            async with world.instance(HANDLERS) as mortal:
+                await mortal.ask(mortal.coordinator.start("work", {}))
+        assert world.disk.crashes == 1
+
+    plays(scenario)
+
+
+def test_what_are_no_faults_is_refused_where_it_is_set() -> None:
+    async def scenario(world: World) -> None:
+        for wrong in (FOUL, None, "rain"):
+            with pytest.raises(TypeError, match=r"Faults\(\.\.\.\), CALM or STORMY, and not"):
+                world.faults = wrong  # type: ignore[assignment]  # that is the mistake
+        assert world.faults is CALM
+
+    plays(scenario)
+
+
 def test_readers_and_instances_are_kept_and_named_in_their_order() -> None:
     async def scenario(world: World) -> None:
         assert [world.reader().name, world.reader("browser").name] == ["reader-1", "browser-2"]
@@ -185,16 +214,30 @@ def test_in_a_calm_world_nothing_is_decided_but_the_order() -> None:
     plays(scenario)
 
 
-def test_settings_are_made_once_and_without_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STREAMING_MAX_RUNNING", "77")
-
-    assert settings_of(grace_s=3.0) is settings_of(grace_s=3.0)
-    assert settings_of().max_running == Settings.model_fields["max_running"].default
-
-
 def test_a_stream_of_a_world_is_one_of_its_choices() -> None:
     async def scenario(world: World) -> None:
         assert world.stream("a") is world.choices.stream("a")
+
+    plays(scenario)
+
+
+def test_a_network_that_the_loop_has_already_is_that_of_the_world() -> None:
+    async def scenario(world: World) -> None:
+        made = SimulatedNetwork(world.loop, FOUL)
+        assert world.network is made
+
+    plays(scenario)
+
+
+def test_a_setting_of_an_instance_that_does_not_exist_is_refused() -> None:
+    async def scenario(world: World) -> None:
+        with pytest.raises(TypeError, match="no setting 'cancel_grace': do you mean 'cancel_grace_s'"):
+            world.instance(HANDLERS, cancel_grace=3)
+        with pytest.raises(TypeError, match=r"memory_events_max is no setting of a simulated instance: world\.disk"):
+            world.instance(HANDLERS, memory_events_max=7)
+        with pytest.raises(ValueError, match="grace_s"):
+            world.instance(HANDLERS, grace_s=-1)
+        assert world.instances == []
 
     plays(scenario)
 
@@ -203,6 +246,8 @@ def test_a_world_has_a_network_of_its_own() -> None:
     async def scenario(world: World) -> None:
         network = world.network
         assert world.network is network is world.loop.network
+        with pytest.raises(RuntimeError, match=r"world\.network"):
+            SimulatedNetwork(world.loop)
 
         async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(await reader.readexactly(4))

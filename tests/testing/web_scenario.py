@@ -23,12 +23,11 @@ from streaming.rules.evidence import ReaderEvidence
 from streaming.rules.invariants import check_reader
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.sse import KEEPALIVE, RETRY, frame
-from streaming.testing import faults
 from streaming.testing.choices import Stream
-from streaming.testing.faults import Faults
+from streaming.testing.faults import CALM, Faults
 from streaming.testing.instance import Killed
 from streaming.testing.loop import SimulatedLoop
-from streaming.testing.weather import CALM, STORMY, Weather
+from streaming.testing.weather import FAIR, FOUL, Weather
 from streaming.testing.world import World, settings_of
 from tests.leftovers import RESIDENT, leftovers
 from tests.testing.simulated_site import HOST, PORT, Head, Lost, SimulatedSite, Visit
@@ -38,9 +37,9 @@ PAUSES_S = (0.0, 0.001, 0.3, 1.0, 20.0)
 #: Bytes of an event. Some of the largest fill every buffer between a handler and a reader that reads nothing.
 SIZES = (0, 0, 10, 5_000, 200_000)
 
-WEATHERS = (CALM, Weather(late=0.3, split=0.2), STORMY, replace(STORMY, half_open=0.05, stall=0.1))
+WEATHERS = (FAIR, Weather(late=0.3, split=0.2), FOUL, replace(FOUL, half_open=0.05, stall=0.1))
 STORES = (
-    faults.CALM,
+    CALM,
     Faults(store_delay=0.3, crash=0.02),
     Faults(store_delay=0.3, store_refuses=0.1, store_forgets_to_answer=0.1, crash=0.05),
 )
@@ -121,8 +120,8 @@ class Stack:
         for _ in range(self.chance.pick(3)):
             await self._live(self.chance.draw((5.0, 0.3, 1.0, 30.0)))
             await self.world.sometime(self.chance)
-        self.network.turn(CALM)
-        self.world.faults = faults.CALM
+        self.network.turn(FAIR)
+        self.world.faults = CALM
         last = asyncio.create_task(self._live(math.inf))
         await asyncio.wait({acting, last}, return_when=asyncio.FIRST_COMPLETED)
         self._over.set()
