@@ -28,6 +28,7 @@ from streaming.testing.open_loop import PATIENCE_S
 from streaming.testing.place import Place
 from streaming.testing.points import Point, chosen
 from streaming.testing.rehearsal import rehearse
+from streaming.testing.settings import settings_of
 from streaming.testing.subject import Plan, Seen, Subject, is_decorated, subject_of
 from streaming.testing.verdict import FAULTS, Fault, Verdict
 
@@ -70,7 +71,8 @@ def sweep(
     Args:
         handler: decorated with ``@task``, or any function or method that could be.
         params: its parameters.
-        settings: of the server; ``cancel_grace_s`` is what its cleanup may take.
+        settings: of the server; ``cancel_grace_s`` is what its cleanup may take. None takes the defaults, whatever the
+            environment says.
         others: handlers that it may start.
         faults: what is done to it, or one of these; see `Fault`.
         ends: how it is meant to end when nothing happens to it; if it ends in another way nothing is proved.
@@ -94,7 +96,7 @@ def sweep(
     """
     began_s = time.monotonic()
     wanted = _checked(faults, ends, points_max)
-    subject = subject_of(handler, dict(params or {}), settings or Settings(), others, timeout_s=timeout_s)
+    subject = subject_of(handler, dict(params or {}), settings or settings_of(), others, timeout_s=timeout_s)
     subject = dataclasses.replace(subject, seed=seed, patience_s=patience_s)
     name = subject.type if is_decorated(handler) else getattr(handler, "__name__", "the handler")
     verdict = Verdict(name, ends=str(ends))

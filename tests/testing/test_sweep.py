@@ -214,6 +214,12 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
+def test_the_environment_of_a_shell_is_no_setting_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMING_TIMEOUT_MAX_S", "no number")
+
+    assert sweep(mistakes.works_with_anyio, faults=["cancel"]).ok
+
+
 def test_a_handler_that_uses_httpx_holds(url: str) -> None:
     verdict = sweep(mistakes.fetches, {"url": url}, faults=CANCELS)
 
