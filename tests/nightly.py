@@ -2,7 +2,7 @@
 
     python -m tests.nightly                              all of it, about two hours on two cores
     python -m tests.nightly kills requests               some of it
-    python -m tests.nightly suite --python python3.13    the suite on another Python as well; give it for each of them
+    python -m tests.nightly suite --python python3.13    and the suite on another Python; give it for each of them
 
 Each part is a command that anybody can run alone; what it needs it starts itself. Ctrl-C writes what there is.
 
@@ -141,13 +141,13 @@ def main() -> int:
         prog="python -m tests.nightly", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", choices=[*names, []], metavar="PART", help=f"some of: {', '.join(names)}")
-    parser.add_argument("--python", action="append", default=[], metavar="PROGRAM", help="run the suite on it, too")
+    parser.add_argument("--python", action="append", default=[], metavar="PROGRAM", help="run the suite on it as well")
     parser.add_argument("--output", type=Path, default=TARGET, metavar="FILE", help="where the result goes")
     options = parser.parse_args()
     console, ended = Console(stderr=True), list[Ended]()
     try:
         for part in parts(options.python):
-            if part.name in (options.names or names):
+            if part.python is not None or part.name in (options.names or names):
                 ended.append(run(part, console))
     except KeyboardInterrupt:
         console.print("interrupted: what there is is written")

@@ -62,13 +62,12 @@ def test_what_is_asked_for_runs_and_is_written_down(
 ) -> None:
     target = project / "night.md"
     monkeypatch.setattr(
-        sys, "argv", ["nightly", "requests", "suite", "--python", sys.executable, "--output", str(target)]
+        sys, "argv", ["nightly", "requests", "--python", sys.executable, "--output", str(target)]
     )
 
     assert nightly.main() == 0
 
     assert [line.split(" | ")[0] for line in target.read_text().splitlines()[7:]] == [
-        "| all tests",
         f"| all tests on {sys.executable}",
         "| 50,000 requests made from our own OpenAPI",
     ]

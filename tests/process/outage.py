@@ -68,6 +68,7 @@ async def live_through(folder: Path, trouble: Callable[[Server], AbstractContext
             await witness.cancel(stopping)
             await witness.until_read()
             await witness.read_again()
+            await server.check_sound()
             await server.stop()
 
         found = await witness.judge(f"sqlite:///{folder}/tasks.db")

@@ -184,6 +184,16 @@ class Server:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
+    async def check_sound(self) -> None:
+        """See that the server finds nothing wrong with itself; while its store is away it is asked again."""
+        async with asyncio.timeout(SOON_S):
+            while _is_away(answer := await self.http.get("/audit")):  # noqa: ASYNC110  # it asks
+                await asyncio.sleep(POLL_S)
+        assert answer.status_code == 200, answer.text
+        audit = answer.json()
+        assert (audit["found"], audit["violations"]) == (0, []), audit["violations"]
+        assert audit["checked"]["live"] + audit["checked"]["ended"] > 0, "it has looked at nothing"
+
     async def running(self, type: str, **params: Any) -> str:
         """Start a task, and return its id once its handler is at work."""
         task_id = await self.start(type, **params)
@@ -252,6 +262,11 @@ async def answering(server: Server) -> None:
     assert not server.ended, "\n".join(server.lines)
     server.port = _port(server)
     server.http.base_url = httpx.URL(f"http://127.0.0.1:{server.port}")
+
+
+def _is_away(answer: httpx.Response) -> bool:
+    """Whether a server has answered that its store does not."""
+    return answer.status_code == 503 and answer.json()["code"] == "store_unavailable"
 
 
 def _catches_sigusr1(pid: int) -> bool:

@@ -210,6 +210,7 @@ async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(
     async with running(tmp_path, FORKED, grace_s=1, **where) as server:
         await world.check(server, world.types)
         await world.check_feed(server)
+        await server.check_sound()
         await server.stop()
     assert ends_of(world) == ENDS, "it was killed in the middle of all of that"
     assert sum(len(reader.seen) for reader in world.readers) > 1000
@@ -240,4 +241,5 @@ async def test_a_handler_whose_child_ends_the_event_loop_is_a_crash_that_says_so
         for task_id in (tidy, quits):
             task = await server.get(task_id)
             assert (task["status"], task["error"]["code"]) == ("interrupted", "crash")
+        await server.check_sound()
         await server.stop()

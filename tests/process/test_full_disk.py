@@ -91,6 +91,7 @@ async def test_tasks_pause_and_go_on_and_nothing_that_was_acknowledged_is_missin
         assert started.status_code == 201, "the refused starts have left nothing, not even their key"
         listed = (await server.http.get("/tasks")).json()["tasks"]
         assert {task["id"] for task in listed} == {emitting, stopping, started.json()["id"]}
+        await server.check_sound()
         await server.kill()
         await streams[0].read()
 
@@ -101,6 +102,7 @@ async def test_tasks_pause_and_go_on_and_nothing_that_was_acknowledged_is_missin
         assert {seq: block for seq, block in log.blocks.items() if seq in seen} == seen
         numbers = [event["data"]["n"] for event in log.events if event["type"] == "n"]
         assert numbers == list(range(1, len(numbers) + 1)), "no event of the handler was lost in between"
+        await server.check_sound()
         await server.stop()
 
 
@@ -134,4 +136,5 @@ async def test_sigterm_during_the_outage_says_what_is_lost_and_does_not_say_0(tm
         log = await server.stream(task_id)
         await log.read()
         assert log.body.startswith(stream.body.rpartition(b"\n\n")[0].replace(b": keepalive\n", b""))
+        await server.check_sound()
         await server.stop()

@@ -79,6 +79,7 @@ async def test_what_a_killed_server_has_started_ends_with_it(way: str, tmp_path:
             task = await server.get(task_id)
             assert (task["status"], task["error"]["code"]) == ("interrupted", "crash")
         assert below(server) == set()
+        await server.check_sound()
         await server.stop()
 
 

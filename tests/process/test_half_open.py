@@ -56,6 +56,7 @@ async def test_a_reader_whose_cable_was_pulled_is_let_go_though_hardly_anything_
             await server.until(lambda: reader.connections == 2)
             await witness.cancel(task_id)
             await witness.until_read()
+            await server.check_sound()
             await server.stop()
 
         found = await witness.judge(f"sqlite:///{tmp_path}/tasks.db")
@@ -81,6 +82,7 @@ async def test_a_reader_behind_a_proxy_that_swallows_is_let_go_and_goes_on_elsew
                 lost.port = lambda: port
                 proxy.cut()
                 await witness.until_read()
+            await server.check_sound()
             await server.stop()
 
         found = await witness.judge(f"sqlite:///{tmp_path}/tasks.db")
@@ -112,6 +114,7 @@ async def test_requests_that_get_lost_hold_no_connection_and_disturb_no_stream(t
                 reader.port = lambda: port
                 proxy.resume()
                 await witness.until_read()
+            await server.check_sound()
             await server.stop()
 
         found = await witness.judge(f"sqlite:///{tmp_path}/tasks.db")

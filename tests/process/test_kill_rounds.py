@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,7 @@ async def test_whatever_the_moment_of_the_kill_every_client_was_told_the_truth(t
                         await witness.cancel(task_id)
                 await witness.until_read(within_s=60)
                 await witness.read_again()
+                await server.check_sound()
                 await server.stop()
 
         found = await witness.judge(f"sqlite:///{tmp_path}/tasks.db")
@@ -129,3 +132,18 @@ async def test_a_lie_is_found(tmp_path: Path) -> None:
         feed.seen = all_of_it
         witness.types["0" * 32] = "burst"
         assert len((await witness.judge(url)).violations) == 2, "a start that was lost"
+
+
+async def test_what_a_server_finds_wrong_with_itself_is_a_failure(tmp_path: Path) -> None:
+    """Nor is its own audit worth anything that never finds one, or has nothing to look at."""
+    async with running(tmp_path, FORKED) as server:
+        with pytest.raises(AssertionError, match="looked at nothing"):
+            await server.check_sound()
+        task_id = await server.start("burst", n=3)
+        assert (await server.get(task_id, wait_s=20))["status"] == "completed"
+        await server.check_sound()
+        with closing(sqlite3.connect(tmp_path / "tasks.db")) as database, database:
+            database.execute("DELETE FROM events WHERE seq = 3")
+        with pytest.raises(AssertionError, match="seq_without_holes"):
+            await server.check_sound()
+        await server.stop()

@@ -74,6 +74,7 @@ async def test_without_its_database_a_server_listens_and_gets_ready_once_it_come
         task = await server.get(await server.start("burst", n=3), wait_s=10)
         assert task["status"] == "completed"
         assert (await server.http.get("/healthz")).json()["store"]["breaker"] == "closed"
+        await server.check_sound()
         await server.stop()
 
         tries = server.said(AWAY)
@@ -173,6 +174,7 @@ async def test_the_death_of_postgres_under_load_loses_nothing_and_breaks_no_stre
         await feed.until(lambda: len(feed.blocks) == sum(len(stream.blocks) for stream in streams[::2]))
         assert list(feed.blocks) == list(range(1, len(feed.blocks) + 1))
         feed.leave()
+        await server.check_sound()
         await server.stop()
 
 
@@ -191,6 +193,7 @@ async def test_a_database_that_stalls_holds_tasks_up_and_no_stream(tmp_path: Pat
 
         assert seen < 2000, "the handler waited"
         assert [event["data"]["n"] for event in stream.events if event["type"] == "n"] == list(range(1, 2001))
+        await server.check_sound()
         await server.stop()
 
 
@@ -207,6 +210,7 @@ async def test_a_connection_that_is_cut_again_and_again_stores_everything_once(
 
         assert [event["data"]["n"] for event in stream.events if event["type"] == "n"] == list(range(1, 1501))
         assert list(stream.blocks) == list(range(1, len(stream.blocks) + 1))
+        await server.check_sound()
         await server.stop()
 
 
@@ -224,4 +228,5 @@ async def test_a_server_that_is_killed_is_followed_at_once(tmp_path: Path, postg
         again = await server.stream(task_id)
         await again.read()
         assert {seq: again.blocks[seq] for seq in stream.blocks} == stream.blocks
+        await server.check_sound()
         await server.stop()

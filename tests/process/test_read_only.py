@@ -92,6 +92,7 @@ async def test_killed_while_the_file_is_read_only_nothing_that_was_shown_is_miss
                     await server.kill()
             async with running(folder, FORKED, port=port, **SETTINGS) as server:
                 await witness.until_read()
+                await server.check_sound()
                 await server.stop()
         found = await witness.judge(f"sqlite:///{folder}/tasks.db")
     assert found.violations == []

@@ -91,6 +91,7 @@ async def test_a_handler_that_holds_up_the_loop_is_named_and_ended_and_reported_
     async with running(tmp_path, FORKED) as server:
         task = await server.get(task_id)
         assert (task["status"], task["error"]["code"]) == ("interrupted", "crash")
+        await server.check_sound()
         await server.stop()
 
 
@@ -120,6 +121,7 @@ async def test_a_reader_that_never_reads_does_not_hang_the_exit_and_misses_nothi
         stream = await server.stream(task_id)
         await stream.read()
         assert [event["data"]["n"] for event in stream.events[2:-1]] == list(range(1, 301))
+        await server.check_sound()
         await server.stop()
 
 
@@ -212,6 +214,7 @@ async def test_after_a_restart_waiting_tasks_run_and_interrupted_ones_go_on_as_t
         await logs[restarting].until(lambda: b'{"attempt":2,"n":9}' in logs[restarting].body)
         assert logs[restarting].body.startswith(streams[restarting].body)
         assert (await server.get(restarting))["attempt"] == 2
+        await server.check_sound()
         await server.stop()
 
 

@@ -111,6 +111,7 @@ async def test_slow_lorises_are_cut_off_and_honest_readers_are_not_kept_waiting(
                 assert answer.count(b"HTTP/1.1") == 1, (name, answer)
             await witness.until_read()
             await server.until(lambda: psutil.Process(server.process.pid).num_fds() <= before + 1)
+            await server.check_sound()
             await server.stop()
             assert [entry for entry in server.entries if entry["level"] == "error"] == []
 
@@ -134,6 +135,7 @@ async def test_a_hundred_readers_that_never_read_cost_honest_ones_nothing(tmp_pa
             assert [each.connections for each in witness.watchers[task_id]] == [2, 2, 2], "and one for 204"
             for each in dead:
                 each.close()
+            await server.check_sound()
             await server.stop()
 
         found = await witness.judge(f"sqlite:///{tmp_path}/tasks.db")
@@ -169,6 +171,7 @@ async def test_answers_that_nobody_takes_hold_no_connection(tmp_path: Path) -> N
             await server.until(lambda: connections(server) <= 1)
             for each in dead:
                 each.close()
+            await server.check_sound()
             await server.stop()
 
 
@@ -194,6 +197,7 @@ async def test_a_proxy_that_collects_bytes_delays_events_and_breaks_nothing(tmp_
                 await witness.cancel(quiet)
                 await witness.until_read()
                 assert patient.connections == 2, "a stream that is late is not taken for a dead one"
+            await server.check_sound()
             await server.stop()
 
         found = await witness.judge(f"sqlite:///{tmp_path}/tasks.db")

@@ -65,6 +65,7 @@ async def test_a_server_that_stood_still_goes_on_as_if_it_had_not(way: str, tmp_
             await witness.until_read()
             assert [each.connections for id in busy for each in witness.watchers[id][:2]] == [2] * 4, "and one for 204"
             await witness.read_again()
+            await server.check_sound()
             await server.stop()
             assert server.said("a reader is cut off") == []
 
@@ -86,6 +87,7 @@ async def test_a_server_that_is_stopped_again_and_again_under_load_loses_nothing
             await working
             await witness.until_read()
             await witness.read_again()
+            await server.check_sound()
             await server.stop()
 
         found = await witness.judge(f"sqlite:///{tmp_path}/tasks.db")
@@ -146,4 +148,5 @@ async def test_a_client_that_stood_still_is_dropped_and_goes_on_where_it_was(tmp
                 await client.wait()
         assert [int(line.split()[0]) for line in seen] == list(range(1, 5_004))
         assert seen[-1].split()[1] == b"completed"
+        await server.check_sound()
         await server.stop()

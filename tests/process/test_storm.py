@@ -71,6 +71,7 @@ async def test_a_storm_of_reconnects_costs_nobody_an_event_and_the_server_nothin
             await server.until(lambda: quiet(server, witness))
             assert open_files(server) <= files + 1, "what is open of the store may differ by one"
             assert resident(server) - memory < GROWN_BYTES_MAX
+            await server.check_sound()
             await server.stop()
             assert [entry for entry in server.entries if entry["level"] not in ("info", "debug")] == []
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import ssl
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from streaming.engine.starts import Starts
@@ -27,9 +25,6 @@ from streaming.web.stream import Stream
 from tests.testing.simulated_site import SimulatedSite, Visit
 from tests.testing.web_scenario import client_scenario, restarted, web_scenario
 
-#: Made once: loading certificates takes longer than many lives.
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
 #: About how often one of several ready tasks is chosen in one life.
 DECISIONS = 100
 
@@ -40,9 +35,7 @@ def test_the_whole_stack_keeps_its_promises_in_every_schedule() -> None:
     assert explored.failure is None, str(explored.failure)
 
 
-def test_the_client_of_the_package_gets_through_in_every_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httpx._transports.default, "create_ssl_context", lambda **_: NO_TLS)
-
+def test_the_client_of_the_package_gets_through_in_every_schedule() -> None:
     explored = explore(client_scenario, schedules=40, seed=1)
 
     assert explored.failure is None, str(explored.failure)

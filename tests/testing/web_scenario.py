@@ -10,9 +10,13 @@ import asyncio
 import contextlib
 import json
 import math
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
+from unittest import mock
+
+import httpx
 
 import streaming.client as library
 from streaming import TaskContext, task
@@ -51,6 +55,9 @@ TRIES_MAX = 80
 
 #: A life has some hundred steps.
 STEPS_MAX = 100_000
+
+#: Made once: loading certificates takes longer than many lives.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 #: Answers of a server that cannot do it now: come again.
 LATER = frozenset({429, 503})
@@ -403,7 +410,8 @@ async def web_scenario(world: World) -> None:
 
 async def client_scenario(world: World) -> None:
     """Play one life of clients that use the package's own."""
-    await _play(Stack(world), LibraryClient)
+    with mock.patch.object(httpx._transports.default, "create_ssl_context", return_value=NO_TLS):
+        await _play(Stack(world), LibraryClient)
 
 
 async def _play(stack: Stack, kind: Callable[[Stack, int], Acting]) -> None:

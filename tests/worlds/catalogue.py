@@ -52,6 +52,13 @@ async def web(world: World) -> None:
     await web_scenario(world)
 
 
+async def client(world: World) -> None:
+    """The same, as seen by the client of the package."""
+    from tests.testing.web_scenario import client_scenario
+
+    await client_scenario(world)
+
+
 CATALOGUE: dict[str, Entry] = {
     "life": Entry(life, suite=200, share=0.05, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
     "crowd": Entry(crowd, suite=60, share=0.005, sees=frozenset({"completed", "cancelled", "timed_out", "failed"})),
@@ -62,7 +69,8 @@ CATALOGUE: dict[str, Entry] = {
     "feed": Entry(feed, suite=100, share=0.015, sees=frozenset({"completed"})),
     "starts": Entry(starts, suite=100, share=0.015, sees=frozenset({"completed", "cancelled", "failed"})),
     "turns": Entry(turns, suite=100, share=0.04, sees=frozenset({"completed", "cancelled"})),
-    "wakes": Entry(wakes, suite=200, share=0.52),
+    "wakes": Entry(wakes, suite=200, share=0.515),
     "logs": Entry(logs, suite=200, share=0.22, sees=frozenset({"completed", "failed"})),
     "web": Entry(web, suite=20, share=0.005, sees=frozenset({"completed"}), steps_max=100_000),
+    "client": Entry(client, suite=20, share=0.005, sees=frozenset({"completed"}), steps_max=100_000),
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from streaming import TaskContext, task
 from streaming.errors import Draining, StoreUnavailable, TaskTerminal, TaskUnsuccessful
-from streaming.records import CancelOutcome
+from streaming.records import CancelOutcome, Record
 from streaming.rules.lifecycle import TERMINAL
 from streaming.testing.faults import Faults
 from streaming.testing.instance import Instance, Killed
@@ -78,6 +78,10 @@ HANDLERS = (reported, repeated, parent, restarted)
 
 #: How often a handler begins at most: attempts after failures, and one more where a crash is followed by a restart.
 RUNS_MAX = {"reported": 1, "restarted": 2, "repeated": 3, "parent": 2}
+
+
+#: How the attempt of a parent ends that a crash has ended.
+AGAIN = frozenset({"interrupted", "pending"})
 
 
 class History:
@@ -161,7 +165,17 @@ class History:
             if record.parent is not None:
                 kinds = [event.type for event in self._world.disk.log(record.id)]
                 gone_on = record.status not in TERMINAL or kinds.count("running") > RUNS_MAX["repeated"]
+                gone_on = gone_on or self._begins_without(record)
                 self._world.must(not gone_on, "a task that a handler has started goes on without it")
+
+    def _begins_without(self, child: Record) -> bool:
+        """Whether a child has begun although its parent was interrupted, or has begun anew."""
+        events = list(self._world.disk.events.values())
+        born = next(place for place, event in enumerate(events) if event.task_id == child.id)
+        behind = events[born:]
+        over = [n for n, each in enumerate(behind) if each.task_id == child.parent and each.type in AGAIN]
+        begun = [n for n, each in enumerate(behind) if each.task_id == child.id and each.type == "running"]
+        return bool(over and begun) and begun[-1] > over[0]
 
     def _check_keys(self) -> None:
         """Of one key one task ends before the next one begins, whatever comes between."""

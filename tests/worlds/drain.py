@@ -117,6 +117,7 @@ class Drained:
     async def run(self) -> None:
         """Play it."""
         settings: dict[str, Any] = {"max_running": self._chance.draw((100, 1, 2)), "grace_s": self._grace_s}
+        settings["backlog_events_max"] = self._chance.draw((512, 1))
         instance = self._world.instance([work, again], cancel_grace_s=CANCEL_GRACE_S, store_wait_s=2.0, **settings)
         self._instance = instance
         instance.store.steady = True
