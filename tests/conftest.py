@@ -7,6 +7,7 @@ And how patient Hypothesis is, how many processes run the tests, and the Postgre
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; tests send it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "clock(name): 'virtual' is a loop whose time jumps, 'each' also uvloop; 'real'")
 
 

@@ -85,14 +85,14 @@ def parts(pythons: Sequence[str] = ()) -> list[Part]:
     module, pytest = ("python", "-m"), ("pytest", "-q")
     kills = (*pytest, "-n", "0", "tests/process/test_kill_rounds.py")
     return [
-        Part("suite", "all tests", pytest),
-        *(Part("suite", f"all tests on {python}", pytest, python=python) for python in pythons),
         Part("kills", "kill -9 under load, 200 times on one file", kills, {"KILL_ROUNDS": "200"}),
         Part("requests", "50,000 requests made from our own OpenAPI", (*module, "tests.fuzz.http")),
         Part("machine", "1,000 sequences of requests against a model", (*module, "tests.fuzz.machine")),
         Part("streams", "20,000 streams as Chromium reads them", (*module, "tests.browser.fuzz")),
         Part("schedules", "1,000,000 schedules of all scenarios", (*module, "tests.worlds.long")),
         Part("soak", "half an hour of mixed load", (*module, "benchmarks.soak", "--minutes", "30")),
+        Part("suite", "all tests", pytest),
+        *(Part("suite", f"all tests on {python}", pytest, python=python) for python in pythons),
     ]
 
 

@@ -87,13 +87,11 @@ class Auditor:
     Args:
         parts: of the instance.
         mender: puts things right.
-        is_draining: whether its shutdown has begun.
     """
 
-    def __init__(self, parts: Parts, mender: Mender, is_draining: Callable[[], bool]) -> None:
+    def __init__(self, parts: Parts, mender: Mender) -> None:
         self._parts = parts
         self._mender = mender
-        self._is_draining = is_draining
         self._hub = parts.hub
         self._one_at_a_time = asyncio.Lock()
 
@@ -145,7 +143,7 @@ class Auditor:
         self._check_open()
 
     def _check_open(self) -> None:
-        if self._is_draining() or self._hub.closed:
+        if self._parts.drain.begun:
             raise Draining
 
     # -- memory -------------------------------------------------------------------------------------------------------

@@ -88,9 +88,10 @@ class TaskCoordinator(Parents):
         )
         self._drain = Drain(self._hub, settings.cancel_grace_s)
         self._looking_back: set[asyncio.Task[None]] = set()
-
-        self._parts = Parts(self._hub, settings, self._tasks, self._turns, self._family, self._starts, self._outside)
-        self._auditor = Auditor(self._parts, Mender(self._parts, self._forget, self._go_on), lambda: self.draining)
+        self._parts = Parts(
+            self._hub, settings, self._tasks, self._turns, self._family, self._starts, self._outside, self._drain
+        )
+        self._auditor = Auditor(self._parts, Mender(self._parts, self._forget, self._go_on))
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -290,6 +291,7 @@ class TaskCoordinator(Parents):
 
         Raises:
             Draining: the server is shutting down.
+            QueryTooSlow: the store takes too long to find the tasks.
             StoreUnavailable: the store cannot be read or written, or is too slow.
         """
         most = self.settings.audit_tasks_max if tasks_max is None else tasks_max

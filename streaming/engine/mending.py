@@ -22,10 +22,10 @@ from streaming.engine.evidence import evidence_in_memory
 from streaming.engine.lookup import LiveTask
 from streaming.engine.parts import Parts
 from streaming.engine.runner import Runner
-from streaming.errors import RecordDamaged
+from streaming.errors import Draining, RecordDamaged
 from streaming.records import Record
 from streaming.rules.evidence import Repair, Violation
-from streaming.rules.lifecycle import TERMINAL
+from streaming.rules.lifecycle import LIVE
 
 #: Of which invariants a number may be counted anew.
 _COUNTED = ("tallies_right", "backlog_waits")
@@ -61,6 +61,7 @@ class Mender:
             orphans: tasks that the store calls live, and that nobody here knows.
 
         Raises:
+            Draining: the server has begun to shut down; what was done is done all the same.
             StoreUnavailable: the store cannot be read, or what was written is not stored in time; what was done is
                 done all the same.
         """
@@ -132,32 +133,38 @@ class Mender:
     # -- tasks --------------------------------------------------------------------------------------------------------
 
     async def _adopt(self, task_id: str) -> None:
-        """Take up a task that the store calls live and nobody here goes on with, as after a crash."""
+        """Take up a task that is not terminal and that nobody here goes on with, as after a crash."""
+        if (task := self._tasks.get(task_id)) is not None:
+            if isinstance(task, Runner) and self._is_idle(task):
+                self._begin_anew(task)
+            return
         try:
             record = await self._hub.journal.record(task_id)
         except RecordDamaged:
             return  # it is a violation of its own, and nobody can go on with it
-        if record is None or record.status in TERMINAL or self._hub.closed or not self._leave(task_id):
-            return
+        if self._parts.drain.begun:
+            raise Draining
+        known = task_id in self._tasks or task_id in self._hub.logs
+        if record is not None and record.status in LIVE and not known:
+            self._go_on(record)
+
+    def _begin_anew(self, runner: Runner) -> None:
+        """Forget a task, and take it up as it was committed last; who waits for it looks again."""
+        record = runner.log.snapshot()
+        self._hub.abandon(runner.log)
+        self._forget(runner)
+        self._turns.vacate(runner.id)
+        runner.settled.set()
+        self._go_on(record)
+
+    def _go_on(self, record: Record) -> None:
         self._take_up([record])
-        status = self._hub.logs[task_id].record.status
-        self._done("no_record_without_runner", task_id, f"it was taken up as after a crash, and is {status}")
+        status = self._hub.logs[record.id].record.status
+        self._done("no_record_without_runner", record.id, f"it was taken up as after a crash, and is {status}")
 
-    def _leave(self, task_id: str) -> bool:
-        """Forget a task that nobody here goes on with; False if somebody does, or is about to."""
-        task = self._tasks.get(task_id)
-        if task is None:
-            return task_id not in self._hub.logs
-        if not self._is_idle(task):
-            return False
-        self._hub.abandon(task.log)
-        self._forget(task)
-        self._turns.vacate(task_id)
-        return True
-
-    def _is_idle(self, task: LiveTask) -> bool:
-        """Whether a task neither runs nor waits for its turn, and all that it has written is stored."""
-        if not isinstance(task, Runner) or task.at_work:
-            return False
-        placed = self._turns.is_waiting(task) or task.id in self._turns.running
-        return not (placed or task.log.waiting or task.log.lost or task.log.window.ended)
+    def _is_idle(self, runner: Runner) -> bool:
+        """Whether a task neither runs nor waits for its turn, and all that was written of it is stored."""
+        log = runner.log
+        placed = self._turns.is_waiting(runner) or runner.id in self._turns.running
+        stored = not log.waiting and log.record == log.visible
+        return stored and not (placed or runner.at_work or log.lost or log.window.ended)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streaming.config import Settings
+from streaming.engine.drain import Drain
 from streaming.engine.external import Outside
 from streaming.engine.family import Family
 from streaming.engine.hub import Hub
@@ -32,6 +33,7 @@ class Parts:
         family: who was started by whom.
         starts: what is about to be stored.
         outside: the external tasks.
+        drain: whether the shutdown has begun.
     """
 
     hub: Hub
@@ -41,6 +43,7 @@ class Parts:
     family: Family
     starts: Starts
     outside: Outside
+    drain: Drain
 
     def tables(self) -> Tables:
         """What is held, by name; at rest nothing, but for `BUSY_AT_REST`."""

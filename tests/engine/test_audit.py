@@ -22,6 +22,7 @@ from streaming.engine.runner import Runner
 from streaming.errors import Draining, RecordDamaged, StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, Policy, Record, TaskStatus
+from streaming.rules.deadlines import Limit
 from streaming.rules.evidence import Violation
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.log import LogWindow
@@ -221,6 +222,70 @@ async def test_a_task_that_was_taken_up_is_cancelled_if_nobody_comes_who_had_lef
 
     assert record.cancel is not None, "its worker is told"
     assert record.cancel.by == "server"
+
+
+async def test_a_drain_that_begins_in_a_repair_ends_it_and_is_not_held_up() -> None:
+    """Who has watched the task is not asked any more: the store may never answer."""
+    coordinator, store = build([elsewhere], grace_s=1)
+    async with coordinator:
+        await store.commit(stored(store, TaskStatus.PENDING, type="elsewhere", policy=Policy(cancel_unwatched_s=30)))
+        read, reads, looks = store.record, 0, 1000
+
+        async def slow(task_id: str) -> Record | None:
+            nonlocal reads
+            reads += 1
+            if reads == 2 * looks + 1:
+                coordinator._drain.begin(1.0)
+            return await read(task_id)  # type: ignore[no-any-return]  # the store is built by a helper
+
+        store.record = slow
+        await coordinator.audit()
+        looks = reads  # of the audit; the next one, in the second audit, is that of the repair
+        with pytest.raises(Draining):
+            await coordinator.audit(repair=True)
+        assert reads == 2 * looks + 1
+    assert (await read(STRANGER)).status is TaskStatus.PENDING
+
+
+async def test_who_cancels_a_task_that_waits_nowhere_is_told_once_it_was_mended() -> None:
+    coordinator, _ = build([forever, instant], max_running=1)
+    async with coordinator:
+        await running(coordinator, "forever")
+        lost, _ = await coordinator.start("instant", {})
+        await rounds()
+        coordinator._turns._stop_waiting(lost.id)
+        coordinator._turns.line.ended(lost.id)
+        cancel = asyncio.create_task(coordinator.cancel_task(lost.id))
+        await asyncio.sleep(1)
+        assert not cancel.done()
+
+        mended = await coordinator.audit(repair=True)
+
+        assert [each.done for each in mended.repaired] == ["it was taken up as after a crash, and is cancelled"]
+        await asyncio.wait_for(cancel, 10)
+        assert (await coordinator.get(lost.id)).status is TaskStatus.CANCELLED
+
+
+async def test_a_task_of_which_something_is_still_to_be_stored_is_left_alone() -> None:
+    coordinator, store = build([forever, instant], max_running=1)
+    async with coordinator:
+        await running(coordinator, "forever")
+        lost, _ = await coordinator.start("instant", {})
+        await rounds()
+        coordinator._turns._stop_waiting(lost.id)
+        coordinator._turns.line.ended(lost.id)
+        said = [Violation("no_record_without_runner", lost.id, "said")]
+        store.hold()
+        extend = asyncio.create_task(coordinator.extend(lost.id, {Limit.RUN: 77.0}))
+        await store.entered.wait()
+
+        assert await coordinator._auditor._mender.mend(said, []) == []
+        store.release()
+        await extend
+        (repair,) = await coordinator._auditor._mender.mend(said, [])
+
+        assert repair.task_id == lost.id
+        assert (await coordinator.get(lost.id)).timeout_s == 77.0
 
 
 async def test_each_repair_is_told_when_it_is_done_whatever_follows(log_lines: list[dict[str, Any]]) -> None:
