@@ -146,6 +146,9 @@ def _sweep(handler: str, settings: Settings, **options: Any) -> Verdict:
 def _to_stderr() -> Iterator[None]:
     """Whatever is written to stdout meanwhile goes to stderr, also what programs write that are started."""
     before = sys.stdout
+    if before is None:  # somebody has closed it
+        yield
+        return
     before.flush()
     kept = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)

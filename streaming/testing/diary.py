@@ -111,8 +111,8 @@ def read_diary(document: str | Mapping[str, Any] | Sequence[Fact]) -> Diary:
     """Read a diary.
 
     Args:
-        document: the answer of ``GET /audit/diary``, a line ``what has happened before`` of the log, or the facts in
-            one of them; as JSON text, or decoded.
+        document: the answer of ``GET /audit/diary``, a line ``what has happened before`` of a log in JSON, or the facts
+            in one of them; as JSON text, or decoded.
 
     Raises:
         ValueError: it is none; the message says what is wrong.

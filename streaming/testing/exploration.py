@@ -320,10 +320,16 @@ class _Silence(_Silent):  # type: ignore[misc]  # structlog makes it
     def critical(self, event: str, *args: Any, **values: Any) -> None:
         pass
 
+    def log(self, level: int, event: str, *args: Any, **values: Any) -> None:
+        pass
+
     async def acritical(self, event: str, *args: Any, **values: Any) -> None:
         pass
 
-    fatal, afatal = critical, acritical
+    async def alog(self, level: int, event: str, *args: Any, **values: Any) -> None:
+        pass
+
+    fatal, afatal, aexception = critical, acritical, acritical
 
 
 def _logger(*names: Any) -> str:

@@ -251,7 +251,8 @@ def reenact(document: str | Mapping[str, Any] | Sequence[Fact], **settings: Any)
 
     Args:
         document: see `read_diary`.
-        settings: of the instance, by name, as in `Settings`; best those of the server that wrote the diary.
+        settings: of the instance, by name, as in `Settings`; best those of the server that wrote the diary. Only
+            ``timeout_max_s`` is set by itself: no start is to be refused.
 
     Raises:
         ValueError: it is no diary, or a value of a setting is wrong.

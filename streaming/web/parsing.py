@@ -3,7 +3,7 @@
 A server may ignore ``Upgrade`` (RFC 9110, 7.8), and has to read the request as if it were not there. httptools cannot:
 behind such a head it expects bytes of the other protocol, skips the body, and takes it for the next request. Every
 client of Java offers h2c with every request that is not encrypted. So a new parser goes on behind the head. It is told
-how long the body is by a head of ours, of which the protocol does not hear.
+how long the body is, and whether the connection ends behind it, by a head of ours.
 
 Owns:   what is parsed behind an offer.
 Never:  looks at a request that offers nothing.
@@ -25,7 +25,7 @@ class Parser:
         protocol: hears what is parsed.
 
     Attributes:
-        repeating: what it hears of is the head of ours.
+        repeating: what it is told just now is the head of ours; it is to look away.
     """
 
     def __init__(self, protocol: HttpToolsProtocol) -> None:
@@ -50,9 +50,13 @@ class Parser:
                 return
 
     @property
-    def body_follows(self) -> bool:
-        """Whether the end of a request is none, since its body has been skipped."""
-        return self._parser.should_upgrade() and bool(self._framing())
+    def at_end(self) -> bool:
+        """Whether the end that is told is that of the request.
+
+        It is not where its body has been skipped, nor behind a head of ours where it has none.
+        """
+        framed = bool(self._framing())
+        return framed if self.repeating else not (framed and self._parser.should_upgrade())
 
     def should_upgrade(self) -> bool:
         """Never."""
@@ -74,10 +78,12 @@ class Parser:
         return [(name, value) for name, value in self._protocol.headers if name in _FRAMING]
 
     def _go_on(self) -> None:
-        framing = self._framing()
+        told = self._framing()
+        if not self._parser.should_keep_alive():
+            told.append((b"connection", b"close"))
         self._parser = _new(self._protocol)
-        if framing:
-            lines = b"".join(b"%s: %s\r\n" % header for header in framing)
+        if told:
+            lines = b"".join(b"%s: %s\r\n" % header for header in told)
             self.repeating = True
             self._parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % lines)
             self.repeating = False

@@ -112,6 +112,11 @@ class ProblemProtocol(HttpToolsProtocol):
         self._in_head, self._between, self._held = True, False, 0
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target of a request."""
+        if not self.parser.repeating:
+            super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; a trailer is none, and is dropped: nothing here needs one, and it must not pass for a header."""
         if self._in_head:
@@ -148,7 +153,7 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The end of a request, also of one that was answered before."""
-        if self.parser.body_follows:
+        if not self.parser.at_end:
             return
         self._moved = self._between = True
         self._unexpect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -293,6 +294,9 @@ async def test_a_handler_may_log_as_it_likes() -> None:
         await log.ainfo("got %d rows", 3)
         log.critical("all is lost")
         await log.acritical("all is lost")
+        log.log(logging.CRITICAL, "all is lost")
+        await log.alog(logging.CRITICAL, "all is lost")
+        await log.aexception("all is lost")
         log.bind(shop=1).fatal("all is lost")
         try:
             raise LookupError

@@ -242,6 +242,23 @@ async def test_an_offer_of_another_protocol_changes_nothing(
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("behind", [b"\0junk", HEALTH], ids=["no HTTP", "a request"])
+@pytest.mark.parametrize("body", ["length", "chunks", "empty", "none"])
+@pytest.mark.parametrize("last", [b"HTTP/1.1\r\nConnection: close\r\n", b"HTTP/1.0\r\n"], ids=["close", "1.0"])
+@pytest.mark.parametrize("offer", [b"Connection: upgrade\r\nUpgrade: h2c\r\n", b""], ids=["h2c", "none"])
+async def test_behind_the_last_request_of_a_connection_nothing_is_read(
+    offer: bytes, last: bytes, body: str, behind: bytes
+) -> None:
+    """It gets its answer, whatever follows."""
+    app = Reader()
+    protocol, wire = connect(app)
+    rest, expected = BODIES[body]
+    await feed(protocol, b"POST /a " + last + b"Host: x\r\n" + offer + rest + behind)
+    assert app.requests == [("POST", "/a", expected)]
+    assert wire.written.count(b"HTTP/1.1 200") == 1
+    assert wire.closed_at is not None
+
+
 async def test_the_body_behind_an_offer_may_come_late() -> None:
     app = Reader()
     protocol, wire = connect(app)
