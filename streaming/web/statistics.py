@@ -37,7 +37,7 @@ async def show_statistics(site: Site, request: Request) -> Reply:
 
 
 def _types(query: Query, most: int) -> tuple[str, ...]:
-    types = tuple(dict.fromkeys(query.words("type")))
+    types = query.words("type")
     if len(types) > most:
         raise BadFilter(f"type has {len(types)} values; at most {most} are possible.")
     try:
@@ -45,7 +45,7 @@ def _types(query: Query, most: int) -> tuple[str, ...]:
             FIELDS["type"].read(type)
     except ValueError as error:
         raise BadFilter(f"The value of type is wrong: {error}.") from None
-    return types
+    return tuple(dict.fromkeys(types))
 
 
 def _bucket(text: str | None) -> Bucket | None:

@@ -104,6 +104,7 @@ async def test_where_there_are_too_many_it_says_that_it_counts_the_newest() -> N
         ("type=count,a%00b", "NUL"),
         ("type=count&type=" + 256 * "x", "The value of type is wrong: it must have 1 to 255 characters, not 256."),
         ("type=" + ",".join(f"t{number}" for number in range(101)), "type has 101 values; at most 100 are possible."),
+        ("type=" + ",".join(["t"] * 101), "type has 101 values; at most 100 are possible."),
         ("status=failed", "possible: window, type, by"),
     ],
 )
