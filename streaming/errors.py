@@ -83,8 +83,8 @@ class Forbidden(StreamingError):
     code = "forbidden"
 
 
-class HeadersTooLate(StreamingError):
-    """The headers of a request did not arrive in time."""
+class RequestTooLate(StreamingError):
+    """The headers or the body of a request did not arrive in time."""
 
     code = "request_timeout"
 

@@ -23,7 +23,7 @@ from streaming.records import Record, TaskStatus
 LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
 
 #: Statuses of a server, or of a proxy before it, that may be another one in a moment.
-PASSING = frozenset({429, 502, 503, 504})
+PASSING = frozenset({408, 429, 502, 503, 504})
 
 _RETRY_AFTER_DIGITS_MAX = 9
 

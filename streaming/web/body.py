@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import asgineer
 
 from streaming.config import Settings
-from streaming.errors import BadJson, BadRequest, BodyTooLarge, UnsupportedMediaType
+from streaming.errors import BadJson, BadRequest, BodyTooLarge, RequestTooLate, UnsupportedMediaType
 from streaming.events import encode_payload, is_deeper
 from streaming.web.request import Request
 
@@ -52,7 +52,8 @@ async def read_object(request: Request, settings: Settings) -> dict[str, Any] | 
         BodyTooLarge: over ``body_bytes_max``.
         UnsupportedMediaType: not declared as JSON.
         BadJson: not strict JSON.
-        BadRequest: JSON, but no object; or it did not arrive in time.
+        BadRequest: JSON, but no object.
+        RequestTooLate: it did not arrive in time.
     """
     _check_length(request, settings.body_bytes_max)
     if request.headers("content-type"):
@@ -98,7 +99,7 @@ async def _read(request: Request, settings: Settings) -> bytes:
             return await _collect(request, settings.body_bytes_max)
     except TimeoutError:
         request.body_refused = True
-        raise BadRequest(f"The body was not complete after {settings.body_timeout_s:g} s.") from None
+        raise RequestTooLate(f"The body was not complete after {settings.body_timeout_s:g} s.") from None
 
 
 async def _collect(request: Request, bytes_max: int) -> bytes:

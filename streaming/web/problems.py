@@ -60,7 +60,7 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.TaskNotFound: 404,
         errors.MethodNotAllowed: 405,
         errors.NotAcceptable: 406,
-        errors.HeadersTooLate: 408,
+        errors.RequestTooLate: 408,
         errors.HeadersTooLarge: 431,
         errors.BodyTooLarge: 413,
         errors.UnsupportedMediaType: 415,

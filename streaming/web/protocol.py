@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from streaming.config import Settings
-from streaming.errors import BadRequest, HeadersTooLarge, HeadersTooLate, StreamingError
+from streaming.errors import BadRequest, HeadersTooLarge, RequestTooLate, StreamingError
 from streaming.web.body import LINGER_S
 from streaming.web.parsing import Parser
 from streaming.web.problems import TITLES, problem
@@ -197,7 +197,7 @@ class ProblemProtocol(HttpToolsProtocol):
     def _late(self) -> None:
         self._timer = None
         if self._in_head:
-            self._refuse(HeadersTooLate(f"The headers were not complete after {self.limits.seconds:g} s."))
+            self._refuse(RequestTooLate(f"The headers were not complete after {self.limits.seconds:g} s."))
         else:  # not a byte came, or the rest of a body that was not needed
             self.transport.close()
 

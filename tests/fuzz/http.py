@@ -76,7 +76,8 @@ def show(summary: Summary) -> None:
     pace = summary.requests / max(summary.seconds, 0.001)
     console.print(
         f"{summary.requests:,} requests, {summary.streams:,} of them streams, in {summary.seconds:.0f} s "
-        f"({pace:.0f} a second): {len(summary.failures)} kinds of failures"
+        f"({pace:.0f} a second): {len(summary.failures)} kinds of failures",
+        soft_wrap=True,
     )
 
 

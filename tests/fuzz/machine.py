@@ -791,6 +791,7 @@ def main() -> None:
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     run(ApiOnAFile if options.sqlite else Api, options.examples, options.steps, number=options.seed, shrink=True)
+    print(f"{options.examples:,} sequences of {options.steps} requests at most: the server is as the model says")
 
 
 if __name__ == "__main__":

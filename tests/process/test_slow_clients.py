@@ -42,8 +42,8 @@ POST = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 TRICKLES = {
     "a header that never ends": (GET + b"X-Slow: ", 408),
     "headers that never end": (GET + b"X-A: b\r\n" * 20, 408),
-    "a body that never ends": (POST + b"Content-Length: 100000\r\n\r\n{", 400),
-    "chunks that never end": (POST + b"Transfer-Encoding: chunked\r\n\r\n64\r\n{", 400),
+    "a body that never ends": (POST + b"Content-Length: 100000\r\n\r\n{", 408),
+    "chunks that never end": (POST + b"Transfer-Encoding: chunked\r\n\r\n64\r\n{", 408),
     "a body that nobody asked for": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", 200),
 }
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.config import Settings
-from streaming.errors import BadJson, BadRequest, BodyTooLarge, UnsupportedMediaType
+from streaming.errors import BadJson, BadRequest, BodyTooLarge, RequestTooLate, UnsupportedMediaType
 from streaming.web import body
 from streaming.web.body import linger, needed, parse, read_object
 from streaming.web.request import Request
@@ -241,7 +241,7 @@ async def test_a_body_that_does_not_arrive_is_given_up() -> None:
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]  # never comes
 
     slow.receive = receive
-    with pytest.raises(BadRequest, match=r"not complete after 0\.01 s"):
+    with pytest.raises(RequestTooLate, match=r"not complete after 0\.01 s"):
         await read_object(slow, Settings(body_timeout_s=0.01))
     assert slow.body_refused
 

@@ -191,7 +191,7 @@ async def test_a_body_that_stops_half_way_is_given_up() -> None:
             b'POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{"type'
         )
         answer = await read_answer(reader)
-        assert "0.05 s" in check_problem(answer, 400, "bad_request")["detail"]
+        assert "0.05 s" in check_problem(answer, 408, "request_timeout")["detail"]
         assert answer.headers["connection"] == "close"
 
 

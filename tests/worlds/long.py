@@ -208,8 +208,10 @@ def main() -> int:
     begin = time.monotonic()
     portions = shared_out(options.schedules, options.seed, options.only)
     results = run_all(portions, options.jobs, Console(stderr=True))
+    failed = sum(len(done.failures) for done in results)
     options.output.write_text("\n".join(page(results, time.monotonic() - begin, options.jobs, options.seed)) + "\n")
-    return 1 if any(done.failures for done in results) else 0
+    print(f"{sum(done.schedules for done in results):,} schedules, {failed} failed")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ ALWAYS: tuple[type[StreamingError], ...] = (errors.Forbidden, errors.HeadersTooL
 _QUERY = (errors.BadRequest, errors.BadFilter)
 _BODY = (
     errors.BadRequest,
+    errors.RequestTooLate,
     errors.BadJson,
     errors.BodyTooLarge,
     errors.UnsupportedMediaType,
