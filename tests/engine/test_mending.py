@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streaming.engine.log import Log
+from streaming.errors import RecordDamaged
 from streaming.events import Event
 from streaming.rules.evidence import Repair, Violation
 from streaming.rules.log import LogWindow
@@ -92,6 +93,26 @@ async def test_starts_that_are_under_way_are_not_counted_anew() -> None:
         await start
         (repair,) = await mender(coordinator).mend([], [])
         assert str(repair) == "tallies_right: starting was 1, and is 0"
+
+
+async def test_a_number_of_a_task_that_is_gone_is_not_counted_anew_and_does_not_keep_the_others_from_it() -> None:
+    coordinator, _ = build([forever])
+    async with coordinator:
+        await running(coordinator, "forever")
+        coordinator._turns._busy["forever"] += 1
+        (repair,) = await mender(coordinator).mend([Violation("tallies_right", STRANGER, "said")], [])
+        assert str(repair) == "tallies_right: busy forever was 2, and is 1"
+
+
+async def test_an_orphan_whose_record_cannot_be_read_is_left_as_it_is() -> None:
+    coordinator, store = build([forever])
+
+    async def damaged(task_id: str) -> None:
+        raise RecordDamaged(task_id)
+
+    async with coordinator:
+        store.record = damaged
+        assert await mender(coordinator).mend([], [STRANGER]) == []
 
 
 async def test_a_repair_of_a_task_names_it() -> None:
