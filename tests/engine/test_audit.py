@@ -495,6 +495,17 @@ async def test_a_damaged_record_is_a_violation_of_its_own(monkeypatch: pytest.Mo
     assert {(each.invariant, each.task_id) for each in unlisted.violations} == {("records_readable", live)}
 
 
+async def test_a_damaged_record_that_was_deleted_since_is_no_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator, store = build([instant])
+
+    async def listed(query: RecordQuery) -> RecordPage:
+        return RecordPage((), damaged=(STRANGER,))
+
+    monkeypatch.setattr(store, "records", listed)
+    async with coordinator:
+        assert (await coordinator.audit()).violations == []
+
+
 async def no_records(query: RecordQuery) -> RecordPage:
     return RecordPage(())
 

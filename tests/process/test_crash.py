@@ -16,15 +16,16 @@ import pytest
 from tests.process.server import FORKED, Server, running
 from tests.process.stream import Stream
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 ROUNDS = 10
 ROUNDS_ON_POSTGRES = 6
 
-#: A kill comes at any moment up to so many seconds after the load: while one of the ends is missing there are more
-#: rounds, at most so many times as many, each as much longer again: a busy machine may need that.
+#: A kill comes at any moment up to so many seconds after the load: while one of the ends is missing, or fewer events were
+#: seen, there are more rounds, at most so many times as many, each as much longer again: a busy machine may need that.
 LOAD_S = 0.4
-PATIENCE = 4
+PATIENCE = 12
+SEEN_MIN = 1000
 ENDS = {"completed", "cancelled", "interrupted"}
 
 #: In every so many rounds the server is killed while it starts, and recovers what the last one has left; in the others,
@@ -189,7 +190,7 @@ async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(
     where = {"store_url": request.getfixturevalue("postgres_url")} if database == "postgres" else {}
     world = World(random.Random(9))
     for round in range(PATIENCE * rounds):
-        if round >= rounds and ends_of(world) == ENDS:
+        if round >= rounds and has_seen_enough(world):
             break
         before = set(world.types)
         async with running(tmp_path, FORKED, ready=round % EARLY != EARLY - 1, **where) as server:
@@ -212,9 +213,13 @@ async def test_nothing_that_any_client_saw_un_happens_and_nothing_is_told_twice(
         await world.check_feed(server)
         await server.check_sound()
         await server.stop()
-    assert ends_of(world) == ENDS, "it was killed in the middle of all of that"
-    assert sum(len(reader.seen) for reader in world.readers) > 1000
-    assert len(world.feed.seen) > 1000
+    assert has_seen_enough(world)
+
+
+def has_seen_enough(world: World) -> bool:
+    """Whether it was killed in the middle of all of that, and there is something to compare."""
+    of_tasks, of_all = sum(len(reader.seen) for reader in world.readers), len(world.feed.seen)
+    return ends_of(world) == ENDS and min(of_tasks, of_all) > SEEN_MIN
 
 
 def end(log: bytes) -> set[str]:
