@@ -1,7 +1,7 @@
 """Run the tests, often, and write TEST_RESULTS.md from what really happened.
 
     python -m tests.report              one run with coverage, then 20 in a row: more than an hour
-    python -m tests.report --runs 3     fewer
+    python -m tests.report --runs 3     fewer; 0 leaves them out
 
 Owns:   what TEST_RESULTS.md says; nothing in it is written by hand.
 Never:  changes what a test does: it calls the command of the README.
@@ -147,7 +147,8 @@ def page(first: Run, report: dict[str, Any], more: list[Run]) -> Iterator[str]:
     yield from _totals(first, report, more)
     yield from _scenarios()
     yield from _mutants(first)
-    yield from _in_a_row(more)
+    if more:
+        yield from _in_a_row(more)
     yield from _slowest(first)
     yield from _figures()
 

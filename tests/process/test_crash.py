@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 ROUNDS = 10
 ROUNDS_ON_POSTGRES = 6
 
-#: A kill comes at any moment up to so many seconds after the load: while one of the ends is missing, or fewer events were
-#: seen, there are more rounds, at most so many times as many, each as much longer again: a busy machine may need that.
+#: A kill comes at any moment up to so many seconds after the load: while one of the ends is missing, or fewer events
+#: were seen, there are more rounds, at most so many times as many, each as much longer again, for a busy machine.
 LOAD_S = 0.4
 PATIENCE = 12
 SEEN_MIN = 1000
