@@ -183,14 +183,20 @@ async def test_a_task_whose_handler_still_runs_is_not_taken_up_beside_it() -> No
     assert [each.task_id for each in later.repaired] == [task_id], "its handler has ended"
 
 
+async def waits_nowhere(coordinator: TaskCoordinator) -> Record:
+    """A task that waits for its turn, and that somebody has taken out of the line."""
+    lost, _ = await coordinator.start("instant", {})
+    await rounds()
+    coordinator._turns._stop_waiting(lost.id)
+    coordinator._turns.line.ended(lost.id)
+    return lost
+
+
 async def test_a_task_that_waits_nowhere_is_named_and_put_into_the_line_again() -> None:
     coordinator, _ = build([forever, instant], max_running=1)
     async with coordinator:
         blocker = await running(coordinator, "forever")
-        lost, _ = await coordinator.start("instant", {})
-        await rounds()
-        coordinator._turns._stop_waiting(lost.id)
-        coordinator._turns.line.ended(lost.id)
+        lost = await waits_nowhere(coordinator)
 
         found = await coordinator.audit()
         mended = await coordinator.audit(repair=True)
@@ -251,10 +257,7 @@ async def test_who_cancels_a_task_that_waits_nowhere_is_told_once_it_was_mended(
     coordinator, _ = build([forever, instant], max_running=1)
     async with coordinator:
         await running(coordinator, "forever")
-        lost, _ = await coordinator.start("instant", {})
-        await rounds()
-        coordinator._turns._stop_waiting(lost.id)
-        coordinator._turns.line.ended(lost.id)
+        lost = await waits_nowhere(coordinator)
         cancel = asyncio.create_task(coordinator.cancel_task(lost.id))
         await asyncio.sleep(1)
         assert not cancel.done()
@@ -270,10 +273,7 @@ async def test_a_task_of_which_something_is_still_to_be_stored_is_left_alone() -
     coordinator, store = build([forever, instant], max_running=1)
     async with coordinator:
         await running(coordinator, "forever")
-        lost, _ = await coordinator.start("instant", {})
-        await rounds()
-        coordinator._turns._stop_waiting(lost.id)
-        coordinator._turns.line.ended(lost.id)
+        lost = await waits_nowhere(coordinator)
         said = [Violation("no_record_without_runner", lost.id, "said")]
         store.hold()
         extend = asyncio.create_task(coordinator.extend(lost.id, {Limit.RUN: 77.0}))

@@ -833,20 +833,26 @@ def in_a_process(number: int, main: Coroutine[Any, Any, Any]) -> asyncio.Task[An
     return task
 
 
+async def connected_to_process_7(loop: SimulatedLoop) -> Pair:
+    """Both ends of a connection; the server's is in a process that can be killed."""
+    pair = Pair()
+
+    async def serve() -> None:
+        await loop.create_server(lambda: pair.server, "127.0.0.1", 80)
+
+    await in_a_process(7, serve())
+    await loop.create_connection(lambda: pair.client, "127.0.0.1", 80)
+    await pair.server.until(lambda: pair.server.log)
+    return pair
+
+
 @pytest.mark.parametrize("unread", [b"", b"unread"])
 @pytest.mark.parametrize("silent", [False, True])
 def test_a_killed_process_leaves_what_its_kernel_leaves(unread: bytes, silent: bool) -> None:
     async def main(network: SimulatedNetwork) -> list[str | bytes]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
-        pair = Pair()
-
-        async def serve() -> None:
-            await loop.create_server(lambda: pair.server, "127.0.0.1", 80)
-
-        await in_a_process(7, serve())
-        await loop.create_connection(lambda: pair.client, "127.0.0.1", 80)
-        await pair.server.until(lambda: pair.server.log)
+        pair = await connected_to_process_7(loop)
         pair.server.transport.write(b"last words")
         await pair.client.until(lambda: pair.client.received)
         pair.server.transport.pause_reading()
@@ -900,14 +906,7 @@ def test_who_writes_to_a_machine_that_is_gone_gives_up_in_the_end() -> None:
     async def main(network: SimulatedNetwork) -> tuple[list[str], float]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
-        pair = Pair()
-
-        async def serve() -> None:
-            await loop.create_server(lambda: pair.server, "127.0.0.1", 80)
-
-        await in_a_process(7, serve())
-        await loop.create_connection(lambda: pair.client, "127.0.0.1", 80)
-        await pair.server.until(lambda: pair.server.log)
+        pair = await connected_to_process_7(loop)
         loop.kill(7, silent=True)
         pair.client.transport.write(b"hello?")
         await pair.client.until(lambda: pair.client.over)
@@ -920,14 +919,7 @@ def test_what_was_sent_before_the_crash_arrives() -> None:
     async def main(network: SimulatedNetwork) -> list[str | bytes]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
-        pair = Pair()
-
-        async def serve() -> None:
-            await loop.create_server(lambda: pair.server, "127.0.0.1", 80)
-
-        await in_a_process(7, serve())
-        await loop.create_connection(lambda: pair.client, "127.0.0.1", 80)
-        await pair.server.until(lambda: pair.server.log)
+        pair = await connected_to_process_7(loop)
         pair.server.transport.write(b"x" * MANY)
         loop.kill(7)
         await pair.client.until(lambda: pair.client.over)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from streaming.engine.journal import RecordQuery
@@ -17,6 +18,14 @@ from tests.web.test_routes import check_problem
 def damage(here: Live) -> None:
     """Count one start too many."""
     here.coordinator._starts._starting["puppet"] += 1
+
+
+def check_repair(here: Live, answer: httpx.Response, *, allowed: bool) -> None:
+    if allowed:
+        assert len(answer.json()["repaired"]) == 1
+    else:
+        check_problem(answer, 403, "forbidden")
+        assert here.coordinator._starts._starting["puppet"] == 1
 
 
 async def test_all_is_well() -> None:
@@ -75,11 +84,7 @@ async def test_a_page_of_another_site_gets_nothing_mended(headers: dict[str, str
     async with live() as here:
         damage(here)
         answer = await here.http.get("/audit", params={"repair": "true"}, headers=headers)
-        if allowed:
-            assert len(answer.json()["repaired"]) == 1
-        else:
-            check_problem(answer, 403, "forbidden")
-            assert here.coordinator._starts._starting["puppet"] == 1
+        check_repair(here, answer, allowed=allowed)
         assert (await here.http.get("/audit", headers=headers)).status_code == 200, "to look is allowed"
 
 
@@ -102,11 +107,7 @@ async def test_a_page_that_has_given_this_machine_its_name_gets_nothing_mended(h
         damage(here)
         headers = {"host": host, "sec-fetch-site": "same-origin"}
         answer = await here.http.get("/audit", params={"repair": "true"}, headers=headers)
-        if allowed:
-            assert len(answer.json()["repaired"]) == 1
-        else:
-            check_problem(answer, 403, "forbidden")
-            assert here.coordinator._starts._starting["puppet"] == 1
+        check_repair(here, answer, allowed=allowed)
 
 
 async def test_without_a_host_nothing_is_mended() -> None:
