@@ -1,8 +1,8 @@
 """The logs of all live tasks, the feed, and who reads them.
 
-Owns:   which log is open, the numbering of events, what is visible, waking readers.
+Owns:   which log is open, the numbering of events, what is visible.
 Uses:   rules.log and rules.feed (what a reader finds), engine.log (what is known of one), engine.committer (what is
-        stored), engine.backlog (room for more), engine.diary (what has happened).
+        stored), engine.backlog (room for more), engine.fanout (telling readers), engine.diary (what has happened).
 Never:  decides what happens to a task (``engine.coordinator``), or shows what is not committed.
 """
 
@@ -20,8 +20,10 @@ from streaming.config import Settings
 from streaming.engine.backlog import Backlog
 from streaming.engine.committer import Committer, OnCreated
 from streaming.engine.diary import Diary
+from streaming.engine.fanout import FanOut
 from streaming.engine.journal import Committed, Journal
 from streaming.engine.log import Log
+from streaming.engine.pages import Pages
 from streaming.engine.subscription import FeedSubscription, LogSubscription, Subscription
 from streaming.engine.tables import Tables
 from streaming.errors import StoreUnavailable
@@ -31,10 +33,6 @@ from streaming.rules.evidence import Tally
 from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow
 from streaming.rules.lifecycle import TERMINAL
 from streaming.rules.log import LogWindow
-
-#: Committed events of a watched task that are kept at least, and how many commits like the last one are kept.
-WINDOW_EVENTS_MIN = 32
-COMMITS_KEPT = 4
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +50,7 @@ class Hub:
         closed: nothing more is written.
         feed: its newest events.
         feed_readers: who follows it.
+        pages: what readers have asked the store for.
         diary: what has happened.
     """
 
@@ -66,6 +65,8 @@ class Hub:
         self._wall = wall
         self._logs: dict[str, Log] = {}
         self._backlog = Backlog(settings)
+        self._fan_out = FanOut(settings)
+        self.pages = Pages(journal, self.now)
         self._committer = Committer(
             journal, self._on_committed, events_max=settings.commit_events_max, on_broken=self._broken
         )
@@ -94,8 +95,8 @@ class Hub:
         lost = await self._committer.close(until)
         self.closed = True
         self._backlog.close()
-        for reader in [*self.feed_readers, *(reader for log in self._logs.values() for reader in log.readers)]:
-            reader.wake()
+        self.pages.forget()
+        self._fan_out.tell([*self.feed_readers, *(reader for log in self._logs.values() for reader in log.readers)])
         self._logs.clear()
         return lost
 
@@ -289,22 +290,13 @@ class Hub:
             record = self._logs[event.task_id].record
             item = FeedItem(position, event, record.type, record.tags)
             self.feed.append(item, items_max=self._settings.window_events_max)
-        for reader in self.feed_readers:
-            reader.wake()
+        self._fan_out.tell(self.feed_readers)
 
     def _show(self, log: Log, seq: int) -> None:
-        """Move the committed mark, keep what readers need, and wake them."""
-        settings = self._settings
-        fresh = seq - log.window.committed
+        """Move the committed mark, and let readers be told."""
+        mark = log.window.committed
         log.window.commit(seq)
-        if log.readers:
-            # Enough for a reader that is a few commits behind; one that is further behind reads the store.
-            kept = min(settings.window_events_max, max(WINDOW_EVENTS_MIN, COMMITS_KEPT * fresh))
-            log.window.trim(events_max=kept, bytes_max=settings.window_bytes_max)
-            for reader in log.readers:
-                reader.wake()
-        else:
-            log.window.trim(events_max=0, bytes_max=0)
+        self._fan_out.moved(log, mark)
 
     def _lose(self, task_id: str) -> None:
         if (log := self._logs.get(task_id)) is None:
@@ -320,8 +312,7 @@ class Hub:
         """Nothing more is written here of a task that may go on elsewhere: its readers end, to come back there."""
         log.lost = True
         self._discard(log)
-        for reader in log.readers:
-            reader.wake()
+        self._fan_out.tell(log.readers)
 
     # -- for whoever looks whether all is well ------------------------------------------------------------------------
 

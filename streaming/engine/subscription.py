@@ -3,6 +3,9 @@
 Replay and live are the same loop, so nothing can fall between them: look behind the cursor in the window; below the
 window, ask the store; where nothing is new, wait.
 
+Who reads in a task of its own calls `Subscription.next`. Who has none, as the streams of a server, asks with
+`Subscription.poll`, and again whenever it is called by `Subscription.on_news`.
+
 Owns:   the cursor, the wait, the end.
 Never:  holds events of its own: a slow reader costs its cursor and no more.
 """
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,15 +22,14 @@ import structlog
 from streaming.engine.alarm import Alarm
 from streaming.errors import StoreUnavailable
 from streaming.rules.feed import FeedFilter, feed_batch
-from streaming.rules.log import Batch, Reading, batch_of, with_gap
-from streaming.rules.sse import frame
+from streaming.rules.log import Batch, Reading
 
 if TYPE_CHECKING:
     from streaming.engine.hub import Hub
     from streaming.engine.log import Log
 
-#: Stored events that are read at once: at first, and at most. In between twice as many as fitted into the last write,
-#: for what does not fit is read again.
+#: Stored events that are read at once: at first, and at most. In between a few more than fitted into the last write:
+#: what does not fit is read again.
 PAGE_FIRST = 64
 PAGE_MAX = 512
 
@@ -42,18 +45,23 @@ class Subscription(ABC):
     Args:
         hub: whose events are read.
         cursor: where to begin: behind this event, 0 for the first.
+
+    Attributes:
+        cursor: the last event that was seen.
+        on_news: called by the loop, in no task, when `poll` may find something else than before. It must not raise.
     """
 
-    __slots__ = ("_alarm", "_closed", "_hub", "_nudged", "_page", "_reading", "cursor")
+    __slots__ = ("_alarm", "_closed", "_hub", "_page", "_reading", "_rest", "cursor", "on_news")
 
     def __init__(self, hub: Hub, cursor: int) -> None:
         self.cursor = cursor
+        self.on_news: Callable[[], object] | None = None
         self._hub = hub
-        self._alarm = Alarm()
+        self._alarm: Alarm | None = None
         self._closed = False
-        self._nudged = False
         self._page = PAGE_FIRST
         self._reading: asyncio.Task[Batch] | None = None
+        self._rest: asyncio.TimerHandle | None = None
 
     @property
     def finished(self) -> bool:
@@ -64,86 +72,122 @@ class Subscription(ABC):
         """Wait for events behind the cursor, and move it.
 
         Returns:
-            A batch, empty if somebody nudged; None at the end: after the terminal event, after `close`, or when the
-            server has drained.
+            A batch; None at the end: after the terminal event, after `close`, or when the server has drained.
+        """
+        if self._alarm is None:
+            self._alarm = Alarm()
+            self.on_news = self._alarm.ring
+        while (found := self.poll()) is Reading.WAIT:
+            await self._alarm.wait()
+        return found if isinstance(found, Batch) else None
+
+    def poll(self) -> Batch | Reading:
+        """Look behind the cursor without a wait, and move it.
+
+        Returns:
+            A batch; WAIT where nothing is there yet, and END after the last one.
         """
         while not self._closed:
             found = self._look()
             if found is Reading.BELOW:
-                found = await self._stored()
+                found = self._stored()
             if isinstance(found, Batch):
                 self.cursor = found.last
                 if found.events:
                     return found
             elif found is Reading.END or (found is Reading.WAIT and self._hub.closed):
-                self.close()
-            elif self._nudged:
-                self._nudged = False
-                return Batch((), self.cursor, b"")
-            elif found is Reading.WAIT:
-                await self._alarm.wait()
-        return None
+                self._end()
+            else:
+                return Reading.WAIT
+        return Reading.END
 
     def wake(self) -> None:
         """Tell that there is something new."""
-        self._alarm.ring()
-
-    def nudge(self) -> None:
-        """Make `next` return, if only with an empty batch."""
-        self._nudged = True
-        self._alarm.ring()
+        if self.on_news is not None:
+            self.on_news()
 
     def close(self) -> None:
         """Leave: `next` returns None from now on. Closing twice is allowed."""
         if not self._closed:
-            self._closed = True
-            self._hub.diary.tell("unsubscribe", self._whose(), self.cursor)
-            self._leave()
-            self._alarm.ring()
-            if self._reading is not None:
-                self._reading.cancel()
+            self._end()
+            self.wake()
 
-    async def _stored(self) -> Batch | Reading:
-        """What the store has; still BELOW if somebody nudges meanwhile, or a while after it could not be read.
+    def _end(self) -> None:
+        self._closed = True
+        self._hub.diary.tell("unsubscribe", self._whose(), self.cursor)
+        self._leave()
+        self._stop_reading()
 
-        END if it cannot be read, and the server has drained.
+    def _stored(self) -> Batch | Reading:
+        """What the store has behind the cursor.
+
+        BELOW while it is asked, and for a while after it could not be read; END if that is so at the end of all.
         """
+        if self._rest is not None and not self._hub.closed:
+            return Reading.BELOW
         if self._reading is None:
-            self._reading = asyncio.create_task(self._read_store(), name="streaming-page")
+            if (kept := self._kept()) is not None:
+                return kept
+            self._reading = self._read_store()
             self._reading.add_done_callback(self._has_read)
-        while not (self._reading.done() or self._nudged or self._closed):
-            await self._alarm.wait()
-        if self._closed or not self._reading.done():
+        if not self._reading.done():
             return Reading.BELOW
         reading, self._reading = self._reading, None
         try:
             batch = reading.result()
         except StoreUnavailable as problem:
-            if self._hub.closed:
-                return Reading.END
-            _log.warning("a reader waits for the store", reason=problem.detail)
-            if not self._nudged:
-                await self._alarm.wait(asyncio.get_running_loop().time() + RETRY_S)
-            return Reading.BELOW
-        self._page = min(PAGE_MAX, max(PAGE_FIRST, 2 * len(batch.events)))
+            return self._unreadable(problem)
+        self._has_fitted(len(batch.events))
         return batch
+
+    def _unreadable(self, problem: StoreUnavailable) -> Reading:
+        if self._hub.closed:
+            return Reading.END
+        _log.warning("a reader waits for the store", reason=problem.detail)
+        self._rest = asyncio.get_running_loop().call_later(RETRY_S, self._rested)
+        return Reading.BELOW
+
+    def _rested(self) -> None:
+        self._rest = None
+        self.wake()
+
+    def _has_fitted(self, events: int) -> None:
+        """Ask for a page next time that just fills a write, as far as can be known."""
+        more = events // 8 if events < self._page else events
+        self._page = min(PAGE_MAX, max(PAGE_FIRST, events + more))
 
     def _has_read(self, reading: asyncio.Task[Batch]) -> None:
         if not reading.cancelled():
             reading.exception()  # seen, also where nobody waits for it any more
-        self._alarm.ring()
+            self.wake()
+
+    def _stop_reading(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        if self._reading is not None:
+            self._leave_reading(self._reading)
+            self._reading = None
+
+    def _kept(self) -> Batch | None:
+        """What others have read just there."""
+        return None
 
     @abstractmethod
     def _look(self) -> Batch | Reading:
         """What the window has behind the cursor."""
 
     @abstractmethod
-    async def _read_store(self) -> Batch:
-        """What the store has behind the cursor, below the window."""
+    def _read_store(self) -> asyncio.Task[Batch]:
+        """Begin to read what the store has behind the cursor, below the window."""
+
+    @abstractmethod
+    def _leave_reading(self, reading: asyncio.Task[Batch]) -> None:
+        """What the store was asked for is not needed any more."""
 
     @abstractmethod
     def _leave(self) -> None:
-        """Take the reader off the list of those that are woken."""
+        """Take the reader off the list of those that are told."""
 
     def _whose(self) -> str:
         """The task whose log is read; empty for the feed."""
@@ -171,12 +215,14 @@ class LogSubscription(Subscription):
         found = self._task_log.window.after(self.cursor)
         return Reading.END if found is Reading.WAIT and self._task_log.lost else found
 
-    async def _read_store(self) -> Batch:
-        window = self._task_log.window
-        upto = window.committed
-        events = await self._hub.journal.events_after(window.task_id, self.cursor, last_seq=upto, limit=self._page)
-        whole = with_gap(events, task_id=window.task_id, after=self.cursor, upto=upto, time=self._hub.now())
-        return batch_of((event, frame(event)) for event in whole)
+    def _kept(self) -> Batch | None:
+        return self._hub.pages.kept(self._task_log.window.task_id, self.cursor)
+
+    def _read_store(self) -> asyncio.Task[Batch]:
+        return self._hub.pages.read(self._task_log.window, self.cursor, self._page)
+
+    def _leave_reading(self, reading: asyncio.Task[Batch]) -> None:
+        self._hub.pages.leave(reading)
 
     def _whose(self) -> str:
         return self._task_log.window.task_id
@@ -204,11 +250,17 @@ class FeedSubscription(Subscription):
     def _look(self) -> Batch | Reading:
         return self._hub.feed.after(self.cursor, self._wanted)
 
-    async def _read_store(self) -> Batch:
+    def _read_store(self) -> asyncio.Task[Batch]:
+        return asyncio.create_task(self._read_page(), name="streaming-page")
+
+    async def _read_page(self) -> Batch:
         upto = self._hub.feed.last
         items = await self._hub.journal.feed_after(self.cursor, last_position=upto, limit=self._page)
         # Where nothing is left between the cursor and the window, the rest has been deleted.
         return feed_batch(items, self._wanted, self.cursor) if items else Batch((), upto, b"")
+
+    def _leave_reading(self, reading: asyncio.Task[Batch]) -> None:
+        reading.cancel()
 
     def _leave(self) -> None:
         self._hub.feed_readers.pop(self, None)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import dropwhile
+from itertools import takewhile
 
 from streaming.errors import BadCursor
 from streaming.events import Event
-from streaming.rules.log import BATCH_BYTES_MAX, Batch, Reading
+from streaming.rules.log import BATCH_BYTES_MAX, BATCHES_KEPT, Batch, Reading
 from streaming.rules.sse import feed_frame
 
 
@@ -83,12 +83,13 @@ class FeedWindow:
         last: the last position that the store has given.
     """
 
-    __slots__ = ("_items", "last", "lowest")
+    __slots__ = ("_batches", "_items", "last", "lowest")
 
     def __init__(self, last: int = 0) -> None:
         self.last = last
         self.lowest = last
         self._items: deque[FeedItem] = deque()
+        self._batches: dict[tuple[int, FeedFilter], Batch] = {}
 
     @property
     def kept(self) -> int:
@@ -98,6 +99,7 @@ class FeedWindow:
     def append(self, item: FeedItem, *, items_max: int) -> None:
         """Add the next committed item, and forget the oldest ones over ``items_max``."""
         self._items.append(item)
+        self._batches.clear()
         self.last = item.position
         while len(self._items) > items_max:
             self.lowest = self._items.popleft().position
@@ -105,6 +107,7 @@ class FeedWindow:
     def advance(self, position: int) -> None:
         """Note that the feed stands at ``position`` without keeping items: nobody follows it."""
         self._items.clear()
+        self._batches.clear()
         self.last = self.lowest = position
 
     def after(self, cursor: int, wanted: FeedFilter) -> Batch | Reading:
@@ -119,4 +122,12 @@ class FeedWindow:
             return Reading.WAIT
         if cursor < self.lowest:
             return Reading.BELOW
-        return feed_batch(dropwhile(lambda item: item.position <= cursor, self._items), wanted, cursor)
+        place = (cursor, wanted)
+        batch = self._batches.get(place)
+        if batch is None:
+            if len(self._batches) >= BATCHES_KEPT:
+                self._batches.clear()
+            # From the newest one back: most readers stand at the head.
+            behind = list(takewhile(lambda item: item.position > cursor, reversed(self._items)))
+            batch = self._batches[place] = feed_batch(reversed(behind), wanted, cursor)
+        return batch

@@ -12,8 +12,8 @@ Never:  waits, wakes anybody, or reads a store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from streaming.errors import BadCursor, TaskEnded
@@ -40,7 +40,7 @@ class Batch:
     """Events that one reader gets at once.
 
     Attributes:
-        events: in order; empty when the reader was only nudged.
+        events: in order; empty where none of those up to ``last`` is for the reader.
         last: the cursor behind them.
         sse: their frames, joined.
     """
@@ -48,6 +48,14 @@ class Batch:
     events: tuple[Event, ...]
     last: int
     sse: bytes
+    _forms: dict[Callable[[Batch], bytes], bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def as_bytes(self, write: Callable[[Batch], bytes]) -> bytes:
+        """The bytes that ``write`` makes of it, made once for all readers."""
+        made = self._forms.get(write)
+        if made is None:
+            made = self._forms[write] = write(self)
+        return made
 
 
 def batch_of(framed: Iterable[tuple[Event, bytes]]) -> Batch:

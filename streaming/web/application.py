@@ -33,6 +33,7 @@ from streaming.web.reply import Reply
 from streaming.web.request import Channel, Receive, Request, Scope, Send
 from streaming.web.routes import respond
 from streaming.web.site import Site
+from streaming.web.stream import Stream
 from streaming.web.transport import Torn, abort
 
 _REQUEST = "streaming.request"
@@ -58,16 +59,17 @@ class Application:
         settings: Settings,
         circuit: Callable[[], Circuit | None] = lambda: None,
     ) -> None:
+        self._requests: dict[Request, None] = {}  # in the order of their coming
+        self._all_over = Alarm()
         self.heartbeat = Heartbeat(
             streams_max=settings.max_streams,
             keepalive_s=settings.keepalive_s,
             send_timeout_s=settings.send_timeout_s,
+            on_last=self._ring,
         )
         forecast = Forecast(coordinator.durations, coordinator.now)
         self._site = Site(coordinator, settings, self.heartbeat, circuit, forecast)
         self._asgineer = asgineer.to_asgi(self._answer)
-        self._requests: dict[Request, None] = {}  # in the order of their coming
-        self._all_answered = Alarm()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -87,14 +89,22 @@ class Application:
             How many had to be cut off.
         """
         until = asyncio.get_running_loop().time() + within_s
-        while self._requests and asyncio.get_running_loop().time() < until:
-            await self._all_answered.wait(until)
+        while self._busy and asyncio.get_running_loop().time() < until:
+            await self._all_over.wait(until)
         late = list(self._requests)
-        self.heartbeat.abort_all()
+        streams = self.heartbeat.abort_all()
         self._site.forecast.close()
         for request in late:
             abort(request.send)
-        return len(late)
+        return len(late) + streams
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._requests or self.heartbeat.open)
+
+    def _ring(self) -> None:
+        if not self._busy:
+            self._all_over.ring()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         # uvicorn begins with a request that was queued on its connection in the context of the one before.
@@ -106,24 +116,30 @@ class Application:
         except Torn:
             return
         finally:
-            self._requests.pop(request, None)
-            if not self._requests:
-                self._all_answered.ring()
+            self._answered(request)
+
+    def _answered(self, request: Request) -> None:
+        """A request is over, or it is a stream that somebody else looks after from now on."""
+        self._requests.pop(request, None)
+        self._ring()
 
     async def _answer(self, channel: Channel) -> Reply | None:
         """What asgineer calls: it sends the reply, or finishes the response that was sent in pieces."""
         request: Request = channel.scope.pop(_REQUEST)
         request.channel = channel
         reply = await self._reply(request)
-        _log.debug("request", method=request.method, path=request.path[:200], status=reply.status if reply else 200)
-        if reply is None:
+        status = reply.status if isinstance(reply, Reply) else 200
+        _log.debug("request", method=request.method, path=request.path[:200], status=status)
+        if isinstance(reply, Stream):
+            self._answered(request)
+            await reply.carry()
             return None
         if request.body_refused:
             await _refuse(request, reply)
             return None
         return _without_body(reply) if request.method == "HEAD" else reply
 
-    async def _reply(self, request: Request) -> Reply | None:
+    async def _reply(self, request: Request) -> Reply | Stream:
         try:
             if not self._site.settings.insecure_public:
                 require_loopback(request.server)

@@ -18,7 +18,7 @@ from streaming.web.query import Query
 from streaming.web.reply import JSON, NDJSON, SSE, Reply, json_text_reply
 from streaming.web.request import Request
 from streaming.web.site import Site
-from streaming.web.stream import FORMS, stream
+from streaming.web.stream import FORMS, Stream, stream
 
 PAGE_DEFAULT = 200
 
@@ -53,7 +53,7 @@ def place(site: Site, request: Request) -> AbstractContextManager[None]:
     return site.heartbeat.place()
 
 
-async def read_log(site: Site, request: Request, task_id: str) -> Reply | None:
+async def read_log(site: Site, request: Request, task_id: str) -> Reply | Stream:
     """``GET /tasks/{id}/events``: a task's log, as a stream or as one page."""
     form = accepted(request, (SSE, NDJSON, JSON))
     if form == JSON:
@@ -65,14 +65,14 @@ async def read_log(site: Site, request: Request, task_id: str) -> Reply | None:
         return await stream(request, subscription, FORMS[form], site.heartbeat, {"vary": "accept"})
 
 
-async def watch_new(site: Site, request: Request, task_id: str, headers: dict[str, str]) -> Reply | None:
+async def watch_new(site: Site, request: Request, task_id: str, headers: dict[str, str]) -> Reply | Stream:
     """Answer a start with the stream of its task; the caller holds a place for it."""
     structlog.contextvars.bind_contextvars(task_id=task_id)
     subscription = await site.coordinator.watch(task_id)
     return await stream(request, subscription, FORMS[SSE], site.heartbeat, headers)
 
 
-async def follow_feed(site: Site, request: Request) -> Reply | None:
+async def follow_feed(site: Site, request: Request) -> Reply | Stream:
     """``GET /events``: the events of all tasks."""
     accepted(request, (SSE,))
     query = Query(request.query_string, ("type", "task_type", "tag", "last_event_id", "tail"))

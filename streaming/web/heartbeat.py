@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -34,7 +34,7 @@ class Beating(Protocol):
     sending: bool
 
     def nudge(self) -> None:
-        """Write a keepalive if you are silent."""
+        """Write a keepalive: you have been silent."""
 
     def drop(self) -> None:
         """Cut the connection."""
@@ -47,42 +47,51 @@ class Heartbeat:
         streams_max: streams at most.
         keepalive_s: no stream is silent for longer.
         send_timeout_s: seconds for which a write may hang.
+        on_last: called when the last stream has ended.
 
     Attributes:
         now: loop time at the last look; a stream may read it for nothing.
     """
 
-    def __init__(self, *, streams_max: int, keepalive_s: float, send_timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        streams_max: int,
+        keepalive_s: float,
+        send_timeout_s: float,
+        on_last: Callable[[], object] = lambda: None,
+    ) -> None:
         self.now = 0.0
+        self._on_last = on_last
         self._streams_max = streams_max
         self._period_s = min(keepalive_s, send_timeout_s) / LOOKS
         # The next look is one period away, and may be as late as another one.
         self._silent_s = keepalive_s - 2 * self._period_s
         # A write may be up to one period younger than noted.
         self._frozen_s = send_timeout_s + self._period_s
-        self._places = 0
+        self._opening = 0
         self._streams: dict[Beating, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def open(self) -> int:
         """How many streams are open, or about to be."""
-        return self._places
+        return self._opening + len(self._streams)
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place for one stream.
+        """Hold a place for one stream, until it is added.
 
         Raises:
             TooManyStreams: all are taken.
         """
-        if self._places >= self._streams_max:
+        if self.open >= self._streams_max:
             raise TooManyStreams(f"{self._streams_max} streams are open; no more can be.")
-        self._places += 1
+        self._opening += 1
         try:
             yield
         finally:
-            self._places -= 1
+            self._opening -= 1
 
     def add(self, stream: Beating) -> None:
         """Look after a stream from now on."""
@@ -96,10 +105,7 @@ class Heartbeat:
         if not self._streams and self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def silent(self, stream: Beating) -> bool:
-        """Whether a stream should write something soon."""
-        return self.now - stream.wrote_at >= self._silent_s
+            self._on_last()
 
     def abort_all(self) -> int:
         """Cut every open stream, for a server that must stop now, and say how many there were."""
@@ -120,5 +126,5 @@ class Heartbeat:
             if stream.sending:
                 if self.now - stream.wrote_at >= self._frozen_s:
                     stream.drop()
-            elif self.silent(stream):
+            elif self.now - stream.wrote_at >= self._silent_s:
                 stream.nudge()

@@ -21,11 +21,12 @@ import asyncio
 from collections import deque
 from typing import Any, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from streaming.config import Settings
 from streaming.errors import BadRequest, HeadersTooLarge, RequestTooLate, StreamingError
 from streaming.web.body import LINGER_S
+from streaming.web.direct import DirectProtocol
 from streaming.web.parsing import Parser
 from streaming.web.problems import TITLES, problem
 
@@ -44,7 +45,7 @@ class HeadLimits(NamedTuple):
     headers: int
 
 
-class ProblemProtocol(HttpToolsProtocol):
+class ProblemProtocol(DirectProtocol):
     """uvicorn's protocol on httptools; see `protocol_of`."""
 
     limits: HeadLimits

@@ -36,6 +36,7 @@ class Request:
     """What a route may know of a request.
 
     Attributes:
+        scope: as the server gave it.
         method: upper case.
         path: undecoded, for log lines.
         segments: the decoded parts between the slashes of the path; a slash inside a part was percent-encoded.
@@ -59,12 +60,14 @@ class Request:
         "query_string",
         "receive",
         "root",
+        "scope",
         "segments",
         "send",
         "server",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
         self.method: str = scope["method"]
         self.root: str = scope.get("root_path", "")
         self.path = _path(scope, self.root)

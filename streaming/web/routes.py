@@ -24,9 +24,10 @@ from streaming.web.site import Site
 from streaming.web.statistics import show_statistics
 from streaming.web.status import list_types, show_health, show_readiness
 from streaming.web.steering import acknowledge_task, extend_task, retry_task, send_input
+from streaming.web.stream import Stream
 from streaming.web.tasks import cancel_task, delete_task, show_task, start_task
 
-Handler = Callable[..., Awaitable[Reply | None]]
+Handler = Callable[..., Awaitable[Reply | Stream]]
 Methods = Mapping[str, Handler]
 
 _ID = re.compile(r"[0-9a-f]{32}\Z", re.ASCII)
@@ -82,11 +83,11 @@ def find(segments: Sequence[str]) -> tuple[Methods, str | None]:
             raise NotFound("There is nothing here. Begin with /tasks, /events or /types.")
 
 
-async def respond(site: Site, request: Request) -> Reply | None:
+async def respond(site: Site, request: Request) -> Reply | Stream:
     """Answer a request.
 
     Returns:
-        The reply; None if the response was sent as a stream.
+        The reply; or a stream, the head of which has been sent.
 
     Raises:
         StreamingError: everything that is to become a problem.

@@ -1,16 +1,16 @@
 """One reader's response: from its subscription to its connection.
 
-asgineer's ``accept()`` and ``send()`` carry it; one watcher on ``receive()`` learns that the reader has left. The end
-of the subscription is the end of the response, a broken one never looks like it.
+asgineer's ``accept()`` sends its head. From there on a stream is no task: it is called when there is news, and when its
+connection has room again, and writes until one of them has no more. The end of the subscription is the end of the
+response, a broken one never looks like it.
 
-Owns:   the loop from `Subscription.next` to a write, and its clean-up on every path.
-Uses:   web.heartbeat (keepalive, frozen readers), web.transport (cutting a connection).
+Owns:   how events look, the loop from `Subscription.poll` to a write, and its clean-up on every path.
+Uses:   web.direct or web.portable (the connection), web.heartbeat (keepalive, frozen readers).
 Never:  touches the task: a reader that leaves changes nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Callable
 from types import MappingProxyType
@@ -19,12 +19,14 @@ from typing import NamedTuple
 import structlog
 
 from streaming.engine.subscription import Subscription
-from streaming.rules.log import Batch
+from streaming.rules.log import Batch, Reading
 from streaming.rules.sse import KEEPALIVE, RETRY, envelope
+from streaming.web.chunks import chunk
+from streaming.web.direct import EXTENSION, DirectProtocol
 from streaming.web.heartbeat import Heartbeat
+from streaming.web.portable import PortableConnection
 from streaming.web.reply import NDJSON, SSE, Reply, empty_reply
 from streaming.web.request import Request
-from streaming.web.transport import Torn, abort, is_cut
 
 _log = structlog.get_logger(__name__)
 
@@ -36,17 +38,27 @@ class Form(NamedTuple):
         content_type: of the response.
         opening: goes in front of the first batch.
         write: a batch as bytes.
+        write_chunk: the same with a chunk around it.
         keepalive: means nothing, wherever it stands between two batches.
     """
 
     content_type: str
     opening: bytes
     write: Callable[[Batch], bytes]
+    write_chunk: Callable[[Batch], bytes]
     keepalive: bytes
 
 
 #: Characters that JSON leaves as they are, and that line readers of many languages take for line ends.
 _LINE_ENDS = (("\u0085", "\\u0085"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
+
+
+def _sse(batch: Batch) -> bytes:
+    return batch.sse
+
+
+def _sse_chunk(batch: Batch) -> bytes:
+    return chunk(batch.sse)
 
 
 def _lines(batch: Batch) -> bytes:
@@ -57,19 +69,23 @@ def _lines(batch: Batch) -> bytes:
     return text.encode()
 
 
+def _lines_chunk(batch: Batch) -> bytes:
+    return chunk(_lines(batch))
+
+
 FORMS = MappingProxyType(
     {
-        SSE: Form(f"{SSE}; charset=utf-8", RETRY, lambda batch: batch.sse, KEEPALIVE),
+        SSE: Form(f"{SSE}; charset=utf-8", RETRY, _sse, _sse_chunk, KEEPALIVE),
         # A blank in front of a JSON object is part of its line, and parsers skip it. An empty line would be a line.
-        NDJSON: Form(NDJSON, b"", _lines, b" "),
+        NDJSON: Form(NDJSON, b"", _lines, _lines_chunk, b" "),
     }
 )
 
 
 async def stream(
     request: Request, subscription: Subscription, form: Form, heartbeat: Heartbeat, headers: dict[str, str]
-) -> Reply | None:
-    """Send a subscription to the reader until one of them ends.
+) -> Reply | Stream:
+    """Begin to send a subscription to the reader; it goes on until one of them ends.
 
     Args:
         request: whose reader it is; its body has been read, if it matters.
@@ -79,8 +95,10 @@ async def stream(
         headers: more headers of the response.
 
     Returns:
-        None once the stream was sent; a reply without events if there will be none (204), or nobody wants them (HEAD).
+        The stream, which somebody has to `Stream.carry`; a reply without events if there will be none (204), or nobody
+        wants them (HEAD).
     """
+    begun = False
     try:
         if subscription.finished:
             return empty_reply(204, headers)
@@ -92,104 +110,139 @@ async def stream(
         }
         if request.method == "HEAD":
             return Reply(200, headers, b"")
-        await Stream(request, subscription, form, heartbeat).run(headers)
-        return None
+        await request.channel.accept(200, headers)
+        begun = True
     finally:
-        subscription.close()
+        if not begun:
+            subscription.close()
+    return Stream(request, subscription, form, heartbeat)
 
 
 class Stream:
-    """A response that is being sent; see `stream`."""
+    """A response that is being sent; see `stream`.
+
+    Attributes:
+        sending: the connection has enough for now.
+        wrote_at: the heartbeat's time of the last write.
+    """
 
     __slots__ = (
+        "_connection",
         "_context",
         "_form",
         "_heartbeat",
-        "_request",
+        "_opened",
+        "_over",
+        "_path",
         "_subscription",
-        "_task",
-        "dropped",
+        "_write",
+        "_write_batch",
         "sending",
         "wrote_at",
     )
 
     def __init__(self, request: Request, subscription: Subscription, form: Form, heartbeat: Heartbeat) -> None:
-        self._request = request
         self._subscription = subscription
         self._form = form
         self._heartbeat = heartbeat
-        self._task = asyncio.current_task()
+        self._path = request.path
         self._context = contextvars.copy_context()
-        self.dropped = False
-        self.sending = True
-        self.wrote_at = 0.0
+        self._opened = not form.opening
+        self._over = False
+        self.sending = False
+        heartbeat.add(self)
+        self.wrote_at = heartbeat.now
+        self._connection = connection = _connection(request, self)
+        self._write = connection.write
+        self._write_batch = form.write if isinstance(connection, PortableConnection) else form.write_chunk
+        subscription.on_news = self.pump
 
-    async def run(self, headers: dict[str, str]) -> None:
-        """Send everything, and finish or tear the response.
+    async def carry(self) -> None:
+        """Begin, and be there for as long as the connection needs the task of the request.
 
         Raises:
             Torn: the response must not be finished.
         """
-        self._heartbeat.add(self)
-        self.wrote_at = self._heartbeat.now
-        watcher = asyncio.create_task(self._watch(), name="streaming-watcher")
+        if isinstance(self._connection, PortableConnection):
+            await self._connection.carry()
+        else:
+            self.pump()
+
+    def pump(self) -> None:
+        """Write what is there, as far as the connection takes it."""
+        subscription = self._subscription
         try:
-            await self._request.channel.accept(200, headers)
-            await self._pump()
-        except asyncio.CancelledError:
-            if not self.dropped:
-                raise
-            raise Torn from None
+            while not (self.sending or self._over):
+                found = subscription.poll()
+                if found is Reading.WAIT:
+                    return
+                if not isinstance(found, Batch):
+                    self._finish()
+                elif self._connection.closing():
+                    self.lose()
+                else:
+                    self._send(found)
         except Exception:
-            _log.exception("a stream broke off", path=self._request.path)
-            self._tear()
-        finally:
-            self._heartbeat.discard(self)
-            self._subscription.close()
-            watcher.cancel()
-            await asyncio.wait((watcher,))
+            self.fail()
 
-    async def _pump(self) -> None:
-        take, send, write = self._subscription.next, self._request.channel.send, self._form.write
-        heartbeat, opening = self._heartbeat, self._form.opening
-        self.sending = False
-        while (batch := await take()) is not None and not is_cut(self._request.send):
-            if batch.events:
-                data = opening + write(batch) if opening else write(batch)
-                opening = b""
-            elif heartbeat.silent(self):
-                data = self._form.keepalive
-            else:
-                continue
-            del batch  # a reader that hangs in the next line holds its bytes, not its events
-            self.wrote_at = heartbeat.now
-            self.sending = True
-            await send(data)
-            self.sending = False
-            del data  # nor does one that waits for the next batch
+    def _send(self, batch: Batch) -> None:
+        self.wrote_at = self._heartbeat.now
+        if self._opened:
+            self._write(batch.as_bytes(self._write_batch))
+        else:
+            self._opened = True
+            self._connection.say(self._form.opening + batch.as_bytes(self._form.write))
 
-    async def _watch(self) -> None:
-        """Close the subscription once the reader has left."""
-        try:
-            while (await self._request.receive())["type"] != "http.disconnect":
-                pass
-        finally:
-            self._subscription.close()
-
-    def _tear(self) -> None:
-        """Show the reader a broken response rather than an end."""
-        if not abort(self._request.send):
-            raise Torn
+    # -- what the heartbeat says ---------------------------------------------------------------------------------------
 
     def nudge(self) -> None:
-        """Write a keepalive if nothing else is written."""
-        self._subscription.nudge()
+        """Write a keepalive."""
+        self.wrote_at = self._heartbeat.now
+        self._connection.say(self._form.keepalive)
 
     def drop(self) -> None:
         """Cut the connection: the reader takes nothing, or the server must stop."""
         # Whoever calls this is somebody else: the line belongs to this request, and has its task id.
-        self._context.run(_log.info, "a reader is cut off", path=self._request.path, frozen=self.sending)
-        self.dropped = True
-        self._subscription.close()
-        if not abort(self._request.send) and self._task is not None:
-            self._task.cancel()
+        self._context.run(_log.info, "a reader is cut off", path=self._path, frozen=self.sending)
+        self._leave()
+        self._connection.cut()
+
+    # -- what the connection says --------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Write no more: enough waits to be sent."""
+        self.sending = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self.sending = False
+        self.pump()
+
+    def lose(self) -> None:
+        """The connection is over."""
+        self._leave()
+
+    def fail(self) -> None:
+        """Show the reader a broken response rather than an end."""
+        self._context.run(_log.exception, "a stream broke off", path=self._path)
+        self._leave()
+        self._connection.cut()
+
+    def _finish(self) -> None:
+        self._leave()
+        self._connection.finish()
+
+    def _leave(self) -> None:
+        if not self._over:
+            self._over = True
+            self._subscription.on_news = None
+            self._subscription.close()
+            self._heartbeat.discard(self)
+
+
+def _connection(request: Request, stream: Stream) -> DirectProtocol | PortableConnection:
+    """The connection itself, where the server lends it and nobody stands between; else the way through ``send()``."""
+    protocol = (request.scope.get("extensions") or {}).get(EXTENSION)
+    if isinstance(protocol, DirectProtocol) and protocol.lend(request.send, stream):
+        return protocol
+    return PortableConnection(request, stream)

@@ -20,11 +20,12 @@ from streaming.web.reply import JSON, SSE, Reply, empty_reply, json_reply
 from streaming.web.request import Request
 from streaming.web.shown import task_json
 from streaming.web.site import PRINCIPAL, Site
+from streaming.web.stream import Stream
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
 
 
-async def start_task(site: Site, request: Request) -> Reply | None:
+async def start_task(site: Site, request: Request) -> Reply | Stream:
     """``POST /tasks``: start a task; with ``Accept: text/event-stream``, answer with its stream."""
     form = accepted(request, (JSON, SSE))
     Query(request.query_string, ())

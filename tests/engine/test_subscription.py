@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from streaming.engine.subscription import PAGE_MAX, RETRY_S, Subscription
 from streaming.errors import BadCursor, StoreUnavailable
 from streaming.rules.feed import FeedFilter
+from streaming.rules.log import Batch, Reading
 from tests.engine.hubs import Desk, seqs, to_end
 from tests.virtual import VirtualLoop
 
@@ -165,46 +166,54 @@ async def test_a_reader_that_waits_is_woken_by_the_commit_and_not_by_the_emit() 
         assert await reading == [3]
 
 
-async def test_a_nudge_returns_an_empty_batch_once() -> None:
+async def test_who_has_no_task_is_called_in_none_when_there_is_news() -> None:
     async with Desk() as desk:
         log = await desk.log()
         reader = desk.hub.read(log, 2)
-        reading = asyncio.create_task(reader.next())
-        await asyncio.sleep(1)
-        reader.nudge()
-        batch = await reading
-        assert batch is not None
-        assert (batch.events, batch.last, batch.sse) == ((), 2, b"")
+        found: list[tuple[Any, Any]] = []
+        reader.on_news = lambda: found.append((asyncio.current_task(), reader.poll()))
+        assert reader.poll() is Reading.WAIT
 
-        again = asyncio.create_task(reader.next())
-        await asyncio.sleep(1)
-        assert not again.done()
-        reader.close()
-        assert await again is None
-
-
-async def test_a_nudge_before_the_wait_is_not_lost() -> None:
-    async with Desk() as desk:
-        reader = desk.hub.read(await desk.log(), 2)
-        reader.nudge()
-
-        batch = await reader.next()
-
-        assert batch is not None
-        assert batch.events == ()
-
-
-async def test_a_nudge_together_with_an_event_costs_no_event() -> None:
-    async with Desk() as desk:
-        log = await desk.log()
-        reader = desk.hub.read(log, 2)
-        reader.nudge()
         await desk.emit(log)
+        await asyncio.sleep(0)
+        await desk.end(log)
+        await asyncio.sleep(0)
 
-        assert await seqs(reader, 1) == [3]
-        batch = await reader.next()  # the nudge is still there
-        assert batch is not None
-        assert batch.events == ()
+        assert [task for task, _ in found] == [None, None]
+        assert [[event.seq for event in batch.events] for _, batch in found] == [[3], [4]]
+        assert (reader.poll(), reader.poll()) == (Reading.END, Reading.END)
+        assert not log.readers
+
+
+async def test_what_is_committed_between_two_passes_is_told_once() -> None:
+    async with Desk(commit_events_max=2, window_events_max=50) as desk:
+        log = await desk.log()
+        reader = desk.hub.read(log, 2)
+        found: list[Any] = []
+        reader.on_news = lambda: found.append(reader.poll())
+        for _ in range(40):
+            desk.hub.append(log, "tick", "{}")
+        await desk.hub.committed()
+        await asyncio.sleep(0)
+
+        assert [len(batch.events) for batch in found] == [40], "20 commits, and no page of the store"
+
+
+async def test_a_reader_is_called_when_its_page_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        slow = Slow(monkeypatch, desk)
+        reader = desk.hub.read(log, 0)
+        found: list[Any] = []
+        reader.on_news = lambda: found.append(reader.poll())
+        for _ in range(3):
+            assert reader.poll() is Reading.WAIT
+            await asyncio.sleep(1)
+        slow.go.set()
+        await asyncio.sleep(1)
+
+        assert [[event.seq for event in batch.events] for batch in found] == [[1, 2]]
+        assert slow.begun == 1
 
 
 @pytest.mark.parametrize("waiting_first", [True, False])
@@ -283,23 +292,33 @@ async def test_a_reader_waits_for_a_store_that_cannot_be_read(monkeypatch: pytes
         assert now() == pytest.approx(3 * RETRY_S)
 
 
-async def test_a_reader_that_waits_for_the_store_can_be_nudged_and_can_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reader_that_waits_for_the_store_can_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Desk() as desk:
         log = await desk.log()
         Unreadable(monkeypatch, desk, float("inf"))
         reader = desk.hub.read(log, 0)
         reading = asyncio.create_task(reader.next())
         await asyncio.sleep(0.1)
-        reader.nudge()
-        batch = await reading
-        assert batch is not None
-        assert batch.events == ()
-
-        reading = asyncio.create_task(reader.next())
-        await asyncio.sleep(0.1)
         reader.close()
         assert await reading is None
         assert now() < RETRY_S
+        assert reader._rest is None
+
+
+async def test_a_reader_that_rests_is_not_hurried_by_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy log would have the store asked again with every commit."""
+    async with Desk() as desk:
+        log = await desk.log()
+        unreadable = Unreadable(monkeypatch, desk, float("inf"))
+        reader = desk.hub.read(log, 0)
+        reading = asyncio.create_task(seqs(reader, 12))
+        await asyncio.sleep(0.01)
+        for _ in range(10):
+            await desk.emit(log)
+            await asyncio.sleep(0.01)
+        unreadable.left = 0
+        assert await reading == list(range(1, 13))
+        assert now() == pytest.approx(0.0 + RETRY_S, abs=0.02)
 
 
 class Slow:
@@ -325,60 +344,15 @@ class Slow:
         monkeypatch.setattr(desk.store, "events_after", reading)
 
 
-async def test_a_nudge_that_comes_together_with_a_page_that_fails_is_heard_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with Desk() as desk:
-        log = await desk.log()
-        slow = Slow(monkeypatch, desk)
-        slow.problem = StoreUnavailable("The store cannot be read.")
-        reader = desk.hub.read(log, 0)
-        reading = asyncio.create_task(reader.next())
-        await asyncio.sleep(0.1)
-        assert reader._reading is not None
-        reader._reading.add_done_callback(lambda _: reader.nudge())
-        slow.go.set()
-
-        batch = await reading
-        assert batch is not None
-        assert batch.events == ()
-        assert now() == pytest.approx(0.1)
-
-
-async def test_a_reader_can_be_nudged_while_the_store_reads_which_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that hangs would make its streams silent, and whoever is in between would cut them."""
-    async with Desk() as desk:
-        log = await desk.log()
-        slow = Slow(monkeypatch, desk)
-        reader = desk.hub.read(log, 0)
-        for _ in range(3):
-            reading = asyncio.create_task(reader.next())
-            await asyncio.sleep(1)
-            reader.nudge()
-            batch = await reading
-            assert batch is not None
-            assert (batch.events, batch.last) == ((), 0)
-        await desk.emit(log)
-        slow.go.set()
-
-        assert await seqs(reader, 3) == [1, 2, 3]
-        assert slow.begun == 1
-
-
-@pytest.mark.parametrize("nudged", [True, False])
-async def test_what_nobody_waits_for_any_more_is_not_read(nudged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_nobody_waits_for_any_more_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Desk() as desk:
         log = await desk.log()
         slow = Slow(monkeypatch, desk)
         reader = desk.hub.read(log, 0)
         reading = asyncio.create_task(reader.next())
         await asyncio.sleep(1)
-        if nudged:
-            reader.nudge()
-            await reading
         reader.close()
-        if not nudged:
-            assert await reading is None
+        assert await reading is None
         await asyncio.sleep(1)
         assert (slow.begun, slow.given_up) == (1, 1)
 
@@ -389,8 +363,7 @@ async def test_a_mistake_in_reading_reaches_the_reader_and_nobody_else(monkeypat
         slow = Slow(monkeypatch, desk)
         slow.problem = ZeroDivisionError()
         reader = desk.hub.read(log, 0)
-        reader.nudge()
-        assert (await reader.next()) is not None
+        assert reader.poll() is Reading.WAIT
         slow.go.set()
         with pytest.raises(ZeroDivisionError):
             await reader.next()
@@ -463,10 +436,9 @@ async def test_a_follower_gets_only_what_it_wants_and_its_cursor_moves_over_the_
         await desk.emit(log, 2)
         assert await reading == [3, 4]
 
-        follower.nudge()
-        await follower.next()
-
-        assert follower.cursor == 4
+        await desk.end(log)
+        assert follower.poll() is Reading.WAIT
+        assert follower.cursor == 5
 
 
 async def test_a_follower_passes_over_a_long_history_that_it_does_not_want() -> None:
@@ -553,10 +525,9 @@ class Readers:
         if not self.readers:
             return
         _, seen, reader = self.readers[index % len(self.readers)]
-        reader.nudge()
-        batch = await reader.next()
-        assert batch is not None
-        seen.extend(event.seq for event in batch.events)
+        batch = reader.poll()
+        if isinstance(batch, Batch):
+            seen.extend(event.seq for event in batch.events)
 
     def rejoin(self, log: Any, index: int) -> None:
         if not self.readers:

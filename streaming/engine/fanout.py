@@ -1,0 +1,81 @@
+"""The pass that tells all readers of what was committed since the last one.
+
+A task for each reader, woken by each event, would cost more than the writing. So there is one callback of the event
+loop for all of them: it comes in the step behind a commit, and while it is at work the next commit gathers more. With
+little to tell it is immediate; under load each reader gets more at once.
+
+Owns:   when readers are told, and how much of a log is kept for them.
+Never:  moves a mark (``engine.hub``), or knows what a reader does with its news.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from streaming.config import Settings
+from streaming.engine.log import Log
+
+if TYPE_CHECKING:
+    from streaming.engine.subscription import Subscription
+
+#: Committed events of a watched task that are kept at least, and how many passes like the last one are kept.
+WINDOW_EVENTS_MIN = 32
+PASSES_KEPT = 4
+
+
+class FanOut:
+    """Whom the next pass tells.
+
+    Args:
+        settings: how much of a log is kept at most.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._events_max = settings.window_events_max
+        self._bytes_max = settings.window_bytes_max
+        self._marks: dict[Log, int] = {}  # where their readers were told of them last
+        self._others: dict[Subscription, None] = {}
+        self._due = False
+
+    def moved(self, log: Log, mark: int) -> None:
+        """Tell the readers of a log.
+
+        Args:
+            log: its mark has moved.
+            mark: where it was before.
+        """
+        if log.readers:
+            self._marks.setdefault(log, mark)
+            self._come()
+        else:
+            log.window.trim(events_max=0, bytes_max=0)
+
+    def tell(self, readers: Iterable[Subscription]) -> None:
+        """Tell these readers, whatever it is that they shall see."""
+        self._others.update(dict.fromkeys(readers))
+        if self._others:
+            self._come()
+
+    def _come(self) -> None:
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._pass)
+
+    def _pass(self) -> None:
+        self._due = False
+        marks, self._marks = self._marks, {}
+        others, self._others = self._others, {}
+        for log, mark in marks.items():
+            for reader in list(log.readers):
+                reader.wake()
+            self._trim(log, mark)
+        for reader in others:
+            reader.wake()
+
+    def _trim(self, log: Log, mark: int) -> None:
+        """Keep enough for a reader that is a few passes behind; one that is further behind reads the store."""
+        fresh = log.window.committed - mark
+        kept = min(self._events_max, max(WINDOW_EVENTS_MIN, PASSES_KEPT * fresh)) if log.readers else 0
+        log.window.trim(events_max=kept, bytes_max=self._bytes_max)

@@ -1,0 +1,142 @@
+"""The direct path: a stream writes to its connection itself, past the server.
+
+``send()`` of ASGI costs a message, a coroutine and the framing of a chunk for each reader and event; the task of the
+request has to be there for as long as the stream. Here the server lends its connection instead, as an extension of
+ASGI: the bytes of an event with the chunk around them are made once for all readers, and go straight to the transport.
+The task of the request ends when the head is sent.
+
+The extension ``streaming.direct`` is the protocol of the connection. It is offered with each request, and taken only
+where nobody stands between: a middleware that wraps ``send`` keeps seeing every byte (`web.portable`).
+
+What is reached of uvicorn beside the ASGI messages, and held against the installed one by a test:
+
+- of its protocol: ``cycle``, ``transport``, ``flow.write_paused``, ``pause_writing``, ``resume_writing``,
+  ``on_response_complete``;
+- of a request's cycle: ``disconnected``, which keeps it quiet while we write; ``response_complete`` and ``keep_alive``.
+
+Where one of them is missing, nothing is offered, and streams take the portable path.
+
+Owns:   what a stream may do with a connection, and when it gets one.
+Never:  knows what a stream writes, or when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from streaming.web.chunks import LAST_CHUNK, chunk
+
+#: The name of the extension in the scope of a request.
+EXTENSION = "streaming.direct"
+
+#: What a cycle must have.
+NEEDED = ("disconnected", "response_complete", "keep_alive")
+
+
+class Written(Protocol):
+    """What a connection tells the stream that has it."""
+
+    def pause(self) -> None:
+        """Write no more: enough waits to be sent."""
+
+    def resume(self) -> None:
+        """Go on."""
+
+    def lose(self) -> None:
+        """The connection is over."""
+
+    def fail(self) -> None:
+        """What was written before has failed, with the exception that is being handled."""
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which lends its connection to streams."""
+
+    _stream: Written | None = None
+    _lent: RequestResponseCycle | None = None
+
+    # -- for a stream --------------------------------------------------------------------------------------------------
+
+    def lend(self, send: object, stream: Written) -> bool:
+        """Hand the rest of a response to a stream, from its head on.
+
+        Args:
+            send: what the application was called with.
+            stream: it writes until `finish` or `cut`, or until it is told that the connection is lost.
+
+        Returns:
+            Whether it has the connection; not where ``send`` belongs to somebody else, or to an earlier request.
+        """
+        cycle = getattr(send, "__self__", None)
+        if cycle is None or cycle is not self.cycle or not all(hasattr(cycle, name) for name in NEEDED):
+            return False
+        if cycle.disconnected or cycle.response_complete or self.transport.is_closing():
+            return False
+        cycle.disconnected = True  # from now on it writes nothing, and does not miss what is not written
+        self._lent, self._stream = cycle, stream
+        if self.flow.write_paused:
+            stream.pause()
+        return True
+
+    @property
+    def write(self) -> Callable[[bytes], object]:
+        """Send bytes with chunks around them; as many as there are, until told to pause."""
+        return self.transport.write
+
+    def say(self, data: bytes) -> None:
+        """Send a piece that has no chunk around it yet."""
+        self.transport.write(chunk(data))
+
+    def closing(self) -> bool:
+        """Whether the connection is over, though nobody has been told yet."""
+        return self.transport.is_closing()
+
+    def finish(self) -> None:
+        """End the response as a whole one; the connection may serve the next request."""
+        if self._lent is None:
+            return
+        cycle, self._lent, self._stream = self._lent, None, None
+        self.transport.write(LAST_CHUNK)
+        cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def cut(self) -> None:
+        """End the connection now: what waits to be sent is thrown away, and the response is seen to be broken."""
+        self.transport.abort()
+
+    # -- what the transport and the parser call ------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Offer the connection with each request."""
+        super().on_message_begin()
+        extensions: dict[Any, Any] = {EXTENSION: self}
+        self.scope["extensions"] = extensions
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body; nobody reads that of a request which is answered with a stream."""
+        if self._lent is None or self._lent is not self.cycle:
+            super().on_body(body)
+
+    def pause_writing(self) -> None:
+        """The transport has enough."""
+        super().pause_writing()
+        if self._stream is not None:
+            self._stream.pause()
+
+    def resume_writing(self) -> None:
+        """The transport has room again."""
+        super().resume_writing()
+        if self._stream is not None:
+            self._stream.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The stream is told before anybody else: uvicorn lets everybody go on who waits for room."""
+        stream, self._stream = self._stream, None
+        super().connection_lost(exc)
+        if stream is not None:
+            stream.lose()

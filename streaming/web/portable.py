@@ -1,0 +1,143 @@
+"""The portable path: a stream writes with the ``send()`` of ASGI, under any server.
+
+The task of a request lasts as long as its stream, but is not woken for each event: that would cost more than the
+writing. Whoever has news drives ``send()`` by hand, up to where it would wait; nearly always it is done before. Where
+it waits, because the reader is slow, the task of the request takes over what has been begun.
+
+While it is driven it runs as that task: servers and middlewares ask which task is at work, for timeouts and cancel
+scopes. ``_enter_task`` and ``_leave_task`` are asyncio's documented way to lend one ("Extending asyncio").
+
+Owns:   the response between its head and its end, as ASGI messages.
+Never:  knows what a stream writes, or when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import types
+from asyncio import _enter_task, _leave_task
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from streaming.engine.alarm import Alarm
+from streaming.web.direct import Written
+from streaming.web.request import Request
+from streaming.web.transport import Torn, abort, is_cut
+
+#: A send that waits, and what for.
+Begun = tuple[Coroutine[Any, Any, None], Any]
+
+
+class PortableConnection:
+    """A connection behind ``send()``; made in the task of its request, which has to `carry` it.
+
+    Args:
+        request: its head has been sent.
+        stream: it writes in no task, until `finish` or `cut`, or until it is told that the connection is lost.
+    """
+
+    def __init__(self, request: Request, stream: Written) -> None:
+        self._request = request
+        self._stream = stream
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._context = contextvars.copy_context()
+        self._alarm = Alarm()
+        self._begun: Begun | None = None
+        self._whole = self._torn = False
+
+    # -- for a stream --------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send a piece; told to pause meanwhile, if it does not go at once."""
+        sending = self._request.channel.send(data)
+        assert self._task is not None  # noqa: S101  # it was made in one
+        _enter_task(self._loop, self._task)
+        try:
+            waits_for = self._context.run(sending.send, None)
+        except StopIteration:
+            return
+        finally:
+            _leave_task(self._loop, self._task)
+        self._begun = (sending, waits_for)
+        self._stream.pause()
+        self._alarm.ring()
+
+    say = write
+
+    def closing(self) -> bool:
+        """Whether the connection is over, though nobody has been told yet."""
+        return is_cut(self._request.send)
+
+    def finish(self) -> None:
+        """End the response as a whole one."""
+        self._whole = True
+        self._alarm.ring()
+
+    def cut(self) -> None:
+        """End the connection now, or what is left of the response where there is no way to it."""
+        self._torn = True
+        if not abort(self._request.send) and self._begun is not None and self._task is not None:
+            self._task.cancel()
+        self._alarm.ring()
+
+    # -- for the request -----------------------------------------------------------------------------------------------
+
+    async def carry(self) -> None:
+        """Be there until the stream has ended.
+
+        Raises:
+            Torn: the response must not be finished.
+        """
+        watcher = asyncio.create_task(self._watch(), name="streaming-watcher")
+        self._loop.call_soon(self._stream.resume)
+        try:
+            while not (self._whole or self._torn):
+                await self._alarm.wait()
+                if self._begun is not None:
+                    await self._go_on(self._begun)
+        except asyncio.CancelledError:
+            if not self._torn:
+                raise
+        except Exception:
+            self._stream.fail()
+        finally:
+            self._stream.lose()
+            if self._begun is not None:
+                self._begun[0].close()
+            watcher.cancel()
+            await asyncio.wait((watcher,))
+        if self._torn:
+            raise Torn
+
+    async def _go_on(self, begun: Begun) -> None:
+        """Finish a send that waits, and let the stream go on; in a step of its own, in no task."""
+        await _rest_of(*begun)
+        self._begun = None
+        self._loop.call_soon(self._stream.resume)
+
+    async def _watch(self) -> None:
+        """Tell the stream once the reader has left."""
+        try:
+            while (await self._request.receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            self._whole = True  # whatever is sent now goes nowhere
+            self._stream.lose()
+            self._alarm.ring()
+
+
+@types.coroutine
+def _rest_of(sending: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Await a coroutine that was driven by hand up to where it waits for something."""
+    try:
+        while True:
+            try:
+                value = yield waits_for
+            except BaseException as error:
+                waits_for = sending.throw(error)
+            else:
+                waits_for = sending.send(value)
+    except StopIteration:
+        return
