@@ -664,10 +664,10 @@ async def test_a_reader_of_a_finished_task_that_is_deleted_under_it_gets_the_res
     coordinator, _ = build([ticks])
     async with coordinator:
         started, _ = await coordinator.start("ticks", {"n": 2})
+        early = await coordinator.watch(started.id, after=1)
         await coordinator.wait(started.id, 60)
-        if not in_memory:
-            await rounds()
-        reader = await coordinator.watch(started.id, after=1)
+        await rounds()
+        reader = early if in_memory else await coordinator.watch(started.id, after=1)
         await coordinator.delete(started.id)  # at once: what has ended can be deleted
         events = await collect(reader)
         with pytest.raises(TaskNotFound):

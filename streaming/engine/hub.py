@@ -95,7 +95,6 @@ class Hub:
         lost = await self._committer.close(until)
         self.closed = True
         self._backlog.close()
-        self.pages.forget()
         self._fan_out.tell([*self.feed_readers, *(reader for log in self._logs.values() for reader in log.readers)])
         self._logs.clear()
         return lost

@@ -126,8 +126,6 @@ class Subscription(ABC):
         if self._rest is not None and not self._hub.closed:
             return Reading.BELOW
         if self._reading is None:
-            if (kept := self._kept()) is not None:
-                return kept
             self._reading = self._read_store()
             self._reading.add_done_callback(self._has_read)
         if not self._reading.done():
@@ -168,10 +166,6 @@ class Subscription(ABC):
         if self._reading is not None:
             self._leave_reading(self._reading)
             self._reading = None
-
-    def _kept(self) -> Batch | None:
-        """What others have read just there."""
-        return None
 
     @abstractmethod
     def _look(self) -> Batch | Reading:
@@ -214,9 +208,6 @@ class LogSubscription(Subscription):
     def _look(self) -> Batch | Reading:
         found = self._task_log.window.after(self.cursor)
         return Reading.END if found is Reading.WAIT and self._task_log.lost else found
-
-    def _kept(self) -> Batch | None:
-        return self._hub.pages.kept(self._task_log.window.task_id, self.cursor)
 
     def _read_store(self) -> asyncio.Task[Batch]:
         return self._hub.pages.read(self._task_log.window, self.cursor, self._page)

@@ -6,13 +6,14 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from streaming.engine.starts import Starts
-from streaming.rules.sse import KEEPALIVE
+from streaming.rules.log import Batch
 from streaming.testing.choices import Trace
 from streaming.testing.exploration import attempt, explore, replay
 from streaming.testing.loop import SimulatedLoop
@@ -134,23 +135,32 @@ def skip_one(patch: pytest.MonkeyPatch) -> None:
 def write_the_keepalive_from_the_timer(patch: pytest.MonkeyPatch) -> None:
     """An event goes out in two pieces, and the timer writes at each of its looks, if the reader hangs between them."""
 
-    async def in_pieces(self: Stream) -> None:
-        send, opening = self._request.channel.send, self._form.opening
-        self.sending = False
-        while (batch := await self._subscription.next()) is not None:
-            data = opening + self._form.write(batch)
-            opening = b""
-            self.wrote_at = self._heartbeat.now
-            await send(data[: len(data) // 2])
-            await send(data[len(data) // 2 :])
+    resume = Stream.resume
+    rest: dict[Stream, bytes] = {}
 
-    def at_once(self: Stream) -> None:
-        transport = getattr(self._request.send, "__self__").transport  # noqa: B009  # mypy does not know uvicorn's method
-        transport.write(b"%x\r\n%s\r\n" % (len(KEEPALIVE), KEEPALIVE))
+    def in_pieces(self: Stream, batch: Batch) -> None:
+        data = (b"" if self._opened else self._form.opening) + batch.as_bytes(self._form.write)
+        self._opened = True
+        self.wrote_at = self._heartbeat.now
+        self._connection.say(data[: len(data) // 2])
+        if self.sending:
+            rest[self] = data[len(data) // 2 :]
+        else:
+            self._connection.say(data[len(data) // 2 :])
 
-    patch.setattr(Stream, "_pump", in_pieces)
-    patch.setattr(Stream, "nudge", at_once)
-    patch.setattr(Heartbeat, "silent", lambda self, stream: True)
+    def rest_first(self: Stream) -> None:
+        if self in rest:
+            self._connection.say(rest.pop(self))
+        resume(self)
+
+    def nudge_all(self: Heartbeat) -> None:
+        self._look_later()
+        for stream in list(self._streams):
+            stream.nudge()
+
+    patch.setattr(Stream, "_send", in_pieces)
+    patch.setattr(Stream, "resume", rest_first)
+    patch.setattr(Heartbeat, "_look", nudge_all)
 
 
 def leave_the_timer_running(patch: pytest.MonkeyPatch) -> None:
@@ -181,21 +191,14 @@ def forget_the_key(patch: pytest.MonkeyPatch) -> None:
 
 def end_a_broken_stream(patch: pytest.MonkeyPatch) -> None:
     """A stream that is cut off looks like one that has come to its end."""
-    pump = Stream._pump
+    send = Stream._send
+    batches: Counter[Stream] = Counter()
 
-    async def short(self: Stream) -> None:
-        batches = 0
-        take = self._subscription.next
+    def short(self: Stream, batch: Batch) -> None:
+        batches[self] += 1
+        send(self, batch) if batches[self] <= 2 else self._finish()
 
-        async def few() -> Any:
-            nonlocal batches
-            batches += 1
-            return None if batches > 2 else await take()
-
-        self._subscription = type("Short", (), {"next": staticmethod(few), "close": self._subscription.close})()
-        await pump(self)
-
-    patch.setattr(Stream, "_pump", short)
+    patch.setattr(Stream, "_send", short)
 
 
 #: What is said about each of them, and the first seed that is tried: rare ones are found in about 200.

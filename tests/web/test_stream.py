@@ -25,7 +25,6 @@ from tests.kit import TestedStore
 from tests.web.live import Live, live, read_answer, read_chunk, read_head
 from tests.web.test_routes import check_problem
 
-
 pytestmark = [pytest.mark.clock("each"), pytest.mark.usefixtures("path")]
 
 

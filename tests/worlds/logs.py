@@ -11,11 +11,13 @@ import dataclasses
 
 from streaming.engine.journal import Commit
 from streaming.engine.log import Log
+from streaming.engine.subscription import Subscription
 from streaming.engine.transitions import end
 from streaming.errors import TaskEnded
 from streaming.events import Event, encode_payload
 from streaming.records import Change, Progress, TaskError, TaskStatus
 from streaming.rules.lifecycle import Transition
+from streaming.rules.log import Batch, Reading
 from streaming.rules.outcome import Outcome
 from streaming.testing.choices import Stream
 from streaming.testing.faults import CALM, Faults
@@ -28,9 +30,6 @@ WORDS = ("tick", "tick", "burst", "progress", "group", "amend", "wait")
 
 STUMBLING = Faults(store_delay=0.4, store_refuses=0.1, store_forgets_to_answer=0.1)
 SLOW = Faults(store_delay=0.6)
-
-#: Who is nudged comes back after so many seconds at most, whatever the store does; a step may take 0.05 s.
-NUDGED_S = 0.5
 
 #: So many events are written together.
 GROUP = 3
@@ -52,6 +51,7 @@ class Logs:
             commit_events_max=chance.draw((1000, 2, 4)),
         )
         self._task_ids = ["a", "b"][: 1 + chance.pick(2)]
+        self._listeners: list[Listener] = []
 
     async def run(self) -> None:
         """Play it."""
@@ -63,6 +63,8 @@ class Logs:
                 group.create_task(closing)
         self._press.check_gone()
         self._check_groups()
+        for listener in self._listeners:
+            listener.check(self._world)
 
     async def _life(self, task_id: str) -> None:
         """The main writer of a task, and all that its log attracts."""
@@ -77,7 +79,7 @@ class Logs:
             if chance.happens(0.5):
                 group.create_task(self._interrupt(log))
             if chance.happens(0.3):
-                group.create_task(self._nudge(log))
+                group.create_task(self._listen(log))
             if chance.happens(0.2):
                 group.create_task(self._end_elsewhere(log))
 
@@ -157,20 +159,17 @@ class Logs:
 
     # -- those who watch, and the end ---------------------------------------------------------------------------------
 
-    async def _nudge(self, log: Log) -> None:
-        """A reader that is nudged comes back, whatever it waits for."""
-        chance = self._world.stream(f"nudger-{log.record.id}")
-        reader = await self._press.watch(log.record.id)
+    async def _listen(self, log: Log) -> None:
+        """A reader without a task, which takes nothing for a while now and then, as a slow connection does."""
+        chance = self._world.stream(f"listener-{log.record.id}")
+        listener = Listener(self._world, await self._press.watch(log.record.id))
+        self._listeners.append(listener)
         for _ in range(1 + chance.pick(3)):
-            waiting = asyncio.create_task(reader.next())
             await self._world.sometime(chance, PAUSES_S)
-            reader.nudge()
-            done, _ = await asyncio.wait({waiting}, timeout=NUDGED_S)
-            self._world.must(done, "who is nudged does not come back")
-            if not done or waiting.result() is None:
-                waiting.cancel()
-                break
-        reader.close()
+            listener.paused = True
+            await self._world.sometime(chance, PAUSES_S)
+            listener.paused = False
+            self._world.loop.call_soon(listener.take)
 
     async def _close_early(self) -> None:
         chance = self._world.stream("closer")
@@ -183,6 +182,46 @@ class Logs:
         for log in self._press.logs.values():
             for seqs in _groups(self._world, log.record.id):
                 self._world.must(len(seqs) % GROUP == 0, "what belongs together was torn")
+
+
+class Listener:
+    """A reader that is called when there is news.
+
+    Args:
+        world: where it lives.
+        reader: what it reads.
+
+    Attributes:
+        paused: it takes nothing.
+    """
+
+    def __init__(self, world: World, reader: Subscription) -> None:
+        self.paused = False
+        self._world = world
+        self._reader = reader
+        self._seen = reader.cursor
+        self._ended = False
+        reader.on_news = self.take
+        world.loop.call_soon(self.take)
+
+    def take(self) -> None:
+        """Take what is there."""
+        self._world.must(asyncio.current_task() is None, "a reader without a task is called in one of somebody else")
+        while not (self.paused or self._ended):
+            found = self._reader.poll()
+            if isinstance(found, Batch):
+                seqs = [event.seq for event in found.events]
+                whole = list(range(self._seen + 1, seqs[-1] + 1))
+                self._world.must(seqs == whole, f"a listener gets {seqs} behind {self._seen}")
+                self._seen = seqs[-1]
+            elif found is Reading.WAIT:
+                return
+            else:
+                self._ended = True
+
+    def check(self, world: World) -> None:
+        """Once everything is over."""
+        world.must(self._ended, "a listener is not told of the end")
 
 
 def _groups(world: World, task_id: str) -> list[list[int]]:
