@@ -26,7 +26,7 @@ from streaming.server import Server
 from tests.host import Host, hosting
 from tests.kit import TestedStore, build, collect, events_of, types
 from tests.leftovers import RESIDENT, leftovers
-from tests.process.server import WAYS
+from tests.process.server import ON_ASYNCIO, WAYS
 from tests.process.server import running as running_server
 from tests.stage import Gate, deaf, forever, gone, instant, now, rounds, running, ticks, tidy
 
@@ -601,7 +601,7 @@ async def test_a_second_signal_forces_the_exit(second: signal.Signals, tmp_path:
 @pytest.mark.parametrize("way", WAYS)
 async def test_sigterm_with_tasks_and_streams_ends_everything_and_the_process_with_0(way: str, tmp_path: Path) -> None:
     async with running_server(tmp_path, way, grace_s=3) as server:
-        assert server.on_uvloop is (way not in ("uvicorn --loop asyncio", "streaming serve, without uvloop"))
+        assert server.on_uvloop is (way not in ON_ASYNCIO)
         ids = [
             await server.running("sleeper"),
             await server.running("tidy"),

@@ -61,6 +61,20 @@ def streaming(
 # -- the server --------------------------------------------------------------------------------------------------------
 
 
+def _one(workers: int) -> int:
+    """Refuse what other servers have, and what would lose events here.
+
+    Raises:
+        BadParameter: it is not 1.
+    """
+    if workers != 1:
+        raise typer.BadParameter(
+            f"{workers} processes cannot serve the same tasks: each would know only its own, and a database takes one. "
+            "One process is one instance; threads and processes of handlers use the other cores."
+        )
+    return workers
+
+
 @app.command()
 def serve(
     modules: Annotated[
@@ -81,6 +95,7 @@ def serve(
         typer.Option("--insecure-public", help="Serve other addresses than loopback without credentials."),
     ] = False,
     log_format: Annotated[str | None, typer.Option(help="console or json.", show_default="console")] = None,
+    workers: Annotated[int, typer.Option(callback=_one, help="Only 1: one process is one instance.")] = 1,
 ) -> None:
     """Run a server until SIGTERM or Ctrl-C.
 

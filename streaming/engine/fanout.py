@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 WINDOW_EVENTS_MIN = 32
 PASSES_KEPT = 4
 
+#: What is kept of a log that nobody watches, events and bytes: who starts a task and watches it then needs no store.
+UNWATCHED_EVENTS = 4
+UNWATCHED_BYTES = 4096
+
 
 class FanOut:
     """Whom the next pass tells.
@@ -50,7 +54,7 @@ class FanOut:
             self._marks.setdefault(log, mark)
             self._come()
         else:
-            log.window.trim(events_max=0, bytes_max=0)
+            self._trim(log, mark)
 
     def tell(self, readers: Iterable[Subscription]) -> None:
         """Tell these readers, whatever it is that they shall see."""
@@ -76,6 +80,10 @@ class FanOut:
 
     def _trim(self, log: Log, mark: int) -> None:
         """Keep enough for a reader that is a few passes behind; one that is further behind reads the store."""
+        if not log.readers:
+            kept = min(self._events_max, UNWATCHED_EVENTS)
+            log.window.trim(events_max=kept, bytes_max=min(self._bytes_max, UNWATCHED_BYTES))
+            return
         fresh = log.window.committed - mark
-        kept = min(self._events_max, max(WINDOW_EVENTS_MIN, PASSES_KEPT * fresh)) if log.readers else 0
+        kept = min(self._events_max, max(WINDOW_EVENTS_MIN, PASSES_KEPT * fresh))
         log.window.trim(events_max=kept, bytes_max=self._bytes_max)

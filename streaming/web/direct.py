@@ -10,9 +10,10 @@ where nobody stands between: a middleware that wraps ``send`` keeps seeing every
 
 What is reached of uvicorn beside the ASGI messages, and held against the installed one by a test:
 
-- of its protocol: ``cycle``, ``transport``, ``flow.write_paused``, ``pause_writing``, ``resume_writing``,
-  ``on_response_complete``;
-- of a request's cycle: ``disconnected``, which keeps it quiet while we write; ``response_complete`` and ``keep_alive``.
+- of its protocol: ``cycle``, ``transport``, ``scope``, ``headers``, ``flow.write_paused``, ``pause_writing``,
+  ``resume_writing``, ``on_response_complete``;
+- of a request's cycle: ``disconnected``, which keeps it quiet while we write; ``response_complete`` and ``keep_alive``;
+  ``scope`` and ``message_event``, which nobody needs any more: without them an idle stream takes a quarter less.
 
 Where one of them is missing, nothing is offered, and streams take the portable path.
 
@@ -22,9 +23,11 @@ Never:  knows what a stream writes, or when.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from streaming.web.chunks import LAST_CHUNK, chunk
@@ -33,7 +36,10 @@ from streaming.web.chunks import LAST_CHUNK, chunk
 EXTENSION = "streaming.direct"
 
 #: What a cycle must have.
-NEEDED = ("disconnected", "response_complete", "keep_alive")
+NEEDED = ("disconnected", "response_complete", "keep_alive", "scope", "message_event")
+
+#: For whom nobody waits; each event of asyncio has a queue of its own.
+_UNHEARD = asyncio.Event()
 
 
 class Written(Protocol):
@@ -76,6 +82,9 @@ class DirectProtocol(HttpToolsProtocol):
         if cycle.disconnected or cycle.response_complete or self.transport.is_closing():
             return False
         cycle.disconnected = True  # from now on it writes nothing, and does not miss what is not written
+        cycle.message_event = _UNHEARD
+        cycle.scope = self.scope = cast(HTTPScope, {})
+        self.headers = []
         self._lent, self._stream = cycle, stream
         if self.flow.write_paused:
             stream.pause()

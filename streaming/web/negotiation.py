@@ -44,6 +44,8 @@ def choose(accept: str | None, offers: Sequence[str]) -> str | None:
     Returns:
         The offer that the client likes best, ours first among equals; None if it likes none.
     """
+    if accept in offers:
+        return accept  # as most clients say it
     ranges = [] if accept is None else [found for part in accept.split(",") if (found := _read(part)) is not None]
     if not ranges:
         return offers[0]

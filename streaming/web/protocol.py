@@ -18,12 +18,11 @@ Never:  looks at what a request says.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from streaming.config import Settings
+from streaming.config import Settings, load_settings
 from streaming.errors import BadRequest, HeadersTooLarge, RequestTooLate, StreamingError
 from streaming.web.body import LINGER_S
 from streaming.web.direct import DirectProtocol
@@ -54,7 +53,7 @@ class ProblemProtocol(DirectProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.parser = Parser(self)
-        self._cycles: deque[RequestResponseCycle] = deque()  # the request that is being answered, and those behind it
+        self._cycles: list[RequestResponseCycle] = []  # the request that is being answered, and those behind it
         self._refusal: StreamingError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = self._between = self._refused = False
@@ -144,7 +143,7 @@ class ProblemProtocol(DirectProtocol):
         self._in_head = False
         self._unexpect()
         while self._cycles and self._cycles[0].response_complete:
-            self._cycles.popleft()
+            del self._cycles[0]
         self._cycles.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
@@ -228,5 +227,17 @@ class ProblemProtocol(DirectProtocol):
 
 def protocol_of(settings: Settings) -> type[ProblemProtocol]:
     """The protocol with the limits of a server."""
-    limits = HeadLimits(settings.header_timeout_s, settings.header_bytes_max, settings.headers_max)
-    return type("Protocol", (ProblemProtocol,), {"limits": limits})
+    return type("Protocol", (ProblemProtocol,), {"limits": _limits_of(settings)})
+
+
+class Protocol(ProblemProtocol):
+    """The protocol for `uvicorn --http streaming.web.protocol:Protocol`: its limits come from the environment."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not hasattr(Protocol, "limits"):
+            Protocol.limits = _limits_of(load_settings())
+        super().__init__(*args, **kwargs)
+
+
+def _limits_of(settings: Settings) -> HeadLimits:
+    return HeadLimits(settings.header_timeout_s, settings.header_bytes_max, settings.headers_max)

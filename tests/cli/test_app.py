@@ -137,6 +137,20 @@ def test_serve_takes_the_environment_and_the_line_wins(
     assert (environment.insecure_public, environment.log_format) == (False, "console")
 
 
+@pytest.mark.parametrize("workers", ["0", "2", "-1"])
+def test_more_than_one_process_is_refused(workers: str, streaming: Streaming, served: list[Settings]) -> None:
+    ran = streaming("serve", "--workers", workers)
+
+    assert ran.exit_code == 2
+    assert "each would know only its own" in " ".join(ran.stderr.replace("│", " ").split())
+    assert served == []
+
+
+def test_one_process_may_be_asked_for(streaming: Streaming, served: list[Settings]) -> None:
+    assert streaming("serve", "--workers", "1").exit_code == 7
+    assert len(served) == 1
+
+
 def test_wrong_settings_are_one_line_and_usage(streaming: Streaming, served: list[Settings]) -> None:
     result = streaming("serve", "--store", "mysql://x", "--port", "99999")
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from streaming.engine.fanout import UNWATCHED_BYTES, UNWATCHED_EVENTS
 from streaming.engine.log import Log
 from streaming.errors import BadCursor, StoreUnavailable, TaskEnded
 from streaming.records import IdempotencyKey, Progress, TaskStatus
 from streaming.rules.feed import FeedFilter
-from streaming.rules.log import Reading
+from streaming.rules.log import Batch, Reading
 from tests.engine.hubs import Desk, seqs, to_end
 
 pytestmark = pytest.mark.clock("virtual")
@@ -475,14 +476,25 @@ async def test_a_change_that_is_stored_after_its_log_was_dropped_is_in_the_store
 # -- readers and memory ------------------------------------------------------------------------------------------------
 
 
-async def test_a_log_that_nobody_reads_keeps_nothing_in_memory() -> None:
+async def test_a_log_that_nobody_reads_keeps_next_to_nothing_in_memory() -> None:
     async with Desk() as desk:
         log = await desk.log()
+        assert isinstance(log.window.after(0), Batch), "who starts a task and watches it then needs no store"
         await desk.emit(log, 10)
 
         assert log.window.after(0) is Reading.BELOW
-        assert log.window.after(11) is Reading.BELOW
+        assert log.window.after(11 - UNWATCHED_EVENTS) is Reading.BELOW
+        assert isinstance(log.window.after(12 - UNWATCHED_EVENTS), Batch)
         assert log.window.after(12) is Reading.WAIT
+
+
+async def test_large_events_that_nobody_reads_are_not_kept() -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        desk.hub.append(log, "tick", '"' + "x" * UNWATCHED_BYTES + '"')
+        await desk.hub.committed()
+
+        assert log.window.after(2) is Reading.BELOW
 
 
 async def test_a_log_that_is_read_keeps_as_many_events_as_the_settings_say() -> None:

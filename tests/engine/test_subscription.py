@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streaming.engine import fanout
 from streaming.engine.subscription import PAGE_MAX, RETRY_S, Subscription
 from streaming.errors import BadCursor, StoreUnavailable
 from streaming.rules.feed import FeedFilter
@@ -19,6 +20,12 @@ from tests.virtual import VirtualLoop
 pytestmark = pytest.mark.clock("virtual")
 
 ALL = FeedFilter()
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody watches is read from the store."""
+    monkeypatch.setattr(fanout, "UNWATCHED_EVENTS", 0)
 
 
 def now() -> float:

@@ -51,8 +51,12 @@ WAYS: Mapping[str, Sequence[str]] = MappingProxyType(
         "uvicorn --loop asyncio": (*_UVICORN, "--loop", "asyncio"),
         "uvicorn --loop uvloop": (*_UVICORN, "--loop", "uvloop"),
         "uvicorn --workers 1 --loop uvloop": (*_UVICORN, "--workers", "1", "--loop", "uvloop"),
+        "uvicorn with our protocol": (*_UVICORN, "--loop", "asyncio", "--http", "streaming.web.protocol:Protocol"),
     }
 )
+
+#: Those whose event loop is that of asyncio.
+ON_ASYNCIO = frozenset({"streaming serve, without uvloop", "uvicorn --loop asyncio", "uvicorn with our protocol"})
 
 FORKED = "forked"
 
