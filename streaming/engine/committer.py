@@ -22,9 +22,14 @@ from streaming.engine.tables import Tables
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
+from streaming.rules.pace import Pace
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 2.0
+
+#: Commits in a second, in the long run, and how many without a pause after a rest: who asks now and then never waits.
+COMMITS_PER_S = 500
+COMMITS_AT_ONCE = 20
 
 _TOO_LATE = "The server has stopped before this was stored."
 
@@ -47,6 +52,11 @@ class Batch:
     changes: list[Change] = field(default_factory=list)
     keys: list[IdempotencyKey] = field(default_factory=list)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for it."""
+        return bool(self.created or self.waiters)
 
     def records(self) -> list[Record]:
         """Each record as it is to be."""
@@ -72,8 +82,16 @@ class Batch:
 
     def settle(self, problem: StoreUnavailable | None) -> None:
         """Tell everybody who waits that it is stored, or why not."""
+        self.settle_created(problem)
+        self.wake(problem)
+
+    def settle_created(self, problem: StoreUnavailable | None) -> None:
+        """Tell those who have created something."""
         for _, _, on_created in self.created.values():
             on_created(problem)
+
+    def wake(self, problem: StoreUnavailable | None) -> None:
+        """Tell the others."""
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None) if problem is None else waiter.set_exception(problem)
@@ -87,6 +105,7 @@ class Committer:
         on_committed: called after each commit, before any waiter is woken.
         events_max: events in one transaction, at most.
         on_broken: called if it fails for a mistake of ours.
+        urgent: whether somebody waits for the next commit who does not say so here.
     """
 
     def __init__(
@@ -96,6 +115,7 @@ class Committer:
         *,
         events_max: int,
         on_broken: Callable[[], None] = lambda: None,
+        urgent: Callable[[], object] = lambda: False,
     ) -> None:
         self.available = True
         self._on_broken = on_broken
@@ -104,6 +124,9 @@ class Committer:
         self._events_max = events_max
         self._batches: deque[Batch] = deque()
         self._alarm = Alarm()
+        self._is_urgent = urgent
+        self._urgent = Alarm()
+        self._pace = Pace(per_s=COMMITS_PER_S, at_once=COMMITS_AT_ONCE)
         self._writing: Batch | None = None
         self._held_open = False
         self._closing = False
@@ -155,7 +178,7 @@ class Committer:
         batch.events.append(event)
         batch.changes.append(change)
         batch.created[record.id] = (record, key, on_created)
-        self._alarm.ring()
+        self.urge()
 
     async def committed(self) -> None:
         """Wait until all that was submitted before is stored.
@@ -169,7 +192,7 @@ class Committer:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._open_batch().waiters.append(waiter)
-        self._alarm.ring()
+        self.urge()
         await waiter
 
     def when_committed(self, callback: Callable[[], None]) -> None:
@@ -185,7 +208,12 @@ class Committer:
 
         waiter.add_done_callback(done)
         self._open_batch().waiters.append(waiter)
+        self.urge()
+
+    def urge(self) -> None:
+        """Somebody waits for the next commit."""
         self._alarm.ring()
+        self._urgent.ring()
 
     def tables(self) -> Tables:
         """What is held here."""
@@ -240,7 +268,7 @@ class Committer:
             How many events could not be stored; a log line has said so.
         """
         self._closing = True
-        self._alarm.ring()
+        self.urge()
         if self._writer is not None:
             try:
                 async with asyncio.timeout_at(until) as self._limit:
@@ -271,9 +299,21 @@ class Committer:
             if not self._batches:
                 await self._alarm.wait()
                 continue
+            await self._gather()
             self._writing = self._batches.popleft()
             await self._write_batch(self._writing)
             self._writing = None
+
+    async def _gather(self) -> None:
+        """Let more events come together while commits are frequent, unless somebody waits for this one.
+
+        A commit costs as much as some dozen events.
+        """
+        loop = asyncio.get_running_loop()
+        pause_s = self._pace.pause_s(loop.time())
+        if pause_s and len(self._batches) == 1 and not (self._batches[0].awaited or self._is_urgent()):
+            await self._urgent.wait(loop.time() + pause_s)
+        self._pace.happens(loop.time())
 
     async def _write_batch(self, batch: Batch) -> None:
         delays_s = _delays_s()
@@ -284,7 +324,9 @@ class Committer:
             await asyncio.sleep(next(delays_s))
         self._set_available(True)
         self._on_committed(batch.events, batch.records(), done)
-        batch.settle(None)
+        batch.settle_created(None)
+        # Behind the pass that tells readers: who waits for the end of a task hears of it before its place is given away.
+        asyncio.get_running_loop().call_soon(batch.wake, None)
 
     async def _attempt(self, batch: Batch) -> Committed | None:
         """Commit once; None means that nothing of it was stored, and its creations are withdrawn."""

@@ -42,6 +42,7 @@ class FanOut:
         self._marks: dict[Log, int] = {}  # where their readers were told of them last
         self._others: dict[Subscription, None] = {}
         self._due = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def moved(self, log: Log, mark: int) -> None:
         """Tell the readers of a log.
@@ -65,7 +66,9 @@ class FanOut:
     def _come(self) -> None:
         if not self._due:
             self._due = True
-            asyncio.get_running_loop().call_soon(self._pass)
+            if self._loop is None:  # to ask for it costs a system call in Python 3.11
+                self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self._pass)
 
     def _pass(self) -> None:
         self._due = False

@@ -68,7 +68,11 @@ class Hub:
         self._fan_out = FanOut(settings)
         self.pages = Pages(journal, self.now)
         self._committer = Committer(
-            journal, self._on_committed, events_max=settings.commit_events_max, on_broken=self._broken
+            journal,
+            self._on_committed,
+            events_max=settings.commit_events_max,
+            on_broken=self._broken,
+            urgent=lambda: self._backlog.waiting,
         )
         self._committer.on_availability(self._changed)
 
@@ -240,6 +244,8 @@ class Hub:
 
     async def room(self, log: Log) -> None:
         """Wait until the handler of a log may write more."""
+        if self.full(log):
+            self._committer.urge()
         await self._backlog.room(log)
 
     def _changed(self) -> None:

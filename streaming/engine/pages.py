@@ -17,8 +17,8 @@ from streaming.engine.journal import Journal
 from streaming.rules.log import Batch, LogWindow, batch_of, with_gap
 from streaming.rules.sse import frame
 
-#: Whose log, and the cursor in front of the page.
-Place = tuple[str, int]
+#: Whose log, the cursor in front of the page, and the mark behind which nothing is read.
+Place = tuple[str, int, int]
 
 Reading = asyncio.Task[Batch]
 
@@ -48,10 +48,10 @@ class Pages:
         Returns:
             A task. It raises StoreUnavailable.
         """
-        place = (window.task_id, cursor)
+        place = (window.task_id, cursor, window.committed)
         reading = self._readings.get(place)
         if reading is None:
-            reading = asyncio.create_task(self._read(window, cursor, limit), name="streaming-page")
+            reading = asyncio.create_task(self._read(place, limit), name="streaming-page")
             reading.add_done_callback(self._has_read)
             self._readings[place] = reading
             self._wanted[reading] = (place, 0)
@@ -68,8 +68,8 @@ class Pages:
             del self._wanted[reading], self._readings[place]
             reading.cancel()
 
-    async def _read(self, window: LogWindow, cursor: int, limit: int) -> Batch:
-        task_id, upto = window.task_id, window.committed
+    async def _read(self, place: Place, limit: int) -> Batch:
+        task_id, cursor, upto = place
         events = await self._journal.events_after(task_id, cursor, last_seq=upto, limit=limit)
         whole = with_gap(events, task_id=task_id, after=cursor, upto=upto, time=self._now())
         return batch_of((event, frame(event)) for event in whole)

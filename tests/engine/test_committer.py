@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streaming.config import Settings
-from streaming.engine.committer import RETRY_FIRST_S, RETRY_MAX_S, Committer
+from streaming.engine.committer import COMMITS_AT_ONCE, COMMITS_PER_S, RETRY_FIRST_S, RETRY_MAX_S, Committer
 from streaming.engine.journal import Commit, Committed
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
@@ -141,6 +141,67 @@ async def test_a_transaction_has_a_limit() -> None:
 
     assert [len(commit.events) for commit in writer.journal.commits] == [1, 10, 10, 5]
     assert writer.seqs == [("a", seq) for seq in range(1, 27)]
+
+
+async def test_who_asks_now_and_then_never_waits() -> None:
+    writer, loop = Writer(), asyncio.get_running_loop()
+    for seq in range(1, 101):
+        began_at = loop.time()
+        writer.emit("a", seq)
+        await writer.committer.committed()
+        assert loop.time() == began_at
+        await asyncio.sleep(1 / 100)
+    assert len(writer.journal.commits) == 100
+    await writer.committer.close(0)
+
+
+async def test_while_commits_are_frequent_more_comes_together() -> None:
+    writer, loop = Writer(), asyncio.get_running_loop()
+    for seq in range(1, 5001):
+        writer.emit("a", seq)
+        await asyncio.sleep(1 / 5000)
+    assert len(writer.journal.commits) == pytest.approx(loop.time() * COMMITS_PER_S + COMMITS_AT_ONCE, abs=2)
+    began_at = loop.time()
+    await writer.committer.committed()
+    assert loop.time() - began_at <= 1 / COMMITS_PER_S + 1e-9
+    assert writer.seqs == [("a", seq) for seq in range(1, 5001)]
+    await writer.committer.close(0)
+
+
+@pytest.mark.parametrize("who", ["a start", "one that waits", "one that is called", "a handler"])
+async def test_whoever_waits_for_a_commit_makes_it_come_at_once(who: str) -> None:
+    writer, loop = Writer(), asyncio.get_running_loop()
+    for seq in range(1, 2 * COMMITS_AT_ONCE):
+        writer.emit("a", seq)
+        await asyncio.sleep(1e-6)
+    began_at, commits = loop.time(), len(writer.journal.commits)
+    await asyncio.sleep(1e-6)
+    assert len(writer.journal.commits) == commits, "it gathers"
+    if who == "a start":
+        writer.create("b")
+    elif who == "one that waits":
+        await writer.committer.committed()
+    elif who == "one that is called":
+        writer.committer.when_committed(lambda: None)
+    else:
+        writer.committer.urge()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(writer.journal.commits) == commits + 1
+    assert loop.time() - began_at == pytest.approx(1e-6)
+    await writer.committer.close(0)
+
+
+async def test_the_end_does_not_wait_for_more() -> None:
+    writer, loop = Writer(), asyncio.get_running_loop()
+    for seq in range(1, 2 * COMMITS_AT_ONCE):
+        writer.emit("a", seq)
+        await asyncio.sleep(0)
+    writer.emit("b", 1)
+    began_at = loop.time()
+    assert await writer.committer.close(began_at + 10) == 0
+    assert loop.time() - began_at < 2 / COMMITS_PER_S, "it may be waiting already"
+    assert ("b", 1) in writer.seqs
 
 
 async def test_of_several_changes_to_a_record_the_last_is_written(writer: Writer) -> None:

@@ -24,6 +24,7 @@ from streaming.testing.instance import Instance
 from streaming.testing.network import SimulatedNetwork, SimulatedServer
 from streaming.web.application import Application
 from streaming.web.protocol import ProblemProtocol, protocol_of
+from streaming.web.request import Message, Receive, Scope, Send
 
 HOST, PORT = "127.0.0.1", 8000
 
@@ -50,6 +51,26 @@ class Complaints(logging.Logger):
         self.errors.append(record.getMessage().strip() + ("" if raised is None else f" {raised!r}"))
 
 
+class Between:
+    """Somebody who stands between the server and the application, as a middleware does: streams get no connection.
+
+    Args:
+        send: the server's.
+        waits: it waits a step before it passes on what is sent.
+    """
+
+    def __init__(self, send: Any, waits: bool) -> None:
+        self.transport = send.__self__.transport
+        self._send = send
+        self._waits = waits
+
+    async def send(self, message: Message) -> None:
+        """Pass it on."""
+        if self._waits:
+            await asyncio.sleep(0)
+        await self._send(message)
+
+
 class SimulatedSite:
     """What an instance needs to speak HTTP.
 
@@ -57,6 +78,7 @@ class SimulatedSite:
         network: where it is reached.
         instance: whose tasks it shows; it is up.
         settings: the limits.
+        path: of its streams: ``direct``, ``portable``, or ``waiting``, which is portable and waits in each send.
 
     Attributes:
         application: the real one.
@@ -67,7 +89,8 @@ class SimulatedSite:
 
     application: Application
 
-    def __init__(self, network: SimulatedNetwork, instance: Instance, settings: Settings) -> None:
+    def __init__(self, network: SimulatedNetwork, instance: Instance, settings: Settings, path: str = "direct") -> None:
+        self._path = path
         self.draining = False
         self.state = ServerState()
         self.complaints = Complaints()
@@ -84,7 +107,8 @@ class SimulatedSite:
         loop = asyncio.get_running_loop()
         self.application = Application(self._instance.coordinator, self._settings)
         config = uvicorn.Config(
-            self.application,
+            self.application if self._path == "direct" else self._between,
+            interface="asgi3",
             ws="none",
             lifespan="off",
             log_config=None,
@@ -104,6 +128,9 @@ class SimulatedSite:
         self._server = await self._network.create_server(
             connected, HOST, PORT, user_timeout_s=self._settings.send_timeout_s
         )
+
+    async def _between(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.application(scope, receive, Between(send, self._path == "waiting").send)
 
     async def drain(self) -> None:
         """The order of `streaming.exit`: tasks, streams, and then the server that runs us.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -205,7 +206,8 @@ def end_a_broken_stream(patch: pytest.MonkeyPatch) -> None:
 BUGS: dict[Callable[[pytest.MonkeyPatch], None], tuple[str, int]] = {
     forget_the_cursor: ("reader_saw_prefix", 1),
     skip_one: ("reader_saw_prefix", 1),
-    write_the_keepalive_from_the_timer: ("other bytes than those stored", 150),
+    # What is left of a torn event may be told by its id, too.
+    write_the_keepalive_from_the_timer: ("other bytes than those stored|invalid literal for int", 150),
     leave_the_timer_running: ("timer is left", 1),
     start_in_the_drain: ("starts a task", 1),
     forget_the_key: ("one task", 1),
@@ -223,4 +225,5 @@ def test_what_is_broken_on_purpose_is_found(
     explored = explore(web_scenario, schedules=400, seed=seed, shrink_runs_max=0)
 
     assert explored.failure is not None
-    assert words in str(explored.failure.error)
+    error = explored.failure.error
+    assert re.search(words, f"{error} {error!r}")

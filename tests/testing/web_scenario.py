@@ -41,7 +41,11 @@ PAUSES_S = (0.0, 0.001, 0.3, 1.0, 20.0)
 #: Bytes of an event. Some of the largest fill every buffer between a handler and a reader that reads nothing.
 SIZES = (0, 0, 10, 5_000, 200_000)
 
-WEATHERS = (FAIR, Weather(late=0.3, split=0.2), FOUL, replace(FOUL, half_open=0.05, stall=0.1))
+CALM_WEATHERS = (FAIR, Weather(late=0.3, split=0.2))
+WEATHERS = (*CALM_WEATHERS, FOUL, replace(FOUL, half_open=0.05, stall=0.1))
+
+#: How streams come to their connections; see `SimulatedSite`.
+PATHS = ("direct", "direct", "portable", "waiting")
 STORES = (
     CALM,
     Faults(store_delay=0.3, crash=0.02),
@@ -97,6 +101,7 @@ class Stack:
 
     Attributes:
         tasks: ids of the tasks that were acknowledged to a client.
+        calm: no connection breaks, as long as no process is killed.
         site: of the process that is up, or was last.
     """
 
@@ -106,7 +111,9 @@ class Stack:
         self.tasks: dict[str, None] = {}
         self.chance = world.stream("life")
         self.network = world.network
-        self.network.turn(self.chance.draw(WEATHERS))
+        weather = self.chance.draw(WEATHERS)
+        self.network.turn(weather)
+        self._path = world.stream("path").draw(PATHS)
         self.site: SimulatedSite | None = None
         self._over = asyncio.Event()
         self._settings: dict[str, Any] = {
@@ -115,6 +122,7 @@ class Stack:
             "keepalive_s": self.chance.draw((15.0, 3.0)),
         }
         world.faults = self.chance.draw(STORES)
+        self.calm = weather in CALM_WEATHERS and not world.faults.crash
 
     @property
     def closed(self) -> bool:
@@ -140,7 +148,7 @@ class Stack:
     async def _live(self, seconds: float) -> None:
         """One process: it ends by a crash, or by a drain."""
         instance = self.world.instance([reported, restarted], mortal=True, **self._settings)
-        site = self.site = SimulatedSite(self.network, instance, settings_of(**self._settings))
+        site = self.site = SimulatedSite(self.network, instance, settings_of(**self._settings), self._path)
         try:
             async with instance:
                 await site.open()
@@ -149,6 +157,7 @@ class Stack:
                         await instance.ask(self._over.wait())
                 if seconds < math.inf and self.chance.happens(0.4):
                     self.chance.note("the instance is killed")
+                    self.calm = False
                     instance.kill()
                     raise Killed
                 instance.store.steady = True
@@ -258,7 +267,7 @@ class WebReader:
         self._seen: list[tuple[int, bytes]] = []
         self._early: list[int] = []
         self._problems: list[str] = []
-        self._ended = False
+        self._ended = self._slow = False
         self._tries = 0
 
     async def follow(self) -> None:
@@ -273,6 +282,7 @@ class WebReader:
                 visit = await Visit.begin()
                 again_s = await self._read(visit, self._stack.site)
             except Lost:
+                self._must(not (self._ended and self._stack.calm) or self._slow, "a stream is not ended behind its log")
                 again_s = 1.0
             finally:
                 if visit is not None:
@@ -301,6 +311,7 @@ class WebReader:
                 return 0  # it leaves in the middle
             if self._chance.happens(0.1):
                 self._chance.note("a reader is slow")
+                self._slow = True
                 await asyncio.sleep(self._chance.draw((0.2, 5.0, 30.0)))
         self._must(not held, f"a stream ends in the middle of a block: {held[:80]!r}")
         self._must(self._ended or (site and site.draining), "a stream ends before its log, and no server drains")
