@@ -58,9 +58,43 @@ class Written(Protocol):
         """What was written before has failed, with the exception that is being handled."""
 
 
-class DirectProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which lends its connection to streams."""
+class Connection(Protocol):
+    """What a stream does with the connection that it has.
 
+    Attributes:
+        chunked: what is written has its chunk around it already.
+    """
+
+    chunked: bool
+
+    @property
+    def write(self) -> Callable[[bytes], object]:
+        """Sends bytes: as many as there are, until the stream is told to pause."""
+
+    def say(self, data: bytes) -> None:
+        """Send bytes that have no chunk around them yet."""
+
+    def closing(self) -> bool:
+        """Whether the connection is over, though nobody has been told yet."""
+
+    def finish(self) -> None:
+        """End the response as a whole one."""
+
+    def cut(self) -> None:
+        """End the connection now: what waits to be sent is thrown away, and the response is seen to be broken."""
+
+    async def carry(self) -> None:
+        """Let the stream begin, and be there for as long as the task of the request is needed.
+
+        Raises:
+            Torn: the response must not be finished.
+        """
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which lends its connection to streams; then it is a `Connection`."""
+
+    chunked = True
     _stream: Written | None = None
     _lent: RequestResponseCycle | None = None
 
@@ -92,19 +126,19 @@ class DirectProtocol(HttpToolsProtocol):
 
     @property
     def write(self) -> Callable[[bytes], object]:
-        """Send bytes with chunks around them; as many as there are, until told to pause."""
+        """The transport's own."""
         return self.transport.write
 
     def say(self, data: bytes) -> None:
-        """Send a piece that has no chunk around it yet."""
+        """See `Connection`."""
         self.transport.write(chunk(data))
 
     def closing(self) -> bool:
-        """Whether the connection is over, though nobody has been told yet."""
+        """See `Connection`."""
         return self.transport.is_closing()
 
     def finish(self) -> None:
-        """End the response as a whole one; the connection may serve the next request."""
+        """See `Connection`; it may serve the next request."""
         if self._lent is None:
             return
         cycle, self._lent, self._stream = self._lent, None, None
@@ -115,8 +149,13 @@ class DirectProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def cut(self) -> None:
-        """End the connection now: what waits to be sent is thrown away, and the response is seen to be broken."""
+        """See `Connection`."""
         self.transport.abort()
+
+    async def carry(self) -> None:
+        """See `Connection`; the task of the request is not needed."""
+        if self._stream is not None and not self.flow.write_paused:
+            self._stream.resume()
 
     # -- what the transport and the parser call ------------------------------------------------------------------------
 

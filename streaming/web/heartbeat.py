@@ -70,6 +70,7 @@ class Heartbeat:
         # A write may be up to one period younger than noted.
         self._frozen_s = send_timeout_s + self._period_s
         self._opening = 0
+        self._heads: dict[Beating, None] = {}
         self._streams: dict[Beating, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -95,24 +96,39 @@ class Heartbeat:
 
     def add(self, stream: Beating) -> None:
         """Look after a stream from now on."""
-        if self._timer is None:
-            self._look_later()
-        self._streams[stream] = None
+        self._watch(self._streams, stream)
 
     def discard(self, stream: Beating) -> None:
         """Forget a stream; the timer stops with the last one."""
-        self._streams.pop(stream, None)
-        if not self._streams and self._timer is not None:
+        self._forget(self._streams, stream)
+
+    @contextmanager
+    def head(self, head: Beating) -> Iterator[None]:
+        """Look after the head of a stream that has its place, but is none yet."""
+        self._watch(self._heads, head)
+        try:
+            yield
+        finally:
+            self._forget(self._heads, head)
+
+    def _watch(self, those: dict[Beating, None], one: Beating) -> None:
+        if self._timer is None:
+            self._look_later()
+        those[one] = None
+
+    def _forget(self, those: dict[Beating, None], one: Beating) -> None:
+        those.pop(one, None)
+        if not (self._streams or self._heads) and self._timer is not None:
             self._timer.cancel()
             self._timer = None
             self._on_last()
 
     def abort_all(self) -> int:
         """Cut every open stream, for a server that must stop now, and say how many there were."""
-        streams = list(self._streams)
-        for stream in streams:
+        streams = len(self._streams)
+        for stream in [*self._heads, *self._streams]:
             stream.drop()
-        return len(streams)
+        return streams
 
     def _look_later(self) -> None:
         loop = asyncio.get_running_loop()
@@ -122,7 +138,7 @@ class Heartbeat:
 
     def _look(self) -> None:
         self._look_later()
-        for stream in list(self._streams):
+        for stream in [*self._heads, *self._streams]:
             if stream.sending:
                 if self.now - stream.wrote_at >= self._frozen_s:
                     stream.drop()

@@ -18,6 +18,7 @@ import contextvars
 import types
 from asyncio import _enter_task, _leave_task
 from collections.abc import Coroutine, Generator
+from functools import partial
 from typing import Any
 
 from streaming.engine.alarm import Alarm
@@ -30,12 +31,14 @@ Begun = tuple[Coroutine[Any, Any, None], Any]
 
 
 class PortableConnection:
-    """A connection behind ``send()``; made in the task of its request, which has to `carry` it.
+    """A `Connection` behind ``send()``; made in the task of its request.
 
     Args:
         request: its head has been sent.
         stream: it writes in no task, until `finish` or `cut`, or until it is told that the connection is lost.
     """
+
+    chunked = False
 
     def __init__(self, request: Request, stream: Written) -> None:
         self._request = request
@@ -44,13 +47,14 @@ class PortableConnection:
         self._task = asyncio.current_task()
         self._context = contextvars.copy_context()
         self._alarm = Alarm()
-        self._begun: Begun | None = None
+        self._begun: Begun | None = None  # the task of the request has not taken it over yet
+        self._waits = False  # a send is not done yet
         self._whole = self._torn = False
 
     # -- for a stream --------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send a piece; told to pause meanwhile, if it does not go at once."""
+        """See `Connection`; the stream is told to pause if it does not go at once."""
         sending = self._request.channel.send(data)
         assert self._task is not None  # noqa: S101  # it was made in one
         _enter_task(self._loop, self._task)
@@ -60,61 +64,67 @@ class PortableConnection:
             return
         finally:
             _leave_task(self._loop, self._task)
-        self._begun = (sending, waits_for)
+        self._begun, self._waits = (sending, waits_for), True
         self._stream.pause()
         self._alarm.ring()
 
     say = write
 
     def closing(self) -> bool:
-        """Whether the connection is over, though nobody has been told yet."""
+        """See `Connection`."""
         return is_cut(self._request.send)
 
     def finish(self) -> None:
-        """End the response as a whole one."""
+        """See `Connection`."""
         self._whole = True
         self._alarm.ring()
 
     def cut(self) -> None:
-        """End the connection now, or what is left of the response where there is no way to it."""
+        """See `Connection`; where there is no way to it, the response is left unfinished."""
         self._torn = True
-        if not abort(self._request.send) and self._begun is not None and self._task is not None:
+        if not abort(self._request.send) and self._waits and self._task is not None:
             self._task.cancel()
         self._alarm.ring()
 
     # -- for the request -----------------------------------------------------------------------------------------------
 
     async def carry(self) -> None:
-        """Be there until the stream has ended.
-
-        Raises:
-            Torn: the response must not be finished.
-        """
+        """See `Connection`: until the stream has ended."""
         watcher = asyncio.create_task(self._watch(), name="streaming-watcher")
         self._loop.call_soon(self._stream.resume)
         try:
             while not (self._whole or self._torn):
-                await self._alarm.wait()
-                if self._begun is not None:
-                    await self._go_on(self._begun)
+                await self._take_over(await self._cancelled())
         except asyncio.CancelledError:
             if not self._torn:
                 raise
         except Exception:
+            self._torn, self._waits = True, False
             self._stream.fail()
         finally:
             self._stream.lose()
-            if self._begun is not None:
-                self._begun[0].close()
             watcher.cancel()
             await asyncio.wait((watcher,))
         if self._torn:
             raise Torn
 
-    async def _go_on(self, begun: Begun) -> None:
+    async def _cancelled(self) -> asyncio.CancelledError | None:
+        """Wait for something to do; a cancellation may be meant for the send that has begun, as that of a timeout."""
+        try:
+            await self._alarm.wait()
+        except asyncio.CancelledError as cancelled:
+            if self._begun is None:
+                raise
+            return cancelled
+        return None
+
+    async def _take_over(self, cancelled: asyncio.CancelledError | None) -> None:
         """Finish a send that waits, and let the stream go on; in a step of its own, in no task."""
-        await _rest_of(*begun)
-        self._begun = None
+        if self._begun is None:
+            return
+        (sending, waits_for), self._begun = self._begun, None
+        await _rest_of(self._context, sending, waits_for, cancelled)
+        self._waits = False
         self._loop.call_soon(self._stream.resume)
 
     async def _watch(self) -> None:
@@ -129,15 +139,23 @@ class PortableConnection:
 
 
 @types.coroutine
-def _rest_of(sending: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """Await a coroutine that was driven by hand up to where it waits for something."""
+def _rest_of(
+    context: contextvars.Context,
+    sending: Coroutine[Any, Any, None],
+    waits_for: Any,
+    raised: BaseException | None,
+) -> Generator[Any, Any, None]:
+    """Await a coroutine that was driven by hand up to where it waits for something, or was told meanwhile not to."""
     try:
         while True:
-            try:
-                value = yield waits_for
-            except BaseException as error:
-                waits_for = sending.throw(error)
-            else:
-                waits_for = sending.send(value)
+            value = None
+            if raised is None:
+                try:
+                    value = yield waits_for
+                except BaseException as error:
+                    raised = error
+            step = partial(sending.send, value) if raised is None else partial(sending.throw, raised)
+            raised = None
+            waits_for = context.run(step)
     except StopIteration:
         return

@@ -11,6 +11,7 @@ Never:  touches the task: a reader that leaves changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from collections.abc import Callable
 from types import MappingProxyType
@@ -22,11 +23,12 @@ from streaming.engine.subscription import Subscription
 from streaming.rules.log import Batch, Reading
 from streaming.rules.sse import KEEPALIVE, RETRY, envelope
 from streaming.web.chunks import chunk
-from streaming.web.direct import EXTENSION, DirectProtocol
+from streaming.web.direct import EXTENSION, Connection, DirectProtocol
 from streaming.web.heartbeat import Heartbeat
 from streaming.web.portable import PortableConnection
 from streaming.web.reply import NDJSON, SSE, Reply, empty_reply
 from streaming.web.request import Request
+from streaming.web.transport import Torn, abort
 
 _log = structlog.get_logger(__name__)
 
@@ -110,12 +112,55 @@ async def stream(
         }
         if request.method == "HEAD":
             return Reply(200, headers, b"")
-        await request.channel.accept(200, headers)
+        await _Opening(request, heartbeat).accept(headers)
         begun = True
     finally:
         if not begun:
             subscription.close()
     return Stream(request, subscription, form, heartbeat)
+
+
+class _Opening:
+    """The head of a response on its way: it may have to wait behind an earlier one that the reader does not take."""
+
+    sending = True
+
+    def __init__(self, request: Request, heartbeat: Heartbeat) -> None:
+        self._request = request
+        self._heartbeat = heartbeat
+        self._task = asyncio.current_task()
+        self._context = contextvars.copy_context()
+        self._dropped = False
+        self.wrote_at = heartbeat.now
+
+    async def accept(self, headers: dict[str, str]) -> None:
+        """Send it.
+
+        Raises:
+            Torn: it could not be sent in time.
+        """
+        try:
+            with self._heartbeat.head(self):
+                await self._request.channel.accept(200, headers)
+        except asyncio.CancelledError:
+            if not self._dropped:
+                raise
+            raise Torn from None
+
+    def nudge(self) -> None:
+        """Nothing can be written yet."""
+
+    def drop(self) -> None:
+        """Cut the connection."""
+        _tell_cut(self._context, self._request.path, frozen=True)
+        self._dropped = True
+        if not abort(self._request.send) and self._task is not None:
+            self._task.cancel()
+
+
+def _tell_cut(context: contextvars.Context, path: str, *, frozen: bool) -> None:
+    """Whoever drops a stream is somebody else: the line belongs to its request, and has its task id."""
+    context.run(_log.info, "a reader is cut off", path=path, frozen=frozen)
 
 
 class Stream:
@@ -154,7 +199,7 @@ class Stream:
         self.wrote_at = heartbeat.now
         self._connection = connection = _connection(request, self)
         self._write = connection.write
-        self._write_batch = form.write if isinstance(connection, PortableConnection) else form.write_chunk
+        self._write_batch = form.write_chunk if connection.chunked else form.write
         subscription.on_news = self.pump
 
     async def carry(self) -> None:
@@ -163,10 +208,7 @@ class Stream:
         Raises:
             Torn: the response must not be finished.
         """
-        if isinstance(self._connection, PortableConnection):
-            await self._connection.carry()
-        else:
-            self.pump()
+        await self._connection.carry()
 
     def pump(self) -> None:
         """Write what is there, as far as the connection takes it."""
@@ -198,12 +240,14 @@ class Stream:
     def nudge(self) -> None:
         """Write a keepalive."""
         self.wrote_at = self._heartbeat.now
-        self._connection.say(self._form.keepalive)
+        try:
+            self._connection.say(self._form.keepalive)
+        except Exception:
+            self.fail()
 
     def drop(self) -> None:
         """Cut the connection: the reader takes nothing, or the server must stop."""
-        # Whoever calls this is somebody else: the line belongs to this request, and has its task id.
-        self._context.run(_log.info, "a reader is cut off", path=self._path, frozen=self.sending)
+        _tell_cut(self._context, self._path, frozen=self.sending)
         self._leave()
         self._connection.cut()
 
@@ -240,7 +284,7 @@ class Stream:
             self._heartbeat.discard(self)
 
 
-def _connection(request: Request, stream: Stream) -> DirectProtocol | PortableConnection:
+def _connection(request: Request, stream: Stream) -> Connection:
     """The connection itself, where the server lends it and nobody stands between; else the way through ``send()``."""
     protocol = (request.scope.get("extensions") or {}).get(EXTENSION)
     if isinstance(protocol, DirectProtocol) and protocol.lend(request.send, stream):
