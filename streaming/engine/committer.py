@@ -325,7 +325,7 @@ class Committer:
         self._set_available(True)
         self._on_committed(batch.events, batch.records(), done)
         batch.settle_created(None)
-        # Behind the pass that tells readers: who waits for the end of a task hears of it before its place is given away.
+        # Behind the pass: who waits for the end of a task hears of it before its place is given away.
         asyncio.get_running_loop().call_soon(batch.wake, None)
 
     async def _attempt(self, batch: Batch) -> Committed | None:

@@ -18,7 +18,6 @@ import contextvars
 import types
 from asyncio import _enter_task, _leave_task
 from collections.abc import Coroutine, Generator
-from functools import partial
 from typing import Any
 
 from streaming.engine.alarm import Alarm
@@ -94,7 +93,8 @@ class PortableConnection:
         self._loop.call_soon(self._stream.resume)
         try:
             while not (self._whole or self._torn):
-                await self._take_over(await self._cancelled())
+                await self._news()
+                await self._take_over()
         except asyncio.CancelledError:
             if not self._torn:
                 raise
@@ -108,22 +108,23 @@ class PortableConnection:
         if self._torn:
             raise Torn
 
-    async def _cancelled(self) -> asyncio.CancelledError | None:
+    async def _news(self) -> None:
         """Wait for something to do; a cancellation may be meant for the send that has begun, as that of a timeout."""
         try:
             await self._alarm.wait()
         except asyncio.CancelledError as cancelled:
-            if self._begun is None:
+            if self._begun is None or self._task is None:
                 raise
-            return cancelled
-        return None
+            # Once more, for the send and what it waits for; it counts as one.
+            self._task.cancel(*cancelled.args)
+            self._task.uncancel()
 
-    async def _take_over(self, cancelled: asyncio.CancelledError | None) -> None:
+    async def _take_over(self) -> None:
         """Finish a send that waits, and let the stream go on; in a step of its own, in no task."""
         if self._begun is None:
             return
         (sending, waits_for), self._begun = self._begun, None
-        await _rest_of(self._context, sending, waits_for, cancelled)
+        await _rest_of(self._context, sending, waits_for)
         self._waits = False
         self._loop.call_soon(self._stream.resume)
 
@@ -140,22 +141,16 @@ class PortableConnection:
 
 @types.coroutine
 def _rest_of(
-    context: contextvars.Context,
-    sending: Coroutine[Any, Any, None],
-    waits_for: Any,
-    raised: BaseException | None,
+    context: contextvars.Context, sending: Coroutine[Any, Any, None], waits_for: Any
 ) -> Generator[Any, Any, None]:
-    """Await a coroutine that was driven by hand up to where it waits for something, or was told meanwhile not to."""
+    """Await a coroutine that was driven by hand up to where it waits for something."""
     try:
         while True:
-            value = None
-            if raised is None:
-                try:
-                    value = yield waits_for
-                except BaseException as error:
-                    raised = error
-            step = partial(sending.send, value) if raised is None else partial(sending.throw, raised)
-            raised = None
-            waits_for = context.run(step)
+            try:
+                value = yield waits_for
+            except BaseException as error:
+                waits_for = context.run(sending.throw, error)
+            else:
+                waits_for = context.run(sending.send, value)
     except StopIteration:
         return

@@ -131,7 +131,7 @@ class _Opening:
         self._task = asyncio.current_task()
         self._context = contextvars.copy_context()
         self._dropped = False
-        self.wrote_at = heartbeat.now
+        self.wrote_at = 0.0
 
     async def accept(self, headers: dict[str, str]) -> None:
         """Send it.
@@ -141,6 +141,7 @@ class _Opening:
         """
         try:
             with self._heartbeat.head(self):
+                self.wrote_at = self._heartbeat.now  # its clock goes from here on
                 await self._request.channel.accept(200, headers)
         except asyncio.CancelledError:
             if not self._dropped:

@@ -331,11 +331,11 @@ async def test_a_reader_that_rests_is_not_hurried_by_news(monkeypatch: pytest.Mo
 class Slow:
     """Lets reading take as long as told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, desk: Desk, name: str = "events_after") -> None:
         self.go = asyncio.Event()
         self.begun = self.given_up = 0
         self.problem: Exception | None = None
-        read = desk.store.events_after
+        read = getattr(desk.store, name)
 
         async def reading(*args: Any, **kwargs: Any) -> Any:
             self.begun += 1
@@ -348,7 +348,7 @@ class Slow:
                 raise self.problem
             return await read(*args, **kwargs)
 
-        monkeypatch.setattr(desk.store, "events_after", reading)
+        monkeypatch.setattr(desk.store, name, reading)
 
 
 async def test_what_nobody_waits_for_any_more_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,6 +362,36 @@ async def test_what_nobody_waits_for_any_more_is_not_read(monkeypatch: pytest.Mo
         assert await reading is None
         await asyncio.sleep(1)
         assert (slow.begun, slow.given_up) == (1, 1)
+
+
+async def test_what_a_follower_does_not_wait_for_any_more_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Desk() as desk:
+        await desk.log()
+        slow = Slow(monkeypatch, desk, "feed_after")
+        follower = desk.hub.follow(0, ALL)
+        reading = asyncio.create_task(follower.next())
+        await asyncio.sleep(1)
+        follower.close()
+        assert await reading is None
+        await asyncio.sleep(1)
+        assert (slow.begun, slow.given_up) == (1, 1)
+
+
+async def test_a_reader_whose_page_was_read_in_the_step_in_which_it_leaves_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        slow = Slow(monkeypatch, desk)
+        reader = desk.hub.read(log, 0)
+        assert reader.poll() is Reading.WAIT
+        await asyncio.sleep(1)
+        reader.on_news = reader.close
+        slow.go.set()
+        await asyncio.sleep(1)
+        assert reader.poll() is Reading.END
+        assert not log.readers
+        assert not desk.hub.pages._wanted
 
 
 async def test_a_mistake_in_reading_reaches_the_reader_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streaming.errors import BadCursor
 from streaming.events import Event
 from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow, feed_batch
-from streaming.rules.log import BATCH_BYTES_MAX, Batch, Reading
+from streaming.rules.log import BATCH_BYTES_MAX, BATCHES_KEPT, Batch, Reading
 from streaming.rules.sse import feed_frame
 
 TIME = "2026-11-01T12:00:00.000000Z"
@@ -109,6 +109,46 @@ def test_a_batch_that_is_full_ends_before_the_event_that_does_not_fit() -> None:
     assert positions(batch) == [1]
     assert batch.last == 2  # the unwanted one was looked at, the large one was not
     assert positions(feed_batch([large, item(4)], ALL, 2)) == [3]
+
+
+def test_all_followers_at_one_place_with_the_same_filter_share_the_same_bytes() -> None:
+    window = window_of(item(1), item(2, "tock"))
+    ticks = FeedFilter(types=frozenset({"tick"}))
+
+    assert window.after(0, ticks) is window.after(0, FeedFilter(types=frozenset({"tick"})))
+    assert positions(window.after(0, ticks)) == [1]
+    assert positions(window.after(0, ALL)) == [1, 2]
+
+
+def test_few_joined_batches_are_kept_however_many_places_there_are() -> None:
+    window = window_of(*map(item, range(1, 100)))
+    first = window.after(0, ALL)
+    for cursor in range(1, BATCHES_KEPT):
+        window.after(cursor, ALL)
+    assert window.after(0, ALL) is first
+
+    window.after(BATCHES_KEPT, ALL)
+
+    assert window.after(0, ALL) is not first
+    assert window.after(0, ALL) == first
+
+
+def test_a_joined_batch_is_not_shown_to_a_follower_once_there_is_more() -> None:
+    window = window_of(item(1))
+    assert positions(window.after(0, ALL)) == [1]
+
+    window.append(item(2), items_max=1000)
+
+    assert positions(window.after(0, ALL)) == [1, 2]
+
+
+def test_the_window_counts_what_it_keeps() -> None:
+    window = window_of(*map(item, range(1, 10)), items_max=4)
+    assert (window.kept, window.lowest) == (4, 5)
+
+    window.advance(10)
+
+    assert (window.kept, window.lowest) == (0, 10)
 
 
 def test_what_nobody_followed_is_below_the_window() -> None:

@@ -212,6 +212,20 @@ def test_a_joined_batch_is_not_shown_to_a_reader_once_there_is_more() -> None:
     assert seqs(window.after(0)) == [1, 2, 3]
 
 
+def test_a_form_of_a_batch_is_made_once_for_all_readers() -> None:
+    batch = window_of(5).after(2)
+    assert isinstance(batch, Batch)
+    made: list[int] = []
+
+    def last(batch: Batch) -> bytes:
+        made.append(batch.last)
+        return b"%d" % batch.last
+
+    assert batch.as_bytes(last) is batch.as_bytes(last)
+    assert batch.as_bytes(lambda batch: b"another") == b"another"
+    assert made == [5]
+
+
 def test_trimming_to_nothing_keeps_what_is_not_committed() -> None:
     window = window_of(5, committed=3)
 

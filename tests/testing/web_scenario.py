@@ -282,7 +282,7 @@ class WebReader:
                 visit = await Visit.begin()
                 again_s = await self._read(visit, self._stack.site)
             except Lost:
-                self._must(not (self._ended and self._stack.calm) or self._slow, "a stream is not ended behind its log")
+                self._must(not self._left_open(), "a stream is not ended behind its log")
                 again_s = 1.0
             finally:
                 if visit is not None:
@@ -316,6 +316,10 @@ class WebReader:
         self._must(not held, f"a stream ends in the middle of a block: {held[:80]!r}")
         self._must(self._ended or (site and site.draining), "a stream ends before its log, and no server drains")
         return 1
+
+    def _left_open(self) -> bool:
+        """Whether the log has ended, and nothing was in the way of the end of the stream."""
+        return self._ended and self._stack.calm and not self._slow
 
     def _take(self, block: bytes, first: bool) -> bool:
         """A block of a stream; whether the first event is still to come."""

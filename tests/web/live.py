@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -257,6 +258,7 @@ async def live(
     journal: Journal | None = None,
     host: str = "127.0.0.1",
     wrap: Callable[[Application], Any] = lambda app: app,
+    certificate: Path | None = None,
     **settings: Any,
 ) -> AsyncIterator[Live]:
     """Run a server.
@@ -266,6 +268,7 @@ async def live(
         journal: the store; else a memory store.
         host: address to listen on.
         wrap: goes around the application.
+        certificate: a file with a certificate and its key, for a server that speaks TLS.
         settings: of the server.
     """
     configured = Settings(**{"store_url": "memory://", "grace_s": 0.2, **settings})
@@ -288,12 +291,12 @@ async def live(
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind((host, 0))
         port = listener.getsockname()[1]
-        server = await _serve(asgi, listener, configured)
+        server = await _serve(asgi, listener, configured, certificate)
         client = httpx.AsyncClient(
-            base_url=f"http://{host}:{port}",
+            base_url=f"{'http' if certificate is None else 'https'}://{host}:{port}",
             timeout=SOON_S,
             limits=httpx.Limits(max_connections=None),
-            verify=NO_TLS,
+            verify=NO_TLS if certificate is None else ssl.create_default_context(cafile=certificate),
             event_hooks={"response": [_check_described]},
         )
         here = Live(app, coordinator, store, configured, puppet, server, port, client, asgi)
@@ -307,10 +310,11 @@ async def live(
     await store.close()
 
 
-async def _serve(asgi: Any, listener: socket.socket, settings: Settings) -> uvicorn.Server:
+async def _serve(asgi: Any, listener: socket.socket, settings: Settings, certificate: Path | None) -> uvicorn.Server:
     """What `uvicorn.Server.serve` does, without its signals and its ticks of a tenth of a second."""
     http = protocol_of(settings)
-    config = uvicorn.Config(asgi, http=http, ws="none", lifespan="off", log_config=None, access_log=False)
+    tls: dict[str, Any] = {} if certificate is None else {"ssl_certfile": certificate, "ssl_keyfile": certificate}
+    config = uvicorn.Config(asgi, http=http, ws="none", lifespan="off", log_config=None, access_log=False, **tls)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -14,7 +14,7 @@ from streaming.engine.journal import RecordQuery
 from streaming.errors import HandlerError, IllegalTransition, StoreUnavailable
 from streaming.web.application import Application
 from streaming.web.request import Receive, Scope, Send
-from tests.web.live import Live, live
+from tests.web.live import Live, live, read_chunk, read_head
 from tests.web.test_routes import check_problem
 
 
@@ -238,6 +238,43 @@ async def test_the_end_does_not_wait_for_an_upload_that_stands_still(caplog: pyt
             assert await reader.read() == b""
         await here.until(lambda: not here.app._requests)
     assert caplog.records == []
+
+
+@pytest.mark.usefixtures("path")
+async def test_a_stream_is_no_request_any_more_and_the_end_waits_for_it() -> None:
+    async with live() as here, here.raw() as (reader, writer):
+        task_id = await here.start()
+        writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await read_chunk_behind_a_head(reader)
+        assert (len(here.app._requests), here.app.heartbeat.open) == (0, 1)
+        ending = asyncio.create_task(here.app.end(600))
+        await here.until(lambda: here.app._all_over._waiter is not None)
+        assert not ending.done()
+        here.puppet.finish(task_id)
+        async with asyncio.timeout(10):
+            assert await ending == 0
+        while await read_chunk(reader):
+            pass
+
+
+@pytest.mark.usefixtures("path")
+async def test_the_end_counts_each_stream_and_each_request_that_it_cuts_off() -> None:
+    head = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    async with live(body_timeout_s=600) as here, here.raw() as (reader, writer), here.raw() as (_, uploading):
+        task_id = await here.start()
+        writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await read_chunk_behind_a_head(reader)
+        uploading.write(head)
+        await here.until(lambda: bool(here.app._requests))
+        assert await here.app.end(0.02) == 2
+        await here.quiet()
+        await here.until(lambda: not here.app._requests)
+
+
+async def read_chunk_behind_a_head(reader: asyncio.StreamReader) -> bytes:
+    """What a stream says first."""
+    assert (await read_head(reader)).status == 200
+    return await read_chunk(reader)
 
 
 async def test_a_page_of_somebody_else_starts_nothing_under_any_name() -> None:

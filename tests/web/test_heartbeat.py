@@ -41,8 +41,8 @@ class Reader:
         self.heartbeat.discard(self)
 
 
-def made(*, streams_max: int = 10, keepalive_s: float = 15.0, send_timeout_s: float = 30.0) -> Heartbeat:
-    return Heartbeat(streams_max=streams_max, keepalive_s=keepalive_s, send_timeout_s=send_timeout_s)
+def made(*, streams_max: int = 10, keepalive_s: float = 15.0, send_timeout_s: float = 30.0, **more: Any) -> Heartbeat:
+    return Heartbeat(streams_max=streams_max, keepalive_s=keepalive_s, send_timeout_s=send_timeout_s, **more)
 
 
 def on_virtual_time(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -200,6 +200,54 @@ def test_all_can_be_cut_at_once() -> None:
         assert heartbeat.abort_all() == 3
         assert all(len(reader.dropped_at) == 1 for reader in readers)
         assert heartbeat.abort_all() == 0
+
+    on_virtual_time(main)
+
+
+@pytest.mark.parametrize("way", ["they end", "they are cut"])
+def test_it_is_told_once_that_the_last_stream_has_ended(way: str) -> None:
+    async def main() -> None:
+        told: list[int] = []
+        heartbeat: Heartbeat = made(on_last=lambda: told.append(heartbeat.open))
+        first, second = Reader(heartbeat), Reader(heartbeat)
+        if way == "they end":
+            heartbeat.discard(first)
+            assert told == []
+            heartbeat.discard(second)
+            heartbeat.discard(second)
+        else:
+            heartbeat.abort_all()
+        assert told == [0]
+        heartbeat.discard(Reader(heartbeat))
+        assert told == [0, 0]
+
+    on_virtual_time(main)
+
+
+def test_a_stream_that_was_dropped_in_a_look_is_not_looked_at_any_more() -> None:
+    async def main() -> None:
+        heartbeat = made()
+        first, second = Reader(heartbeat), Reader(heartbeat)
+        for reader in (first, second):
+            reader.sending = True
+        await asyncio.sleep(100)
+        assert [len(reader.dropped_at) for reader in (first, second)] == [1, 1]
+        assert (heartbeat.open, heartbeat._timer) == (0, None)
+
+    on_virtual_time(main)
+
+
+def test_a_place_is_held_until_its_stream_has_it() -> None:
+    async def main() -> None:
+        heartbeat = made(streams_max=1)
+        with heartbeat.place():
+            assert heartbeat.open == 1
+            reader = Reader(heartbeat)
+        assert heartbeat.open == 1
+        with pytest.raises(TooManyStreams), heartbeat.place():
+            raise AssertionError
+        heartbeat.discard(reader)
+        assert heartbeat.open == 0
 
     on_virtual_time(main)
 

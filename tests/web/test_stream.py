@@ -16,8 +16,9 @@ import pytest
 import structlog
 
 from streaming.engine.subscription import LogSubscription
+from streaming.errors import StoreUnavailable
 from streaming.rules.log import Batch, Reading
-from streaming.rules.sse import KEEPALIVE
+from streaming.rules.sse import KEEPALIVE, RETRY
 from streaming.web.application import Application
 from streaming.web.heartbeat import LOOKS
 from streaming.web.request import Receive, Scope, Send
@@ -123,6 +124,29 @@ async def test_a_busy_stream_gets_no_keepalive() -> None:
             assert KEEPALIVE not in await read_chunk(reader)
 
 
+async def test_a_stream_that_waits_for_its_store_is_kept_alive() -> None:
+    """The timer writes it itself, whatever the reader waits for."""
+    store = TestedStore(settings_of())
+    read, away = store.events_after, True
+
+    async def reading(*args: Any, **bounds: Any) -> Any:
+        if away:
+            raise StoreUnavailable("The disk is away.")
+        return await read(*args, **bounds)
+
+    store.events_after = reading  # type: ignore[method-assign]  # a store that cannot be read for a while
+    async with live(journal=store, keepalive_s=0.08) as here, here.raw() as (reader, writer):
+        task_id = await here.counted(20)
+        await open_raw(here, f"/tasks/{task_id}/events", reader, writer)
+        assert [await read_chunk(reader) for _ in range(4)] == [KEEPALIVE] * 4
+        away = False
+        while (first := await read_chunk(reader)) == KEEPALIVE:
+            pass
+        assert first.startswith(RETRY + b"id: 1\n")
+        while await read_chunk(reader):
+            pass
+
+
 # -- frozen readers --------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +192,19 @@ async def test_a_frozen_reader_is_cut_and_loses_nothing() -> None:
         rest = await here.all_sse(f"/tasks/{task_id}/events", headers={"Last-Event-ID": str(last - 1)})
         assert [event.id for event in rest] == [event.id for event in whole][last - 1 :]
         assert len(whole) == 103
+
+
+async def test_a_reader_that_does_not_even_take_what_comes_before_its_stream_is_cut() -> None:
+    """The answer to the request in front of it fills the connection: its head has to wait."""
+    async with live(send_timeout_s=0.4, keepalive_s=0.4) as here:
+        small_buffers(here)
+        task_id = await here.start()
+        await flood(here, task_id, 1000)
+        page = f"/tasks/{task_id}/events?limit=100 HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\nGET /events"
+        with here.frozen(page) as client:
+            await here.until(lambda: here.app.heartbeat.open == 1)
+            await here.quiet()
+            await here.until(lambda: not transports(here, client))
 
 
 async def test_a_frozen_reader_delays_nobody() -> None:
