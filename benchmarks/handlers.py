@@ -1,6 +1,6 @@
 """Task types that put load on a server: ``streaming serve benchmarks.handlers``.
 
-Owns:   the five ways a benchmark task spends its time.
+Owns:   the ways a benchmark task spends its time.
 Never:  measures. A reader compares with its own clock: ``at`` is the wall time just before the emit, ``due`` the time
         at which it should have been, so that a server that falls behind cannot look punctual.
 """
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
+from typing import NamedTuple
 
 from streaming.engine.context import TaskContext
 from streaming.engine.registry import task
@@ -53,3 +55,41 @@ async def bench_progress(ctx: TaskContext, events: int) -> int:
     for n in range(events):
         await ctx.progress(100 * n / events, f"{n} of {events}")
     return events
+
+
+class _Job(NamedTuple):
+    events: int
+    rate: float
+    start_at: float
+
+
+_jobs: defaultdict[str, asyncio.Queue[_Job]] = defaultdict(asyncio.Queue)
+
+
+@task
+async def bench_channel(
+    ctx: TaskContext, channel: str, events: int = 0, rate: float = 0.0, start_at: float = 0.0
+) -> None:
+    """Emit what this start asks for, and then whatever `bench_emit` asks for; the counter goes on."""
+    job, n = _Job(events, rate, start_at), 0
+    while True:
+        n = await _emit(ctx, job, n)
+        job = await _jobs[channel].get()
+
+
+@task
+async def bench_emit(channels: list[str], events: int, rate: float = 0.0, start_at: float = 0.0) -> None:
+    """Let channels emit: at that rate, or with a rate of 0 as fast as their logs take it."""
+    for channel in channels:
+        _jobs[channel].put_nowait(_Job(events, rate, start_at))
+
+
+async def _emit(ctx: TaskContext, job: _Job, first: int) -> int:
+    loop = asyncio.get_running_loop()
+    begin = loop.time() + max(0.0, job.start_at - time.time())
+    await asyncio.sleep(begin - loop.time())
+    for number in range(job.events):
+        if job.rate:
+            await asyncio.sleep(max(0.0, begin + number / job.rate - loop.time()))
+        await ctx.emit("tick", {"n": first + number, "at": time.time()})
+    return first + job.events

@@ -7,9 +7,11 @@ Never:  orders events (``rules.log``), frames them for a wire (``rules.sse``), o
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 #: Types that the server itself writes; no handler may emit them. Every status is one of them as well.
@@ -19,6 +21,9 @@ BUILT_IN_TYPES = frozenset(
 
 #: Levels of nesting in what a handler emits or returns. More could be written here, and not be read somewhere else.
 DEPTH_MAX = 200
+
+#: Nearly all times are of the second that it is.
+SECONDS_KEPT = 16
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -116,4 +121,11 @@ def rfc3339(wall_s: float) -> str:
     Returns:
         For example ``2026-11-01T12:00:00.000000Z``.
     """
-    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    fraction, whole = math.modf(wall_s)
+    seconds, microseconds = divmod(int(whole) * 1_000_000 + round(fraction * 1_000_000), 1_000_000)
+    return f"{_to_the_second(seconds)}.{microseconds:06d}Z"
+
+
+@lru_cache(SECONDS_KEPT)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").removesuffix("+00:00")

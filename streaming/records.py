@@ -7,8 +7,10 @@ Never:  decides what may follow what (``rules.lifecycle``) or where a record is 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 
@@ -292,6 +294,21 @@ class Record:
         }
 
 
+_values_of: Callable[[Record], tuple[Any, ...]] = attrgetter(*(field.name for field in dataclasses.fields(Record)))
+
+
+def changed(record: Record, **changes: Any) -> Record:
+    """A copy with some other values: `dataclasses.replace`, in half of the time, for what happens with every event.
+
+    Raises:
+        AttributeError: there is no such field.
+    """
+    copy = Record(*_values_of(record))
+    for name, value in changes.items():
+        object.__setattr__(copy, name, value)  # nobody has seen it yet
+    return copy
+
+
 def _policy_json(policy: Policy) -> dict[str, Any]:
     unwatched_s = policy.cancel_unwatched_s
     return {
@@ -306,7 +323,12 @@ def _policy_json(policy: Policy) -> dict[str, Any]:
 
 def retry_json(retry: RetryPolicy) -> dict[str, Any]:
     """What follows a failed attempt, as it goes over the wire."""
-    return {**dataclasses.asdict(retry), "on": list(retry.on)}
+    return {
+        "retries": retry.retries,
+        "backoff_s": retry.backoff_s,
+        "backoff_max_s": retry.backoff_max_s,
+        "on": list(retry.on),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streaming.events import Event, encode_payload, rfc3339
@@ -115,3 +116,20 @@ def test_any_number_of_brackets_beside_each_other_is_not_deep() -> None:
 )
 def test_times_are_rfc3339_in_utc_with_microseconds(wall_s: float, text: str) -> None:
     assert rfc3339(wall_s) == text
+
+
+@given(st.floats(-1e9, 1e11) | st.integers(-(10**15), 10**17).map(lambda micros: micros / 1e6))
+@example(0.999_999_5)
+@example(1.999_999_6)
+@example(-0.000_000_6)
+@example(1_793_534_400.123_456_5)
+def test_a_time_is_rounded_as_python_rounds_it(wall_s: float) -> None:
+    text = datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    assert rfc3339(wall_s) == text
+
+
+@pytest.mark.parametrize("wall_s", [math.nan, math.inf, 1e20])
+def test_what_is_no_time_is_refused(wall_s: float) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        rfc3339(wall_s)

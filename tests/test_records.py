@@ -19,6 +19,7 @@ from streaming.records import (
     Steps,
     TaskError,
     TaskStatus,
+    changed,
 )
 
 TIME = "2026-11-01T12:00:00.000000Z"
@@ -136,3 +137,20 @@ def test_priorities_have_their_ranks() -> None:
 def test_a_record_is_replaced_and_never_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         RECORD.attempt = 2  # type: ignore[misc]  # the point
+
+
+def test_a_changed_record_is_a_new_one_with_all_other_values() -> None:
+    every = {field.name: f"the {field.name}" for field in dataclasses.fields(Record)}
+    record = Record(**every)  # type: ignore[arg-type]  # each value tells where it belongs
+
+    assert changed(record) == record
+    assert changed(record) is not record
+    assert changed(record, status=TaskStatus.FAILED, result=1, finished_at=TIME) == dataclasses.replace(
+        record, status=TaskStatus.FAILED, result=1, finished_at=TIME
+    )
+    assert record == Record(**every)  # type: ignore[arg-type]  # as it was
+
+
+def test_a_record_has_no_other_fields() -> None:
+    with pytest.raises(AttributeError):
+        changed(RECORD, colour="red")

@@ -23,6 +23,9 @@ from streaming.rules.schedule import IfRunning
 RETRY_NAMES_MAX = 32
 NAME_MAX = 255
 
+#: Options that say how a task is to be treated.
+_OF_POLICY = frozenset({field.name for field in dataclasses.fields(Policy)})
+
 _Word = TypeVar("_Word", Priority, IfRunning)
 
 
@@ -136,6 +139,8 @@ def _word(words: type[_Word], name: str, value: str) -> _Word:
 
 def _policy(default: Policy, options: StartOptions, settings: Settings) -> Policy:
     """What the start asks for, over what the type says."""
+    if _OF_POLICY.isdisjoint(options):
+        return default
     given = {
         "queue_timeout_s": options.get("queue_timeout_s"),
         "heartbeat_timeout_s": options.get("heartbeat_timeout_s"),

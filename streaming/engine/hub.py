@@ -9,7 +9,6 @@ Never:  decides what happens to a task (``engine.coordinator``), or shows what i
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -28,7 +27,7 @@ from streaming.engine.subscription import FeedSubscription, LogSubscription, Sub
 from streaming.engine.tables import Tables
 from streaming.errors import StoreUnavailable
 from streaming.events import Event, encode_payload, rfc3339
-from streaming.records import Change, IdempotencyKey, Record
+from streaming.records import Change, IdempotencyKey, Record, changed
 from streaming.rules.evidence import Tally
 from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow
 from streaming.rules.lifecycle import TERMINAL
@@ -116,6 +115,10 @@ class Hub:
         """Call ``listener`` whenever `available` changes."""
         self._committer.on_availability(listener)
 
+    def wall(self) -> float:
+        """The time, in seconds since 1970."""
+        return self._wall()
+
     def now(self) -> str:
         """The time, RFC 3339."""
         return rfc3339(self._wall())
@@ -129,7 +132,7 @@ class Hub:
         """
         log = Log(record, LogWindow(record.id))
         event = Event(record.id, 1, record.status.value, record.created_at, encode_payload(data))
-        log.record = log.visible = dataclasses.replace(record, last_seq=1, log_bytes=len(event.payload))
+        log.record = log.visible = changed(record, last_seq=1, log_bytes=len(event.payload))
         log.window.append(event)
         self._backlog.add(log, event)
         self._logs[record.id] = log
@@ -224,6 +227,9 @@ class Hub:
         Raises:
             StoreUnavailable: the hub was closed before, or the store has not answered in that time.
         """
+        if within_s is None:
+            await self._committer.committed()
+            return
         try:
             async with asyncio.timeout(within_s):
                 await self._committer.committed()

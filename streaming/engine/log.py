@@ -6,13 +6,12 @@ Never:  numbers or stores an event, or wakes anybody (``engine.hub``).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from streaming.errors import TaskEnded
 from streaming.events import Event
-from streaming.records import Record
+from streaming.records import Record, changed
 from streaming.rules.log import LogWindow
 
 if TYPE_CHECKING:
@@ -90,11 +89,11 @@ class Log:
 
     def heard(self, **changes: Any) -> Record:
         """The record with some changes, and with what the log knows of itself."""
-        return dataclasses.replace(self.record, heartbeat_at=self.heartbeat_at, log_bytes=self.bytes, **changes)
+        return changed(self.record, heartbeat_at=self.heartbeat_at, log_bytes=self.bytes, **changes)
 
     def snapshot(self) -> Record:
         """The committed record, as fresh as the last committed event."""
-        return dataclasses.replace(
+        return changed(
             self.visible, last_seq=self.window.committed, heartbeat_at=self.heartbeat_at, log_bytes=self.bytes
         )
 

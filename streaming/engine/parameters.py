@@ -99,8 +99,8 @@ class Parameters:
         Raises:
             InvalidParams: one entry in ``errors`` for each wrong, missing or unknown parameter.
         """
-        params, left_out = self._fill(given)
-        self._validate(params, left_out)
+        params, text, left_out = self._fill(given)
+        self._validate(params, text, left_out)
         return params
 
     def read(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class Parameters:
             InvalidParams: they do not fit, or no longer.
         """
         try:
-            return dict(vars(self._validate(self._fill(params)[0])))
+            return dict(vars(self._validate(*self._fill(params)[:2])))
         except InvalidParams as error:
             wrong = "; ".join(f"{each.field}: {each.message}" for each in error.errors)
             detail = f"The parameters of {self._owner} no longer fit: {wrong}"
@@ -144,17 +144,21 @@ class Parameters:
 
     # -- at a start, and at a run -----------------------------------------------------------------------------------
 
-    def _fill(self, given: object) -> tuple[dict[str, Any], Collection[str]]:
-        """What was sent, with the defaults; and the names of those."""
+    def _fill(self, given: object) -> tuple[dict[str, Any], str, Collection[str]]:
+        """What was sent, with the defaults; the same as text; and the names of those."""
         if not isinstance(given, dict):
             raise InvalidParams(
                 f"The parameters of {self._owner} are wrong.", errors=[FieldError("params", "A JSON object.")]
             )
         refuse_unstorable({f"params.{name}": {name: value} for name, value in given.items()})
-        params = json.loads(encode_payload(given))
+        text = encode_payload(given)
+        params: dict[str, Any] = json.loads(text)
         missing = (each for each in self._each if not each.required and params.keys().isdisjoint(each.names))
         left_out = {each.names[0]: self._default(each) for each in missing}
-        return {**params, **left_out}, left_out.keys()
+        if left_out:
+            params |= left_out
+            text = encode_payload(params)
+        return params, text, left_out.keys()
 
     def _default(self, parameter: _Parameter) -> Any:
         try:
@@ -164,10 +168,10 @@ class Parameters:
         wrong = FieldError(f"params.{parameter.names[0]}", "No default could be made for it: give a value.")
         raise InvalidParams(f"The parameters of {self._owner} are wrong.", errors=[wrong])
 
-    def _validate(self, params: dict[str, Any], left_out: Collection[str] = ()) -> BaseModel:
+    def _validate(self, params: dict[str, Any], text: str, left_out: Collection[str] = ()) -> BaseModel:
         detail = f"The parameters of {self._owner} are wrong"
         try:
-            return self._model.model_validate_json(encode_payload(params))
+            return self._model.model_validate_json(text)
         except ValidationError as error:
             wrong = [self._wrong(mistake, left_out) for mistake in _mistakes(error)[:ERRORS_MAX]]
             if error.error_count() > ERRORS_MAX:

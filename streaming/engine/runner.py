@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
-import math
 from typing import Any
 
 import structlog
@@ -27,7 +26,7 @@ from streaming.engine.log import Log
 from streaming.engine.mailbox import Mailbox
 from streaming.engine.registry import TaskType
 from streaming.engine.teller import LogTeller
-from streaming.engine.timing import deadlines_now, warn
+from streaming.engine.timing import TimeLeft, deadlines_now, warn
 from streaming.engine.transitions import SERVER, begin, end, may_restart, requeue, retry
 from streaming.engine.workshop import Workshop
 from streaming.errors import StoreUnavailable, StreamingError, TaskEnded
@@ -67,10 +66,11 @@ class Runner:
         )
         self._workshop = workshop
         self._deadlines: Deadlines | None = None
+        self._time_left = TimeLeft()
         self._due: Due | None = None
         self._unwatched: str | None = None
         self._hub = workshop.hub
-        self._loop = asyncio.get_running_loop()  # a thread asks too how much time is left
+        self._loop = asyncio.get_running_loop()
         self._settings = workshop.settings
         self._alarm = Alarm()
         self._stop: Stop | None = None
@@ -82,7 +82,7 @@ class Runner:
             record.id,
             record.attempt,
             copy.deepcopy(record.params),
-            Deadline(self._remaining_s),
+            Deadline(self._time_left.seconds),
             self._teller,
             Links(self.mailbox.read, starter(workshop.host, record.id, record.attempt)),
         )
@@ -210,6 +210,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         self._teller.begin()
         self._deadlines = deadlines_now(self._hub, self.log, self._settings, loop.time())
+        self._time_left.deadlines = self._deadlines
         with structlog.contextvars.bound_contextvars(task_id=self.id):
             self._handler = loop.create_task(self._call.run(), name=f"streaming-handler-{self.id}")
         self._handler.add_done_callback(self._handler_ended)
@@ -393,6 +394,3 @@ class Runner:
 
     def _writable(self) -> bool:
         return not self.log.lost and not self.log.window.ended
-
-    def _remaining_s(self) -> float:
-        return math.inf if self._deadlines is None else self._deadlines.ends_at - self._loop.time()

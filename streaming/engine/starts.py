@@ -23,7 +23,7 @@ from streaming.engine.once import Once
 from streaming.engine.tables import Tables
 from streaming.engine.turns import Turns
 from streaming.errors import Draining, KeyBusy, StoreUnavailable, TooManyTasks
-from streaming.records import IdempotencyKey, Record
+from streaming.records import IdempotencyKey, Record, changed
 from streaming.rules.evidence import Tally
 from streaming.rules.schedule import Decision, IfRunning, Join, Refuse, Replace, Start, on_busy
 
@@ -185,7 +185,7 @@ class Starts:
 
     async def _create(self, wanted: Draft, decision: Decision, remember: IdempotencyKey | None, waits: bool) -> Record:
         now = self._hub.now()
-        record = dataclasses.replace(wanted.record, id=self._new_id(), created_at=now, updated_at=now)
+        record = changed(wanted.record, id=self._new_id(), created_at=now, updated_at=now)
         stored = asyncio.get_running_loop().create_future()
 
         def on_created(problem: StoreUnavailable | None) -> None:

@@ -36,6 +36,10 @@ _LEVELS = get_args(Level)
 _log = structlog.get_logger(__name__)
 
 
+def _nothing_held_back() -> bool:
+    return False
+
+
 class LogTeller:
     """Appends to one log what a handler says.
 
@@ -74,6 +78,7 @@ class LogTeller:
     def close(self) -> None:
         """The attempt has ended: what its handler has left behind tells nothing in the next one."""
         self._closed = True
+        self._on_leave = _nothing_held_back  # who was told belongs to the attempt, and is not kept by what is left
 
     def tell(self, type: str, data: object) -> int:
         """Append an event of the handler's own."""

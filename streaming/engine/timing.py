@@ -1,6 +1,7 @@
 """Deadlines on the clock of the event loop.
 
-Owns:   when the deadlines of a task are on this loop, the warnings of them, and the wait of a task for its turn.
+Owns:   when the deadlines of a task are on this loop, the warnings of them, the wait of a task for its turn, and the
+        time that a run has left.
 Uses:   rules.deadlines (which there are), engine.hub (who hears of it).
 Never:  ends a task.
 """
@@ -38,6 +39,27 @@ def deadlines_now(hub: Hub, log: Log, settings: Settings, begun: float) -> Deadl
     )
 
 
+class TimeLeft:
+    """How much time a run has left.
+
+    It does not know who runs. So nothing refers to itself through what a handler holds, and all of a run is freed with
+    it, without a look for garbage.
+
+    Attributes:
+        deadlines: of the run; None before it begins.
+    """
+
+    __slots__ = ("_loop", "deadlines")
+
+    def __init__(self) -> None:
+        self.deadlines: Deadlines | None = None
+        self._loop = asyncio.get_running_loop()  # a thread asks too
+
+    def seconds(self) -> float:
+        """Seconds until the run is over its time; infinity before it begins."""
+        return math.inf if self.deadlines is None else self.deadlines.ends_at - self._loop.time()
+
+
 def loop_time(hub: Hub, time: str) -> float:
     """When a time of a record is on the loop's clock.
 
@@ -45,7 +67,7 @@ def loop_time(hub: Hub, time: str) -> float:
         hub: it knows the wall clock.
         time: RFC 3339.
     """
-    return asyncio.get_running_loop().time() - (seconds_of(hub.now()) - seconds_of(time))
+    return asyncio.get_running_loop().time() - (hub.wall() - seconds_of(time))
 
 
 def since(hub: Hub, time: str) -> float:

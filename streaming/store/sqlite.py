@@ -23,6 +23,7 @@ from streaming.store.database import Inspection
 from streaming.store.faults import faults, reason
 from streaming.store.lock import FileLock
 from streaming.store.revision import Tell, make_current, stored_revision
+from streaming.store.statements import driver_of
 
 #: Steps of SQLite's machine between two looks at the clock: some tenths of a millisecond.
 _STEPS = 10_000
@@ -62,6 +63,7 @@ class SqliteFile:
             max_overflow=0,
             pool_reset_on_return=None,
         )
+        self._kept: Connection | None = None  # of the writer, between two transactions
         _on_connect(self._writer, *_WRITER, f"PRAGMA synchronous = {synchronous}")
         _on_connect(self._questions, *_READER)
         event.listen(self._writer, "begin", _begin)
@@ -85,6 +87,9 @@ class SqliteFile:
     def close(self) -> None:
         """Close every connection and give back the lock; closing twice is allowed."""
         self._questions.dispose()
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
         self._writer.dispose()  # the last one: it folds the write-ahead log into the file
         self._lock.release()
 
@@ -105,8 +110,20 @@ class SqliteFile:
             StoreUnavailable: it was not committed, or nobody knows.
         """
         self._check_file()
-        with faults("written"), self._writer.begin() as connection:
+        with faults("written"), self._transaction() as connection:
             yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """In a connection that is kept: to take one from the pool and to give it back takes as long as to commit."""
+        connection, self._kept = self._kept or self._writer.connect(), None
+        try:
+            with connection.begin():
+                yield connection
+        except BaseException:
+            connection.close()  # the pool takes back whatever has been left of a transaction
+            raise
+        self._kept = connection
 
     def one_trip(self) -> None:
         """See `Database.one_trip`: here it is no trip at all."""
@@ -210,7 +227,7 @@ def _text(found: bytes) -> str | bytes:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    driver_of(connection).execute("BEGIN IMMEDIATE")
 
 
 def _keep_write_ahead_log(connection: Any) -> None:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from sqlalchemy import Connection, select
 
 from streaming.store.schema import totals
+from streaming.store.statements import run
 
 _COUNT = """
 INSERT INTO totals (type, records, bytes)
@@ -39,7 +40,7 @@ def count_ended(connection: Connection, task_ids: Sequence[str], *, sign: int = 
     if task_ids:
         dialect = connection.dialect.name
         named = json.dumps(list(task_ids)) if dialect == "sqlite" else list(task_ids)
-        connection.exec_driver_sql(_TEXTS[dialect, sign], (named,))
+        run(connection, _TEXTS[dialect, sign], (named,))
 
 
 def total_of(connection: Connection, type: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ Never:  begins or ends a transaction (``database``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, delete, select, text, tuple_, update
 
@@ -19,7 +20,7 @@ from streaming.rules.lifecycle import TERMINAL
 from streaming.store import reads
 from streaming.store.rows import change_row, event_row, key_row, task_row, term_rows, update_row
 from streaming.store.schema import MUTABLE, changes, events, idempotency_keys, tasks, terms
-from streaming.store.statements import RowInsert, Statement, expect, heads, move_feed, storable
+from streaming.store.statements import RowInsert, Statement, driver_of, expect, heads, move_feed, storable
 from streaming.store.terms import delete_terms
 from streaming.store.totals import count_ended
 
@@ -73,13 +74,20 @@ def _write(
     if stored:
         move_feed(connection, positions[-1])
     if updated:
-        values = [storable(connection, update_row(record)) for record in updated]
-        connection.exec_driver_sql(_UPDATE_TASK.text(connection), values)
+        _update(connection, [storable(connection, update_row(record)) for record in updated])
     _insert_keys.run(connection, [key_row(key) for key in keys])
     _insert_changes.run(connection, [change_row(change) for change in commit.changes if change.task_id not in lost])
     _insert_terms.run(connection, [row for record in (*commit.created, *failed) for row in term_rows(record)])
     count_ended(connection, [record.id for record in (*commit.created, *updated) if record.finished_at])
     return Committed(positions, lost)
+
+
+def _update(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    statement = _UPDATE_TASK.text(connection)
+    if connection.dialect.name == "sqlite":
+        driver_of(connection).executemany(statement, rows)
+    else:
+        connection.exec_driver_sql(statement, list(rows))
 
 
 def _standing(connection: Connection, commit: Commit) -> list[IdempotencyKey]:

@@ -14,6 +14,8 @@ JSON = "application/json"
 SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 class Reply(NamedTuple):
     """What asgineer takes from a handler: status, headers, body."""
@@ -34,8 +36,7 @@ def json_reply(
         content_type: of the answer.
         headers: more of them.
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return json_text_reply(status, text, content_type=content_type, headers=headers)
+    return json_text_reply(status, _to_json(value), content_type=content_type, headers=headers)
 
 
 def json_text_reply(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from collections.abc import Callable, MutableMapping
+import weakref
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 import pytest
@@ -22,7 +24,21 @@ from streaming.rules.lifecycle import TERMINAL
 from tests.engine.hubs import end_elsewhere
 from tests.kit import build, collect, types
 from tests.leftovers import leftovers
-from tests.stage import Gate, deaf, ended, forever, gone, instant, now, rounds, run, run_and_cancel, running, tidy
+from tests.stage import (
+    Gate,
+    broken,
+    deaf,
+    ended,
+    forever,
+    gone,
+    instant,
+    now,
+    rounds,
+    run,
+    run_and_cancel,
+    running,
+    tidy,
+)
 
 pytestmark = pytest.mark.clock("virtual")
 
@@ -866,3 +882,26 @@ async def test_an_error_while_cleaning_up_is_told_beside_who_cancelled() -> None
 
     assert record.error is not None
     assert record.error.message == "Cancelled by anna: too slow. Its cleanup raised HandlerError: There is a stain."
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Nobody looks for garbage meanwhile."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("type", ["instant", "broken", "tidy"])
+async def test_an_attempt_that_has_ended_is_freed_at_once(type: str) -> None:
+    """Nothing of it refers to itself: where many tasks run, nobody has to look for their garbage."""
+    coordinator, _ = build([instant, broken, tidy])
+    async with coordinator:
+        task_id = await running(coordinator, type) if type == "tidy" else (await coordinator.start(type, {}))[0].id
+        runner = weakref.ref(coordinator._tasks[task_id])
+        if type == "tidy":
+            await coordinator.cancel_task(task_id)
+        await ended(coordinator, task_id)
+        await rounds()
+        assert runner() is None

@@ -1,0 +1,1 @@
+"""Those that are measured beside each other, one small server program each."""

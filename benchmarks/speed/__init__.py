@@ -1,0 +1,1 @@
+"""How quick the product is beside others that do the same: ``python -m benchmarks``."""
