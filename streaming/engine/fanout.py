@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from streaming.config import Settings
 from streaming.engine.log import Log
+from streaming.rules.log import Batch
 
 if TYPE_CHECKING:
     from streaming.engine.subscription import Subscription
@@ -27,6 +28,8 @@ PASSES_KEPT = 4
 #: What is kept of a log that nobody watches, events and bytes: who starts a task and watches it then needs no store.
 UNWATCHED_EVENTS = 4
 UNWATCHED_BYTES = 4096
+
+_NOTHING = Batch((), 0, b"")
 
 
 class FanOut:
@@ -75,8 +78,7 @@ class FanOut:
         marks, self._marks = self._marks, {}
         others, self._others = self._others, {}
         for log, mark in marks.items():
-            for reader in list(log.readers):
-                reader.wake()
+            _tell(log, mark)
             self._trim(log, mark)
         for reader in others:
             reader.wake()
@@ -90,3 +92,19 @@ class FanOut:
         fresh = log.window.committed - mark
         kept = min(self._events_max, max(WINDOW_EVENTS_MIN, PASSES_KEPT * fresh))
         log.window.trim(events_max=kept, bytes_max=self._bytes_max)
+
+
+def _tell(log: Log, mark: int) -> None:
+    """Tell the readers of a log; those that stand at the old mark, as nearly all do, get what is new put into the hand."""
+    window = log.window
+    batch = window.after(mark)
+    if not isinstance(batch, Batch):
+        batch = _NOTHING
+    last, all_of_it = batch.last, batch.last == window.committed and not window.ended
+    for reader in list(log.readers):
+        push = reader.push
+        if push is not None and reader.cursor == mark and batch.events and push(batch):
+            reader.cursor = last
+            if all_of_it:
+                continue
+        reader.wake()

@@ -49,13 +49,16 @@ class Subscription(ABC):
     Attributes:
         cursor: the last event that was seen.
         on_news: called by the loop, in no task, when `poll` may find something else than before. It must not raise.
+        push: called likewise, and instead, with a batch that begins at the cursor; says whether it was taken, and behind
+            which the cursor then is.
     """
 
-    __slots__ = ("_alarm", "_closed", "_hub", "_page", "_reading", "_rest", "cursor", "on_news")
+    __slots__ = ("_alarm", "_closed", "_hub", "_page", "_reading", "_rest", "cursor", "on_news", "push")
 
     def __init__(self, hub: Hub, cursor: int) -> None:
         self.cursor = cursor
         self.on_news: Callable[[], object] | None = None
+        self.push: Callable[[Batch], bool] | None = None
         self._hub = hub
         self._alarm: Alarm | None = None
         self._closed = False

@@ -124,7 +124,7 @@ class PortableConnection:
         if self._begun is None:
             return
         (sending, waits_for), self._begun = self._begun, None
-        await _rest_of(self._context, sending, waits_for)
+        await rest_of(self._context, sending, waits_for)
         self._waits = False
         self._loop.call_soon(self._stream.resume)
 
@@ -140,7 +140,7 @@ class PortableConnection:
 
 
 @types.coroutine
-def _rest_of(
+def rest_of(
     context: contextvars.Context, sending: Coroutine[Any, Any, None], waits_for: Any
 ) -> Generator[Any, Any, None]:
     """Await a coroutine that was driven by hand up to where it waits for something."""

@@ -8,7 +8,7 @@ Never:  raises: what is wrong with a request is for those to say who need it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -25,10 +25,10 @@ class Channel(Protocol):
     def scope(self) -> Scope:
         """The ASGI scope."""
 
-    async def accept(self, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    def accept(self, status: int = 200, headers: dict[str, str] | None = None) -> Coroutine[Any, Any, None]:
         """Send status and headers."""
 
-    async def send(self, data: bytes, more: bool = True) -> None:
+    def send(self, data: bytes, more: bool = True) -> Coroutine[Any, Any, None]:
         """Send a piece of the body."""
 
 
@@ -71,7 +71,8 @@ class Request:
         self.method: str = scope["method"]
         self.root: str = scope.get("root_path", "")
         self.path = _path(scope, self.root)
-        self.segments = tuple(unquote(part) for part in self.path.split("/")[1:])
+        parts = self.path.split("/")[1:]
+        self.segments = tuple(map(unquote, parts) if "%" in self.path else parts)
         self.query_string: bytes = scope.get("query_string", b"")
         self.http_version: str = scope.get("http_version", "1.1")
         self.server: tuple[str, int | None] | None = scope.get("server")

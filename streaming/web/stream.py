@@ -25,7 +25,7 @@ from streaming.rules.sse import KEEPALIVE, RETRY, envelope
 from streaming.web.chunks import chunk
 from streaming.web.direct import EXTENSION, Connection, DirectProtocol
 from streaming.web.heartbeat import Heartbeat
-from streaming.web.portable import PortableConnection
+from streaming.web.portable import PortableConnection, rest_of
 from streaming.web.reply import NDJSON, SSE, Reply, empty_reply
 from streaming.web.request import Request
 from streaming.web.transport import Torn, abort
@@ -139,10 +139,15 @@ class _Opening:
         Raises:
             Torn: it could not be sent in time.
         """
+        accepting = self._request.channel.accept(200, headers)
+        try:
+            waits_for = self._context.run(accepting.send, None)
+        except StopIteration:
+            return  # as nearly always
         try:
             with self._heartbeat.head(self):
                 self.wrote_at = self._heartbeat.now  # its clock goes from here on
-                await self._request.channel.accept(200, headers)
+                await rest_of(self._context, accepting, waits_for)
         except asyncio.CancelledError:
             if not self._dropped:
                 raise
@@ -202,6 +207,7 @@ class Stream:
         self._write = connection.write
         self._write_batch = form.write_chunk if connection.chunked else form.write
         subscription.on_news = self.pump
+        subscription.push = self.push
 
     async def carry(self) -> None:
         """Begin, and be there for as long as the connection needs the task of the request.
@@ -227,6 +233,17 @@ class Stream:
                     self._send(found)
         except Exception:
             self.fail()
+
+    def push(self, batch: Batch) -> bool:
+        """Write what comes next, unless the connection has enough; the short way for what nearly always happens."""
+        if self.sending or not self._opened:
+            return False
+        self.wrote_at = self._heartbeat.now
+        try:
+            self._write(batch.as_bytes(self._write_batch))
+        except Exception:
+            self.fail()
+        return True
 
     def _send(self, batch: Batch) -> None:
         self.wrote_at = self._heartbeat.now
@@ -280,7 +297,7 @@ class Stream:
     def _leave(self) -> None:
         if not self._over:
             self._over = True
-            self._subscription.on_news = None
+            self._subscription.on_news = self._subscription.push = None
             self._subscription.close()
             self._heartbeat.discard(self)
 
