@@ -280,3 +280,88 @@ async def test_next_to_nothing_is_kept_once_the_last_reader_has_left_in_the_pass
 
         assert leaves.found[0] == list(range(3, 13))
         assert kept(log) == list(range(13 - UNWATCHED_EVENTS, 13))
+
+
+# -- put into the hand -------------------------------------------------------------------------------------------------
+
+
+class Handed(Told):
+    """A reader that takes what is put into its hand, while it is open."""
+
+    def __init__(self, reader: Subscription) -> None:
+        super().__init__(reader)
+        self.open = True
+        self.handed: list[list[int]] = []
+        reader.push = self._push
+
+    def _push(self, batch: Batch) -> bool:
+        if self.open:
+            self.handed.append([event.seq for event in batch.events])
+        return self.open
+
+
+async def test_who_stands_where_the_news_begin_gets_them_put_into_the_hand_and_is_not_called() -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        reader = Handed(desk.hub.read(log, 2))
+        await desk.emit(log)
+        await asyncio.sleep(0)
+        await desk.emit(log, 2)
+        await asyncio.sleep(0)
+
+        assert (reader.handed, reader.found, reader.reader.cursor) == ([[3], [4, 5]], [], 5)
+
+
+async def test_who_takes_nothing_is_called_and_finds_it_later() -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        reader = Handed(desk.hub.read(log, 2))
+        reader.open = False
+        await desk.emit(log)
+        await asyncio.sleep(0)
+
+        assert (reader.handed, reader.found, reader.reader.cursor) == ([], [[3]], 3)
+
+
+async def test_who_stands_elsewhere_is_called() -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        reader = Handed(desk.hub.read(log, 1))
+        await desk.emit(log)
+        await asyncio.sleep(0)
+
+        assert (reader.handed, reader.found) == ([], [[2, 3]])
+
+
+async def test_who_gets_the_terminal_event_is_called_for_the_end() -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        reader = Handed(desk.hub.read(log, 2))
+        await desk.end(log)
+        await asyncio.sleep(0)
+
+        assert (reader.handed, reader.found) == ([[3]], [Reading.END])
+        assert not log.readers
+
+
+async def test_what_does_not_fit_into_one_write_is_fetched() -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        reader = Handed(desk.hub.read(log, 2))
+        for _ in range(3):
+            desk.hub.append(log, "tick", '"' + "x" * 40_000 + '"')
+        await desk.hub.committed()
+        await asyncio.sleep(0)
+
+        assert (reader.handed, reader.found) == ([[3]], [[4]])
+
+
+async def test_what_is_in_memory_no_more_is_put_into_no_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Desk() as desk:
+        log = await desk.log()
+        reader = Handed(desk.hub.read(log, 2))
+        at_each_commit(desk, lambda: log.window.trim(events_max=0, bytes_max=0), monkeypatch)
+        await desk.emit(log)
+        await asyncio.sleep(1)
+
+        assert (reader.handed, reader.found) == ([], [Reading.WAIT, [3]])

@@ -162,7 +162,7 @@ class Logs:
     async def _listen(self, log: Log) -> None:
         """A reader without a task, which takes nothing for a while now and then, as a slow connection does."""
         chance = self._world.stream(f"listener-{log.record.id}")
-        listener = Listener(self._world, await self._press.watch(log.record.id))
+        listener = Listener(self._world, await self._press.watch(log.record.id), hands=chance.happens(0.7))
         self._listeners.append(listener)
         for _ in range(1 + chance.pick(3)):
             await self._world.sometime(chance, PAUSES_S)
@@ -190,18 +190,20 @@ class Listener:
     Args:
         world: where it lives.
         reader: what it reads.
+        hands: it takes also what is put into its hand.
 
     Attributes:
         paused: it takes nothing.
     """
 
-    def __init__(self, world: World, reader: Subscription) -> None:
+    def __init__(self, world: World, reader: Subscription, *, hands: bool) -> None:
         self.paused = False
         self._world = world
         self._reader = reader
         self._seen = reader.cursor
         self._ended = False
         reader.on_news = self.take
+        reader.push = self._push if hands else None
         world.loop.call_soon(self.take)
 
     def take(self) -> None:
@@ -210,14 +212,23 @@ class Listener:
         while not (self.paused or self._ended):
             found = self._reader.poll()
             if isinstance(found, Batch):
-                seqs = [event.seq for event in found.events]
-                whole = list(range(self._seen + 1, seqs[-1] + 1))
-                self._world.must(seqs == whole, f"a listener gets {seqs} behind {self._seen}")
-                self._seen = seqs[-1]
+                self._note(found)
             elif found is Reading.WAIT:
                 return
             else:
                 self._ended = True
+
+    def _push(self, batch: Batch) -> bool:
+        self._world.must(not self._ended, "a listener gets something behind the end")
+        if not self.paused:
+            self._note(batch)
+        return not self.paused
+
+    def _note(self, batch: Batch) -> None:
+        seqs = [event.seq for event in batch.events]
+        whole = list(range(self._seen + 1, batch.last + 1))
+        self._world.must(seqs == whole, f"a listener gets {seqs} behind {self._seen}")
+        self._seen = batch.last
 
     def check(self, world: World) -> None:
         """Once everything is over."""
