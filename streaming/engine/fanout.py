@@ -95,7 +95,7 @@ class FanOut:
 
 
 def _tell(log: Log, mark: int) -> None:
-    """Tell the readers of a log; those that stand at the old mark, as nearly all do, get what is new put into the hand."""
+    """Tell the readers of a log; who stands at the old mark, as nearly all do, gets what is new put into the hand."""
     window = log.window
     batch = window.after(mark)
     if not isinstance(batch, Batch):

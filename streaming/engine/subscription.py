@@ -49,8 +49,8 @@ class Subscription(ABC):
     Attributes:
         cursor: the last event that was seen.
         on_news: called by the loop, in no task, when `poll` may find something else than before. It must not raise.
-        push: called likewise, and instead, with a batch that begins at the cursor; says whether it was taken, and behind
-            which the cursor then is.
+        push: called likewise, and instead, with a batch that begins at the cursor; says whether it was taken. Then the
+            cursor is behind it.
     """
 
     __slots__ = ("_alarm", "_closed", "_hub", "_page", "_reading", "_rest", "cursor", "on_news", "push")
