@@ -33,13 +33,13 @@ from streaming.rules.lifecycle import TERMINAL, TRANSITIONS
 from streaming.rules.outcome import STOPPED_CODES
 from streaming.rules.presets import Preset
 from streaming.tasks import built_in
-from streaming.web import routes
 from streaming.web.listing import GROUPS
 from streaming.web.problems import INTERNAL, STATUSES
+from tests.fuzz.described import all_routes
 from tests.serving import ROOT
 
 DOCS = ROOT / "docs"
-PACKAGE = Path(routes.__file__).parent.parent
+PACKAGE = Path(errors.__file__).parent
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples/*.md")])
 
 
@@ -136,18 +136,7 @@ def test_every_fact_of_the_diary_is_described_with_its_fields(kind: str) -> None
 
 def routes_of_the_server() -> set[str]:
     """``METHOD /path``, as the table of routes has them."""
-    found = set()
-    for case in ast.walk(ast.parse(inspect.getsource(routes.find))):
-        if isinstance(case, ast.match_case) and isinstance(case.pattern, ast.MatchSequence):
-            parts = [
-                part.value.value
-                if isinstance(part, ast.MatchValue) and isinstance(part.value, ast.Constant)
-                else "{id}"
-                for part in case.pattern.patterns
-            ]
-            methods = {key for each in ast.walk(case) if isinstance(each, ast.Dict) for key in each.keys}
-            found |= {f"{method} /{'/'.join(map(str, parts))}" for key in methods for method in texts(key)}
-    return found
+    return {f"{method.upper()} {path}" for path, methods in all_routes().items() for method in methods}
 
 
 def test_every_route_is_described_and_no_other() -> None:

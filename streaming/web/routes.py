@@ -7,7 +7,8 @@ Never:  looks up an id that cannot be one.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 import structlog
 
@@ -33,52 +34,52 @@ Methods = Mapping[str, Handler]
 _ID = re.compile(r"[0-9a-f]{32}\Z", re.ASCII)
 
 
-def find(segments: Sequence[str]) -> tuple[Methods, str | None]:
+#: What there is beside the tasks.
+PLACES: Mapping[tuple[str, ...], Methods] = MappingProxyType(
+    {
+        ("tasks",): {"GET": list_tasks, "POST": start_task, "DELETE": delete_tasks},
+        ("tasks", "count"): {"GET": count_tasks},
+        ("tasks", "cancel"): {"POST": cancel_tasks},
+        ("events",): {"GET": follow_feed},
+        ("stats",): {"GET": show_statistics},
+        ("audit",): {"GET": audit},
+        ("audit", "diary"): {"GET": show_diary},
+        ("types",): {"GET": list_types},
+        ("healthz",): {"GET": show_health},
+        ("readyz",): {"GET": show_readiness},
+        ("openapi.json",): {"GET": show_description},
+    }
+)
+
+#: A task, and what there is below it.
+TASK: Methods = {"GET": show_task, "DELETE": delete_task, "PATCH": change_task}
+OF_TASK: Mapping[str, Methods] = MappingProxyType(
+    {
+        "cancel": {"POST": cancel_task},
+        "retry": {"POST": retry_task},
+        "extend": {"POST": extend_task},
+        "input": {"POST": send_input},
+        "ack": {"POST": acknowledge_task},
+        "history": {"GET": show_history},
+        "events": {"GET": read_log, "POST": report_events},
+    }
+)
+
+
+def find(segments: tuple[str, ...]) -> tuple[Methods, str | None]:
     """The methods of a path, and the task id in it.
 
     Raises:
         NotFound: there is no such path.
         TaskNotFound: the path is one of a task, and no task can have this id.
     """
+    if (methods := PLACES.get(segments)) is not None:
+        return methods, None
     match segments:
-        case ("tasks",):
-            return {"GET": list_tasks, "POST": start_task, "DELETE": delete_tasks}, None
-        case ("tasks", "count"):
-            return {"GET": count_tasks}, None
-        case ("tasks", "cancel"):
-            return {"POST": cancel_tasks}, None
         case ("tasks", task_id) if task_id:
-            return {"GET": show_task, "DELETE": delete_task, "PATCH": change_task}, _checked(task_id)
-        case ("tasks", task_id, "cancel"):
-            return {"POST": cancel_task}, _checked(task_id)
-        case ("tasks", task_id, "retry"):
-            return {"POST": retry_task}, _checked(task_id)
-        case ("tasks", task_id, "extend"):
-            return {"POST": extend_task}, _checked(task_id)
-        case ("tasks", task_id, "input"):
-            return {"POST": send_input}, _checked(task_id)
-        case ("tasks", task_id, "ack"):
-            return {"POST": acknowledge_task}, _checked(task_id)
-        case ("tasks", task_id, "history"):
-            return {"GET": show_history}, _checked(task_id)
-        case ("tasks", task_id, "events"):
-            return {"GET": read_log, "POST": report_events}, _checked(task_id)
-        case ("events",):
-            return {"GET": follow_feed}, None
-        case ("stats",):
-            return {"GET": show_statistics}, None
-        case ("audit",):
-            return {"GET": audit}, None
-        case ("audit", "diary"):
-            return {"GET": show_diary}, None
-        case ("types",):
-            return {"GET": list_types}, None
-        case ("healthz",):
-            return {"GET": show_health}, None
-        case ("readyz",):
-            return {"GET": show_readiness}, None
-        case ("openapi.json",):
-            return {"GET": show_description}, None
+            return TASK, _checked(task_id)
+        case ("tasks", task_id, part) if part in OF_TASK:
+            return OF_TASK[part], _checked(task_id)
         case _:
             raise NotFound("There is nothing here. Begin with /tasks, /events or /types.")
 

@@ -2,7 +2,7 @@
 
 Stricter than the description is for clients: an answer has no field that is not described.
 
-Owns:   finding the operation of a request, and everything that is wrong with its answer.
+Owns:   finding the operation of a request, and everything that is wrong with its answer; all routes that there are.
 Never:  sends anything.
 """
 
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jsonschema_rs
+
+from streaming.web import routes
 
 #: That a server has to know; another one may be no HTTP to it.
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
@@ -175,3 +177,11 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for part in value:
             yield from _objects(part)
+
+
+def all_routes() -> dict[str, set[str]]:
+    """The methods of each path, as the router has them."""
+    found = {"/" + "/".join(place): methods for place, methods in routes.PLACES.items()}
+    found["/tasks/{id}"] = routes.TASK
+    found |= {f"/tasks/{{id}}/{part}": methods for part, methods in routes.OF_TASK.items()}
+    return {path: {method.lower() for method in methods} for path, methods in found.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import re
@@ -21,12 +20,11 @@ from streaming.config import Settings
 from streaming.engine.bulk import cancel_each, delete_each, find_ended, find_live
 from streaming.rules.fields import FIELDS
 from streaming.rules.query import SORT
-from streaming.web import routes
 from streaming.web.openapi.document import describe
 from streaming.web.openapi.parameters import COMPARISONS
 from streaming.web.problems import CODES, INTERNAL, STATUSES
 from streaming.web.query import Query
-from tests.fuzz.described import Answer, Description
+from tests.fuzz.described import Answer, Description, all_routes
 from tests.web.live import Live, count, live, sleeper
 
 ABSENT = "f" * 32
@@ -91,31 +89,6 @@ SETTINGS = Settings(store_url="memory://")
 @pytest.fixture(scope="module")
 def described() -> Description:
     return Description(json.loads(json.dumps(describe(SETTINGS, TYPES))))
-
-
-def all_routes() -> dict[str, set[str]]:
-    """The methods of each path, read out of the source of the router."""
-    (function,) = ast.parse(inspect.getsource(routes.find)).body
-    found = {}
-    for case in (case for node in ast.walk(function) if isinstance(node, ast.Match) for case in node.cases):
-        if not isinstance(case.pattern, ast.MatchSequence):
-            continue
-        path = "".join(f"/{_segment(each)}" for each in case.pattern.patterns)
-        found[path] = {
-            str(key.value).lower()
-            for node in ast.walk(case)
-            if isinstance(node, ast.Dict)
-            for key in node.keys
-            if isinstance(key, ast.Constant)
-        }
-    return found
-
-
-def _segment(pattern: ast.pattern) -> str:
-    if isinstance(pattern, ast.MatchValue) and isinstance(pattern.value, ast.Constant):
-        return str(pattern.value.value)
-    assert isinstance(pattern, ast.MatchAs)
-    return "{id}"
 
 
 def operations(described: Description) -> Iterator[tuple[str, str, dict[str, Any]]]:
