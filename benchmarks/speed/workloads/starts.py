@@ -52,7 +52,7 @@ WORKLOAD = Workload(
         Metric("cpu_us", "CPU of the server for one start", "µs", "less"),
     ),
     ("streaming", "streaming-memory", "starlette-aiosqlite", "starlette-aiosqlite-kept"),
-    ("streaming", "starlette-aiosqlite"),
+    ("streaming", "starlette-aiosqlite", "starlette-aiosqlite-kept"),
     measure,
 )
 SHORTS = Workload(
