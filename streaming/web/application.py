@@ -61,6 +61,7 @@ class Application:
     ) -> None:
         self._requests: dict[Request, None] = {}  # in the order of their coming
         self._all_over = Alarm()
+        self._log = _log.bind()  # once: most of its lines are written to nowhere
         self.heartbeat = Heartbeat(
             streams_max=settings.max_streams,
             keepalive_s=settings.keepalive_s,
@@ -116,12 +117,8 @@ class Application:
         except Torn:
             return
         finally:
-            self._answered(request)
-
-    def _answered(self, request: Request) -> None:
-        """A request is over, or it is a stream that somebody else looks after from now on."""
-        self._requests.pop(request, None)
-        self._ring()
+            self._requests.pop(request, None)
+            self._ring()
 
     async def _answer(self, channel: Channel) -> Reply | None:
         """What asgineer calls: it sends the reply, or finishes the response that was sent in pieces."""
@@ -129,9 +126,9 @@ class Application:
         request.channel = channel
         reply = await self._reply(request)
         status = reply.status if isinstance(reply, Reply) else 200
-        _log.debug("request", method=request.method, path=request.path[:200], status=status)
+        self._log.debug("request", method=request.method, path=request.path[:200], status=status)
         if isinstance(reply, Stream):
-            self._answered(request)
+            self._requests.pop(request, None)  # from now on the heartbeat looks after it
             await reply.carry()
             return None
         if request.body_refused:
