@@ -40,6 +40,8 @@ TARGET = ROOT / "TEST_RESULTS.md"
 RESULTS = ROOT / "benchmarks" / "results"
 #: Each file of figures, and the command that writes it.
 FIGURES = {
+    "speed.md": "benchmarks",
+    "growth.md": "benchmarks.growth",
     "spine.md": "benchmarks.spine",
     "status.md": "benchmarks.status",
     "status_memory.md": "benchmarks.status memory",

@@ -17,6 +17,7 @@ CONTENDERS: Mapping[str, Contender] = MappingProxyType(
         for contender in (
             ours.SQLITE,
             ours.MEMORY,
+            ours.PLAIN,
             python_peers.SSE_STARLETTE,
             python_peers.STARLETTE,
             python_peers.FASTAPI,

@@ -1,4 +1,4 @@
-"""The product itself, twice: with its default store, and with the memory store.
+"""The product itself: with its default store, with the memory store, and under plain uvicorn.
 
 Owns:   how its tasks play the part of channels and logs; the two settings in which a run differs from the default.
 Uses:   benchmarks.handlers (the tasks), benchmarks.reader (a log is read once to know that it is whole).
@@ -6,11 +6,12 @@ Uses:   benchmarks.handlers (the tasks), benchmarks.reader (a log is read once t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from benchmarks.calls import SSE, get, post_task, start_tasks, with_body
-from benchmarks.contenders.contender import Contender, Job, Stage
+from benchmarks.contenders.contender import OPTIONS, Contender, Job, Stage
 from benchmarks.reader import LIFE_EVENTS, ended, open_reader
 from benchmarks.server import COMMAND
 
@@ -64,6 +65,17 @@ MEMORY = Contender(
     "streaming-memory",
     "the product with its memory store",
     lambda: _command("--store", "memory://"),
+    ids=True,
+    stage=OurStage,
+)
+PLAIN = Contender(
+    "streaming-plain",
+    "the product with its memory store, under uvicorn with its own protocol: streams go through send()",
+    lambda: (
+        *("env", f"STREAMING_MAX_STREAMS={STREAMS_MAX}", "STREAMING_STORE_URL=memory://"),
+        "STREAMING_TASKS=benchmarks.handlers",
+        *(sys.executable, "-m", "uvicorn", "streaming.server:app", *OPTIONS),
+    ),
     ids=True,
     stage=OurStage,
 )

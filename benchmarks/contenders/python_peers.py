@@ -9,13 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from benchmarks.contenders.contender import Contender
-
-_UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--backlog", "2048", "--port", "0")
+from benchmarks.contenders.contender import OPTIONS, Contender
 
 
 def _on_uvicorn(module: str, name: str = "app") -> Callable[[], Sequence[str]]:
-    return lambda: (sys.executable, "-m", "uvicorn", f"benchmarks.contenders.{module}:{name}", *_UVICORN)
+    return lambda: (sys.executable, "-m", "uvicorn", f"benchmarks.contenders.{module}:{name}", *OPTIONS)
 
 
 def _versions(*packages: str) -> Callable[[], dict[str, str]]:

@@ -48,7 +48,7 @@ WORKLOAD = Workload(
         Metric("events_read", "events in one read of the load client", "", "more"),
     ),
     (
-        "streaming", "streaming-memory", "sse-starlette", "starlette", "fastapi",
+        "streaming", "streaming-memory", "streaming-plain", "sse-starlette", "starlette", "fastapi",
         "uvicorn", "protocol", "node", "better-sse", "nchan",
     ),
     ("streaming", "streaming-memory", "sse-starlette", "protocol", "nchan"),
