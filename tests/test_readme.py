@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.command import RESULTS
+from benchmarks.speed.readme import lines
 from tests.serving import ROOT, serving
 
 README = (ROOT / "README.md").read_text()
@@ -139,3 +141,9 @@ def test_curl_is_here_and_new_enough() -> None:
     version = subprocess.run([curl, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
 
     assert tuple(map(int, version.split(".")[:2])) >= (7, 82)
+
+
+def test_its_figures_are_those_that_were_measured_last() -> None:
+    report = json.loads((RESULTS / "speed.json").read_text())
+
+    assert "\n".join(lines(report)) in README, "python -m benchmarks.speed.readme prints them"
