@@ -555,7 +555,7 @@ async def test_without_a_transport_a_broken_response_is_left_unfinished(
 
 
 async def test_without_a_transport_a_frozen_reader_is_let_go_too(caplog: pytest.LogCaptureFixture) -> None:
-    async with live(wrap=opaque, send_timeout_s=0.6, keepalive_s=0.6) as here:
+    async with live(wrap=opaque, send_timeout_s=0.2, keepalive_s=0.2) as here:
         small_buffers(here)
         task_id = await here.start()
         with here.frozen(f"/tasks/{task_id}/events"):
