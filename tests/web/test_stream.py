@@ -562,6 +562,7 @@ async def test_without_a_transport_a_frozen_reader_is_let_go_too(caplog: pytest.
             await here.until(lambda: here.readers == 1)
             await flood(here, task_id, 1000)
             await here.quiet()
+            await here.until(lambda: not here.server.server_state.tasks)  # else it may see the client leave first
     assert [record.message for record in caplog.records] == ["ASGI callable returned without completing response."]
 
 
