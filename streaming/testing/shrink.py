@@ -23,8 +23,10 @@ def shrink(
 ) -> tuple[Trace, int]:
     """Take choices away as long as the run still fails.
 
-    It is the algorithm ddmin: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE
-    Transactions on Software Engineering 28 (2), 2002. With runs enough, no single choice of the result can be left out.
+    It is delta debugging by complements, as in Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing
+    Input", IEEE Transactions on Software Engineering 28 (2), 2002. But a pass goes on behind what it has taken away,
+    where ddmin would try anew what it knows to be needed. With runs enough, no single choice of the result can be left
+    out.
 
     Args:
         trace: of a run that failed.
@@ -35,19 +37,19 @@ def shrink(
     Returns:
         A trace that fails, with as few choices as were found, and how many runs that took.
     """
-    left, parts, runs = list(trace), 1, 0
+    left, size, runs = list(trace), len(trace), 0
     while left:
-        size = -(-len(left) // parts)
-        for begin in range(0, len(left), size):
+        begin, needed = 0, True
+        while begin < len(left):
             if runs == runs_max or is_late():
                 return Trace.of(left), runs
             runs += 1
             fewer = left[:begin] + left[begin + size :]
             if fails(Trace.of(fewer)):
-                left, parts = fewer, max(parts - 1, 1)
-                break
-        else:
-            if size == 1:
-                break
-            parts = min(2 * parts, len(left))
+                left, needed = fewer, False
+            else:
+                begin += size
+        if size == 1 and needed:
+            break
+        size = -(-size // 2)
     return Trace.of(left), runs

@@ -31,7 +31,7 @@ def test_what_a_failure_needs_is_what_is_left(need: tuple[int, set[int]]) -> Non
     left, runs = shrink(trace_of(range(size)), lambda trace: wanted <= set(trace))
 
     assert set(left) == wanted
-    assert runs <= 3 * max(1, len(needed)) * (math.log2(max(size, 2)) + 2) + size
+    assert runs <= 2 * max(1, len(needed)) * (math.log2(max(size, 2)) + 2) + size
 
 
 @given(st.integers(1, 40), st.integers(0, 2**32))
