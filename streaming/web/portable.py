@@ -91,22 +91,24 @@ class PortableConnection:
         """See `Connection`: until the stream has ended."""
         watcher = asyncio.create_task(self._watch(), name="streaming-watcher")
         self._loop.call_soon(self._stream.resume)
+        cancelled: asyncio.CancelledError | None = None
         try:
             while not (self._whole or self._torn):
                 await self._news()
                 await self._take_over()
-        except asyncio.CancelledError:
-            if not self._torn:
-                raise
+        except asyncio.CancelledError as error:
+            cancelled = error
         except Exception:
             self._torn, self._waits = True, False
             self._stream.fail()
-        finally:
+        finally:  # also where the process dies, and nothing can be awaited
             self._stream.lose()
             watcher.cancel()
-            await asyncio.wait((watcher,))
+        await asyncio.wait((watcher,))
         if self._torn:
             raise Torn
+        if cancelled is not None:
+            raise cancelled
 
     async def _news(self) -> None:
         """Wait for something to do; a cancellation may be meant for the send that has begun, as that of a timeout."""

@@ -118,7 +118,7 @@ class SimulatedSite:
             timeout_keep_alive=KEEP_ALIVE_S,
         )
         config.load()
-        speaks = protocol_of(self._settings)
+        speaks = _patient(protocol_of(self._settings), self.complaints)
 
         def connected() -> ProblemProtocol:
             protocol = speaks(config, self.state, {}, loop)
@@ -185,6 +185,24 @@ class SimulatedSite:
             "ends": [each for each in self._network.ends if each.process == self._instance.number],
         }
         return {name: table for name, table in tables.items() if table}
+
+
+def _patient(protocol: type[ProblemProtocol], complaints: Complaints) -> type[ProblemProtocol]:
+    """The protocol, watched: who is told that a connection has enough writes nothing more, or memory has no bound."""
+
+    class Patient(protocol):  # type: ignore[valid-type, misc]  # made for the settings of this site
+        def connection_made(self, transport: Any) -> None:
+            write = transport.write
+
+            def watched(data: bytes) -> None:
+                if self.flow.write_paused:
+                    complaints.errors.append("bytes are written to a connection that has enough")
+                write(data)
+
+            transport.write = watched
+            super().connection_made(transport)
+
+    return Patient
 
 
 class Lost(ConnectionError):
