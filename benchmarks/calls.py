@@ -1,7 +1,7 @@
 """Plain requests over kept-alive connections, with as little work as possible between them.
 
-Owns:   request bytes, a `Connection` that carries one request at a time; `call_all` over several of them, and clients
-        that have one each.
+Owns:   request bytes, a `Connection` that carries one request at a time, and one that is `Asking` once; `call_all` over
+        several of them, and clients that have one each.
 Never:  reads an event stream (``benchmarks.reader``).
 """
 
@@ -58,6 +58,29 @@ def with_body(method: str, path: str, body: object, *, accept: str = "applicatio
     text = json.dumps(body)
     head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode()
+
+
+class Asking(asyncio.Protocol):
+    """A connection that asks once, and then hears what comes.
+
+    Args:
+        request: what to send, once connected.
+    """
+
+    __slots__ = ("_request", "_transport")
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport.write(self._request)
+
+    def close(self) -> None:
+        """Leave, whatever is still to come."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class Connection(asyncio.Protocol):

@@ -98,12 +98,17 @@ def run(command: Command, arguments: Sequence[str] | None = None, *, results: Pa
         except Flaw as flaw:
             _progress.print(f"[red]nothing was measured:[/red] {escape(str(flaw))}")
             return 1
-    if sys.stdout.isatty():
-        Console().print(Markdown(report.as_markdown()))
-    else:
-        print(report.as_markdown())
+    show(report.as_markdown())
     _write(command, report, results)
     return 0 if report.reached else 1
+
+
+def show(report: str) -> None:
+    """Print Markdown, for people or into a file."""
+    if sys.stdout.isatty():
+        Console().print(Markdown(report))
+    else:
+        print(report)
 
 
 def _parser(command: Command) -> argparse.ArgumentParser:
@@ -135,7 +140,7 @@ def _parser(command: Command) -> argparse.ArgumentParser:
     usual = "all" if len(command.files) == 1 else "all of the first file"
     parser.add_argument("figure", nargs="*", type=named, metavar="FIGURE", help=f"which; {usual} by default")
     parser.add_argument("--quick", action="store_true", help="shorter, and one round")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help=f"rounds of each; {ROUNDS} by default")
+    parser.add_argument("--rounds", type=positive, metavar="N", help=f"rounds of each; {ROUNDS} by default")
     return parser
 
 
@@ -144,7 +149,12 @@ def _named(text: str, figures: Sequence[str]) -> list[str]:
     return [figure for figure in figures if text in (figure, *figure.split("-"))]
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number on a command line.
+
+    Raises:
+        ArgumentTypeError: it is none, or below 1.
+    """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a number from 1 on")
     return int(text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ from pathlib import Path
 
 import uvloop
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 
 from benchmarks import machine
-from benchmarks.command import RESULTS
+from benchmarks.command import RESULTS, positive, show
 from benchmarks.figure import Flaw
 from benchmarks.growing.growth import FULL, QUICK, Growth, Scale
 from benchmarks.growing.lineup import SERIES
@@ -85,17 +83,14 @@ def run(
         scale=scales.quick if given.quick else scales.full,
     )
     machine.pin_client()
-    _raise_limit_of_files()
+    machine.raise_limit_of_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             report = runner.run(measure(plan, _progress))
         except Flaw as flaw:
             _progress.print(f"[red]nothing was measured:[/red] {escape(str(flaw))}")
             return 1
-    if sys.stdout.isatty():
-        Console().print(Markdown(report.as_markdown()))
-    else:
-        print(report.as_markdown())
+    show(report.as_markdown())
     if not given.quick and set(wanted) == set(by_name):
         for path in write(report, results):
             _progress.print(f"wrote {results.name}/{path.name}")
@@ -117,20 +112,8 @@ def _parser(series: dict[str, Growth]) -> argparse.ArgumentParser:
 
     parser.add_argument("series", nargs="*", type=named, metavar="SERIES", help="which; all by default")
     parser.add_argument("--quick", action="store_true", help="fewer and smaller sizes, and one round")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help=f"rounds of each; {ROUNDS} by default")
+    parser.add_argument("--rounds", type=positive, metavar="N", help=f"rounds of each; {ROUNDS} by default")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
-    return int(text)
-
-
-def _raise_limit_of_files() -> None:
-    """As many open files as are allowed, for this process and the servers that it starts: 10,000 readers need them."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The machine under the figures.
 
-Owns:   which core the server gets and which the load client; names and versions for the report.
+Owns:   which core the server gets and which the load client, and how many files they may open; names and versions for
+        the report.
 Never:  names the host, or anything else that identifies whose machine it is.
 """
 
@@ -54,6 +55,12 @@ def _moved_to(cores: Collection[int]) -> Iterator[None]:
         yield
     finally:
         pin_client()
+
+
+def raise_limit_of_files() -> None:
+    """As many open files as are allowed, for this process and the servers that it starts: 10,000 readers need them."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def foreign_cpu_s() -> float:

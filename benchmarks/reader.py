@@ -11,9 +11,9 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from typing import Literal, cast
+from typing import Literal
 
-from benchmarks.calls import ANSWER_S, Address
+from benchmarks.calls import ANSWER_S, Address, Asking
 from benchmarks.figure import Flaw
 
 #: Every log has pending, running and one terminal event around those of the handler.
@@ -37,7 +37,7 @@ def _expected(after: int, count: int) -> list[bytes]:
     return _ids[after : after + count]
 
 
-class Reader(asyncio.Protocol):
+class Reader(Asking):
     """One connection that reads one stream to its end.
 
     Args:
@@ -48,16 +48,15 @@ class Reader(asyncio.Protocol):
 
     def __init__(self, request: bytes, *, timed: Timed | None = None, after: int = 0) -> None:
         loop = asyncio.get_running_loop()
+        super().__init__(request)
         self.opened: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
         self.last_seq = after
         self.terminal: str | None = None
         self.lags_s: list[float] = []
         self.opened_at = self.ended_at = 0.0
-        self._request = request
         self._time = _TIMES[timed] if timed else None
         self._flaw: str | None = None
-        self._transport: asyncio.Transport | None = None
         self._head: bytes | None = b""
         self._chunks = b""
         self._frames = b""
@@ -79,16 +78,7 @@ class Reader(asyncio.Protocol):
         if flaw is not None:
             raise Flaw(flaw)
 
-    def close(self) -> None:
-        """Leave before the end."""
-        if self._transport is not None:
-            self._transport.close()
-
     # -- what the loop calls ---------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if self._head is not None:

@@ -43,19 +43,18 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """One run of the command.
+class Run:
+    """What every report says of its run.
 
     Attributes:
         date: RFC 3339.
         quick: whether it was short.
-        rounds: of each figure.
+        rounds: of each number.
         loop: the server's event loop.
-        foreign_cores: CPU that others used meanwhile; much of it spoils the figures.
+        foreign_cores: CPU that others used meanwhile; much of it spoils the numbers.
         machine: CPU, cores, memory.
         versions: of what the server stands on.
-        notes: what has to be known about the figures.
-        results: one a figure.
+        notes: what has to be known about the numbers.
     """
 
     date: str
@@ -66,6 +65,52 @@ class Report:
     machine: Mapping[str, str | int]
     versions: Mapping[str, str]
     notes: Sequence[str]
+
+    def head_json(self) -> dict[str, Any]:
+        return {
+            "date": self.date,
+            "quick": self.quick,
+            "rounds": self.rounds,
+            "loop": self.loop,
+            "foreign_cores": round(self.foreign_cores, 3),
+            "machine": dict(self.machine),
+            "versions": dict(self.versions),
+            "notes": list(self.notes),
+        }
+
+    def head_lines(self, how: str, *more: str) -> Iterator[str]:
+        """Date, machine and versions, then what else there is to say.
+
+        Args:
+            how: the rounds were run and counted.
+            more: before the notes.
+        """
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        yield f"- {self.date}, {self.rounds} round{'s' if self.rounds > 1 else ''}{', quick' * self.quick}{how}"
+        yield f"- {machine_line(self.machine)}"
+        yield f"- others on this machine used {self.foreign_cores:.2f} cores meanwhile"
+        yield f"- {versions}; the server runs on {self.loop}, the load client on uvloop"
+        for note in (*more, *self.notes):
+            yield f"- {note}"
+
+
+def machine_line(machine: Mapping[str, str | int]) -> str:
+    """The machine, and how it is shared."""
+    apart = "one core each" if machine["cores_apart"] else "one core for both"
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_mb']:,} MB, {machine['system']}; "
+        f"server and load client: {apart}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Run):
+    """One run of the command.
+
+    Attributes:
+        results: one a figure.
+    """
+
     results: Sequence[Result]
 
     @property
@@ -78,35 +123,16 @@ class Report:
         return replace(self, results=[result for result in self.results if result.figure in figures])
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "date": self.date,
-            "quick": self.quick,
-            "rounds": self.rounds,
-            "loop": self.loop,
-            "foreign_cores": round(self.foreign_cores, 3),
-            "machine": dict(self.machine),
-            "versions": dict(self.versions),
-            "notes": list(self.notes),
-            "reached": self.reached,
-            "figures": [_figure_json(result) for result in self.results],
-        }
+        figures = [_figure_json(result) for result in self.results]
+        return {**self.head_json(), "reached": self.reached, "figures": figures}
 
     def as_markdown(self) -> str:
-        machine = self.machine
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        apart = "one core each" if machine["cores_apart"] else "one core for both"
+        extra = "uvloop is an extra (`streaming[speedups]`): a plain install runs on the loop of asyncio"
         return "\n".join(
             [
                 "# Figures",
                 "",
-                f"- {self.date}, {self.rounds} round{'s' if self.rounds > 1 else ''}{', quick' * self.quick}; "
-                "the median counts",
-                f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory_mb']:,} MB, {machine['system']}; "
-                f"server and load client: {apart}",
-                f"- others on this machine used {self.foreign_cores:.2f} cores meanwhile",
-                f"- {versions}; the server runs on {self.loop}, the load client on uvloop",
-                "- uvloop is an extra (`streaming[speedups]`): a plain install runs on the loop of asyncio",
-                *(f"- {note}" for note in self.notes),
+                *self.head_lines("; the median counts", extra),
                 "",
                 *_HEADER,
                 *(line for result in self.results for line in _figure_lines(result)),

@@ -196,7 +196,7 @@ def test_cpu_counts_in_any_case() -> None:
 
 def report_of(*results: Result) -> Report:
     about: dict[str, str | int] = {"cpu": "one", "cores": 2, "cores_apart": 1, "memory_mb": 1_000, "system": "Linux"}
-    return Report("today", False, 3, "uvloop", results, ["a note"], about, {"python": "3"}, 0.1)
+    return Report("today", False, 3, "uvloop", 0.1, about, {"python": "3"}, ["a note"], results)
 
 
 def test_a_report_is_a_table_numbers_and_a_picture(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from benchmarks.contenders.emitter import Channels, Logged, log
+from benchmarks.contenders.starlette_site import site
 
 _channels: Channels[str] = Channels(str)
 _log: list[Logged] = []
@@ -39,26 +38,8 @@ async def _replay(request: Request) -> Response:
     return EventSourceResponse(events(), sep="\n")
 
 
-async def _emit(request: Request) -> Response:
-    _channels.emit(await request.json())
-    return Response(status_code=202)
+def _prepare(events: int) -> None:
+    _log[:] = log(events)
 
 
-async def _prepare(request: Request) -> Response:
-    _log[:] = log((await request.json())["events"])
-    return Response(status_code=202)
-
-
-async def _ready(request: Request) -> Response:
-    return Response()
-
-
-app = Starlette(
-    routes=[
-        Route("/stream", _stream),
-        Route("/log", _replay),
-        Route("/emit", _emit, methods=["POST"]),
-        Route("/prepare", _prepare, methods=["POST"]),
-        Route("/readyz", _ready),
-    ]
-)
+app = site(_channels, _stream, _replay, _prepare)

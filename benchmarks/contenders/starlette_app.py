@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from benchmarks.contenders.emitter import Channels, log
+from benchmarks.contenders.starlette_site import site
 
 _SSE = "text/event-stream"
 
@@ -34,26 +33,8 @@ async def _replay(request: Request) -> Response:
     return StreamingResponse(frames(), media_type=_SSE)
 
 
-async def _emit(request: Request) -> Response:
-    _channels.emit(await request.json())
-    return Response(status_code=202)
+def _prepare(events: int) -> None:
+    _log[:] = [event.frame for event in log(events)]
 
 
-async def _prepare(request: Request) -> Response:
-    _log[:] = [event.frame for event in log((await request.json())["events"])]
-    return Response(status_code=202)
-
-
-async def _ready(request: Request) -> Response:
-    return Response()
-
-
-app = Starlette(
-    routes=[
-        Route("/stream", _stream),
-        Route("/log", _replay),
-        Route("/emit", _emit, methods=["POST"]),
-        Route("/prepare", _prepare, methods=["POST"]),
-        Route("/readyz", _ready),
-    ]
-)
+app = site(_channels, _stream, _replay, _prepare)

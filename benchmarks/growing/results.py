@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.growing import plots
 from benchmarks.growing.claims import Claim, Points, Verdict, word
 from benchmarks.growing.growth import Growth
-from benchmarks.report import number
+from benchmarks.report import Run, number
 from benchmarks.speed.results import Series
 
 NAME = "growth"
@@ -79,30 +79,14 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(Run):
     """One run.
 
     Attributes:
-        date: RFC 3339.
-        quick: whether it was short.
-        rounds: of each point.
-        loop: the server's event loop.
         results: one a series.
-        notes: what has to be known about the numbers.
-        machine: CPU, cores, memory.
-        versions: of what the server stands on.
-        foreign_cores: CPU that others used meanwhile.
     """
 
-    date: str
-    quick: bool
-    rounds: int
-    loop: str
     results: Sequence[Result]
-    notes: Sequence[str]
-    machine: Mapping[str, str | int]
-    versions: Mapping[str, str]
-    foreign_cores: float
 
     @property
     def good(self) -> bool:
@@ -110,34 +94,14 @@ class Report:
         return all(result.good for result in self.results)
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "date": self.date,
-            "quick": self.quick,
-            "rounds": self.rounds,
-            "loop": self.loop,
-            "foreign_cores": round(self.foreign_cores, 3),
-            "machine": dict(self.machine),
-            "versions": dict(self.versions),
-            "notes": list(self.notes),
-            "good": self.good,
-            "series": [_series_json(result) for result in self.results],
-        }
+        return {**self.head_json(), "good": self.good, "series": [_series_json(result) for result in self.results]}
 
     def as_markdown(self) -> str:
-        machine = self.machine
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        apart = "one core each" if machine["cores_apart"] else "one core for both"
-        rounds = f"{self.rounds} round{'s' if self.rounds > 1 else ''}{', quick' * self.quick}"
         return "\n".join(
             [
                 "# The cost of growth",
                 "",
-                f"- {self.date}, {rounds}, all points in turn; the median counts",
-                f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory_mb']:,} MB, {machine['system']}; "
-                f"server and load client: {apart}",
-                f"- others on this machine used {self.foreign_cores:.2f} cores meanwhile",
-                f"- {versions}; the server runs on {self.loop}, the load client on uvloop",
-                *(f"- {note}" for note in self.notes),
+                *self.head_lines(", all points in turn; the median counts"),
                 "",
                 "## Flat or explained",
                 "",

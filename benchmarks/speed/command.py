@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 
 from benchmarks import machine
-from benchmarks.command import RESULTS
+from benchmarks.command import RESULTS, positive, show
 from benchmarks.contenders.lineup import CONTENDERS
 from benchmarks.figure import Flaw
 from benchmarks.speed.report import write
@@ -81,7 +78,7 @@ def run(arguments: Sequence[str] | None = None, *, results: Path = RESULTS, scal
         scale=scales.quick if given.quick else scales.full,
     )
     machine.pin_client()
-    _raise_limit_of_files()
+    machine.raise_limit_of_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             report = runner.run(measure(plan, _progress))
@@ -91,10 +88,7 @@ def run(arguments: Sequence[str] | None = None, *, results: Path = RESULTS, scal
         except KeyboardInterrupt:
             _progress.print("interrupted; nothing was written")
             return 130
-    if sys.stdout.isatty():
-        Console().print(Markdown(report.as_markdown()))
-    else:
-        print(report.as_markdown())
+    show(report.as_markdown())
     if whole:
         for path in write(report, results):
             _progress.print(f"wrote {results.name}/{path.name}")
@@ -117,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only", action="append", default=[], type=_contenders, metavar="NAME[,NAME]", help="only these contenders"
     )
     parser.add_argument("--quick", action="store_true", help="smaller, one round, and only who is needed")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help=f"rounds of each; {ROUNDS} by default")
+    parser.add_argument("--rounds", type=positive, metavar="N", help=f"rounds of each; {ROUNDS} by default")
     return parser
 
 
@@ -135,15 +129,3 @@ def _contenders(text: str) -> list[str]:
         if name not in CONTENDERS:
             raise argparse.ArgumentTypeError(f"there is no {name!r}; possible: {', '.join(CONTENDERS)}")
     return names
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
-    return int(text)
-
-
-def _raise_limit_of_files() -> None:
-    """As many open files as are allowed, for this process and the servers that it starts."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

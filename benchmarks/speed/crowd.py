@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
-from benchmarks.calls import ANSWER_S, Address
+from benchmarks.calls import ANSWER_S, Address, Asking
 from benchmarks.figure import Flaw
 from benchmarks.speed.segments import CHUNKED, PLAIN, Book, Segment, State
 
@@ -129,29 +129,20 @@ class Crowd:
             await reader.opened
 
 
-class Reader(asyncio.Protocol):
+class Reader(Asking):
     """One connection with one stream."""
 
-    __slots__ = ("_book", "_crowd", "_head", "_request", "_state", "_timed", "_transport", "next", "opened")
+    __slots__ = ("_book", "_crowd", "_head", "_state", "_timed", "next", "opened")
 
     def __init__(self, crowd: Crowd, request: bytes, *, timed: bool) -> None:
+        super().__init__(request)
         self.next = crowd.first
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._crowd = crowd
         self._book = crowd.book
-        self._request = request
         self._timed = timed
         self._head = b""
         self._state: State | None = None
-        self._transport: asyncio.Transport | None = None
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         state = self._state

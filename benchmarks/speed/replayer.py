@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import cast
 
-from benchmarks.calls import Address
+from benchmarks.calls import Address, Asking
 from benchmarks.figure import Flaw
 from benchmarks.speed.segments import CHUNKED, dechunked
 
@@ -20,7 +19,7 @@ _N = re.compile(rb'"n": ?([0-9]+)')
 _ID = re.compile(rb"^id: ([0-9]+)", re.MULTILINE)
 
 
-class Replayer(asyncio.Protocol):
+class Replayer(Asking):
     """One connection that reads a log to its end.
 
     Args:
@@ -29,23 +28,14 @@ class Replayer(asyncio.Protocol):
     """
 
     def __init__(self, request: bytes, expected: bytes | None = None) -> None:
+        super().__init__(request)
         self.kept: list[bytes] = []
         self.got = 0
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.flaw: str | None = None
-        self._request = request
         self._expected = expected
         self._head: bytes | None = b""
         self._state = CHUNKED
-        self._transport: asyncio.Transport | None = None
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if self._head is not None:

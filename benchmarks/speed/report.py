@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.contenders.contender import Contender
-from benchmarks.report import number
+from benchmarks.report import machine_line, number
 from benchmarks.speed import plots
 from benchmarks.speed.goals import Verdict, verdicts
 from benchmarks.speed.results import Results
@@ -106,16 +106,11 @@ class Report:
         )
 
     def _head(self) -> Iterator[str]:
-        machine = self.machine
-        apart = "one core each" if machine["cores_apart"] else "one core for both"
         yield (
             f"- {self.date}, {self.rounds} round{'s' if self.rounds > 1 else ''}{', quick' * self.quick}, all of them "
             "in turn; a fresh server for each cell"
         )
-        yield (
-            f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory_mb']:,} MB, {machine['system']}; "
-            f"server and load client: {apart}"
-        )
+        yield f"- {machine_line(self.machine)}"
         yield f"- others on this machine used {self.foreign_cores:.2f} cores meanwhile"
         yield "- " + ", ".join(f"{name} {version}" for name, version in self.versions.items())
         yield from (f"- {note}" for note in self.notes)
