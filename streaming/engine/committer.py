@@ -125,6 +125,7 @@ class Committer:
         self._batches: deque[Batch] = deque()
         self._alarm = Alarm()
         self._is_urgent = urgent
+        self._last_events = 0  # in the last transaction
         self._urgent = Alarm()
         self._pace = Pace(per_s=COMMITS_PER_S, at_once=COMMITS_AT_ONCE)
         self._writing: Batch | None = None
@@ -307,11 +308,13 @@ class Committer:
     async def _gather(self) -> None:
         """Let more events come together while commits are frequent, unless somebody waits for this one.
 
-        A commit costs as much as some dozen events.
+        A commit costs as much as some dozen events. Where they come one by one, so that each is stored before the next
+        one comes, there is nothing to be gathered.
         """
         loop = asyncio.get_running_loop()
         pause_s = self._pace.pause_s(loop.time())
-        if pause_s and len(self._batches) == 1 and not (self._batches[0].awaited or self._is_urgent()):
+        alone = len(self._batches) == 1 and not (self._batches[0].awaited or self._is_urgent())
+        if pause_s and alone and self._last_events > 1:
             await self._urgent.wait(loop.time() + pause_s)
         self._pace.happens(loop.time())
 
@@ -323,6 +326,7 @@ class Committer:
                 break
             await asyncio.sleep(next(delays_s))
         self._set_available(True)
+        self._last_events = len(batch.events)
         self._on_committed(batch.events, batch.records(), done)
         batch.settle_created(None)
         # Behind the pass: who waits for the end of a task hears of it before its place is given away.

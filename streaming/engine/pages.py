@@ -20,7 +20,8 @@ from streaming.rules.sse import frame
 #: Whose log, the cursor in front of the page, and the mark behind which nothing is read.
 Place = tuple[str, int, int]
 
-Reading = asyncio.Task[Batch]
+#: One that is being read.
+Page = asyncio.Task[Batch]
 
 
 class Pages:
@@ -34,10 +35,10 @@ class Pages:
     def __init__(self, journal: Journal, now: Callable[[], str]) -> None:
         self._journal = journal
         self._now = now
-        self._readings: dict[Place, Reading] = {}
-        self._wanted: dict[Reading, tuple[Place, int]] = {}
+        self._readings: dict[Place, Page] = {}
+        self._wanted: dict[Page, tuple[Place, int]] = {}
 
-    def read(self, window: LogWindow, cursor: int, limit: int) -> Reading:
+    def read(self, window: LogWindow, cursor: int, limit: int) -> Page:
         """Begin to read a page, or join those who wait for it already; `leave` it in any case.
 
         Args:
@@ -58,7 +59,7 @@ class Pages:
         self._wanted[reading] = (place, self._wanted[reading][1] + 1)
         return reading
 
-    def leave(self, reading: Reading) -> None:
+    def leave(self, reading: Page) -> None:
         """One reader less waits for a page; without any it is not read to its end."""
         if reading not in self._wanted:
             return
@@ -74,6 +75,6 @@ class Pages:
         whole = with_gap(events, task_id=task_id, after=cursor, upto=upto, time=self._now())
         return batch_of((event, frame(event)) for event in whole)
 
-    def _has_read(self, reading: Reading) -> None:
+    def _has_read(self, reading: Page) -> None:
         if (wanted := self._wanted.pop(reading, None)) is not None:  # else nobody wants it any more
             del self._readings[wanted[0]]

@@ -155,11 +155,27 @@ async def test_who_asks_now_and_then_never_waits() -> None:
     await writer.committer.close(0)
 
 
+async def test_what_comes_one_by_one_never_waits_however_often() -> None:
+    writer = Writer()
+    for seq in range(1, 3001):
+        writer.emit("a", seq)
+        await asyncio.sleep(1 / 3000)
+        assert writer.seqs[-1] == ("a", seq)
+    assert len(writer.journal.commits) == 3000
+    await writer.committer.close(0)
+
+
+def two(writer: Writer, number: int) -> None:
+    """Two events that come together."""
+    writer.emit("a", 2 * number - 1)
+    writer.emit("a", 2 * number)
+
+
 async def test_while_commits_are_frequent_more_comes_together() -> None:
     writer, loop = Writer(), asyncio.get_running_loop()
-    for seq in range(1, 5001):
-        writer.emit("a", seq)
-        await asyncio.sleep(1 / 5000)
+    for number in range(1, 2501):
+        two(writer, number)
+        await asyncio.sleep(1 / 2500)
     assert len(writer.journal.commits) == pytest.approx(loop.time() * COMMITS_PER_S + COMMITS_AT_ONCE, abs=2)
     began_at = loop.time()
     await writer.committer.committed()
@@ -171,8 +187,8 @@ async def test_while_commits_are_frequent_more_comes_together() -> None:
 @pytest.mark.parametrize("who", ["a start", "one that waits", "one that is called", "a handler"])
 async def test_whoever_waits_for_a_commit_makes_it_come_at_once(who: str) -> None:
     writer, loop = Writer(), asyncio.get_running_loop()
-    for seq in range(1, 2 * COMMITS_AT_ONCE):
-        writer.emit("a", seq)
+    for number in range(1, 2 * COMMITS_AT_ONCE):
+        two(writer, number)
         await asyncio.sleep(1e-6)
     began_at, commits = loop.time(), len(writer.journal.commits)
     await asyncio.sleep(1e-6)
@@ -194,8 +210,8 @@ async def test_whoever_waits_for_a_commit_makes_it_come_at_once(who: str) -> Non
 
 async def test_the_end_does_not_wait_for_more() -> None:
     writer, loop = Writer(), asyncio.get_running_loop()
-    for seq in range(1, 2 * COMMITS_AT_ONCE):
-        writer.emit("a", seq)
+    for number in range(1, 2 * COMMITS_AT_ONCE):
+        two(writer, number)
         await asyncio.sleep(0)
     writer.emit("b", 1)
     began_at = loop.time()
