@@ -46,7 +46,7 @@ class Heartbeat:
     Args:
         streams_max: streams at most.
         keepalive_s: no stream is silent for longer.
-        send_timeout_s: seconds for which a write may hang.
+        send_timeout_s: seconds for which a write may hang, while the loop goes on.
         on_last: called when the last stream has ended.
 
     Attributes:
@@ -137,9 +137,12 @@ class Heartbeat:
         self._timer = loop.call_later(self._period_s, self._look, context=contextvars.Context())
 
     def _look(self) -> None:
+        before = self.now
         self._look_later()
+        late_s = self.now - before - self._period_s
         for stream in [*self._heads, *self._streams]:
             if stream.sending:
+                stream.wrote_at += late_s  # a loop that stood still could not be told that there is room again
                 if self.now - stream.wrote_at >= self._frozen_s:
                     stream.drop()
             elif self.now - stream.wrote_at >= self._silent_s:

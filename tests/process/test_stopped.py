@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import select
 import signal
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -72,6 +74,40 @@ async def test_a_server_that_stood_still_goes_on_as_if_it_had_not(way: str, tmp_
         found = await witness.judge(f"sqlite:///{tmp_path}/tasks.db")
     assert found.violations == []
     assert found.statuses == {"completed": 3, "timed_out": 2, "cancelled": 1}
+
+
+@pytest.mark.parametrize("way", [FORKED, "streaming serve, without uvloop"])
+async def test_a_reader_that_was_behind_is_not_blamed_for_the_pause(way: str, tmp_path: Path) -> None:
+    """Its buffer is full when the server is stopped, and it is taken in meanwhile: who stands still is the server."""
+    async with running(tmp_path, way, **{**LIMITS, "send_timeout_s": 2.0}) as server:
+        task_id = await server.start("burst", n=1000, pad_bytes=8000)
+        assert (await server.get(task_id, wait_s=20))["status"] == "completed"
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that the buffers of both sides are full soon
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        client.setblocking(False)
+        await server.until(lambda: select.select([client], [], [], 0)[0])
+        for _ in range(20):
+            await server.get(task_id)  # between any two of them the stream goes on, until the buffers are full
+        received = asyncio.create_task(read_all(client))
+
+        await stopped(server, 3.0)
+
+        assert (await received).endswith(b"\r\n0\r\n\r\n"), "the whole answer"
+        await server.check_sound()
+        await server.stop()
+        assert server.said("a reader is cut off") == []
+
+
+async def read_all(client: socket.socket) -> bytes:
+    """All that comes, until the other side ends the connection."""
+    loop, received = asyncio.get_running_loop(), bytearray()
+    async with asyncio.timeout(SOON_S):
+        while data := await loop.sock_recv(client, 65_536):
+            received += data
+    client.close()
+    return bytes(received)
 
 
 async def test_a_server_that_is_stopped_again_and_again_under_load_loses_nothing(tmp_path: Path) -> None:

@@ -141,6 +141,26 @@ def test_a_write_that_hangs_is_cut_after_its_time_and_not_before(began_s: float)
     on_virtual_time(main)
 
 
+def test_a_write_does_not_hang_while_the_loop_itself_stands_still() -> None:
+    """As in a process that was stopped: nobody could say that there is room again."""
+
+    async def main() -> None:
+        dropped = asyncio.Event()
+
+        class Waiting(Reader):
+            def drop(self) -> None:
+                super().drop()
+                dropped.set()
+
+        reader = Waiting(made())
+        reader.sending = True
+        await dropped.wait()
+        assert 600 + 30 <= reader.dropped_at[0] <= 600 + 30 + 3 * 15 / 8
+
+    with asyncio.Runner(loop_factory=lambda: LateLoop(itertools.chain([0, 0, 600], itertools.repeat(0)))) as runner:
+        runner.run(main())
+
+
 def test_each_stream_is_judged_by_itself() -> None:
     async def main() -> None:
         heartbeat = made()
