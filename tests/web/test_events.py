@@ -12,6 +12,8 @@ from streaming.rules.sse import RETRY
 from tests.web.live import Live, live, read_chunk, read_head
 from tests.web.test_routes import check_problem
 
+pytestmark = [pytest.mark.clock("each"), pytest.mark.usefixtures("path")]
+
 NDJSON = {"accept": "application/x-ndjson"}
 PAGE = {"accept": "application/json"}
 
@@ -197,13 +199,13 @@ async def test_accept_chooses_the_form(accept: str | None, content_type: str) ->
 
 
 @pytest.mark.parametrize(
-    ("path", "accept"),
+    ("target", "accept"),
     [("/tasks/{}/events", "text/html"), ("/tasks/{}/events", "*/*;q=0"), ("/events", "application/json")],
 )
-async def test_a_form_we_do_not_have_is_refused_with_those_we_have(path: str, accept: str) -> None:
+async def test_a_form_we_do_not_have_is_refused_with_those_we_have(target: str, accept: str) -> None:
     async with live() as here:
         task_id = await here.counted()
-        answer = await here.http.get(path.format(task_id), headers={"accept": accept})
+        answer = await here.http.get(target.format(task_id), headers={"accept": accept})
         assert "text/event-stream" in check_problem(answer, 406, "not_acceptable")["detail"]
 
 
@@ -365,18 +367,18 @@ OLD = ["1.0", "0.9"]
 
 @pytest.mark.parametrize("version", OLD)
 @pytest.mark.parametrize(
-    ("path", "accept"),
+    ("target", "accept"),
     [
         (f"/tasks/{'0' * 31}1/events", "text/event-stream"),
         (f"/tasks/{'0' * 31}1/events", "application/x-ndjson"),
         ("/events", "text/event-stream"),
     ],
 )
-async def test_a_stream_is_refused_where_chunks_are_not_known(version: str, path: str, accept: str) -> None:
+async def test_a_stream_is_refused_where_chunks_are_not_known(version: str, target: str, accept: str) -> None:
     """uvicorn would send chunks all the same: their lengths would stand among the events."""
     async with live() as here:
         await here.counted()
-        answer = await here.exchange(f"GET {path} HTTP/{version}\r\nAccept: {accept}\r\n\r\n".encode())
+        answer = await here.exchange(f"GET {target} HTTP/{version}\r\nAccept: {accept}\r\n\r\n".encode())
 
         problem = check_problem(answer, 426, "upgrade_required")
         assert "proxy_http_version 1.1" in problem["detail"]
