@@ -138,6 +138,8 @@ class Server:
 
     async def _live(self, settings: Settings, way_out: Exit, receive: Receive, startup: _Startup) -> None:
         registry, policy = load_registry(settings), policy_of(settings)
+        if unknown := sorted(settings.type_limits.keys() - {each.name for each in registry}):
+            _log.warning("STREAMING_TYPE_LIMITS has task types that are not registered", task_types=unknown)
         async with AsyncExitStack() as stack:
             begun = await self._begin(stack, settings, registry, receive, startup)
             if begun is None:

@@ -227,6 +227,21 @@ async def test_a_recovery_that_fails_is_a_failed_start_and_closes_the_store(
     assert bugs == ([] if failure else [error]), "only a bug gets a traceback"
 
 
+@pytest.mark.parametrize(
+    ("limits", "told"), [({"countdown": 1, "coutndown": 1, "a": 2}, [["a", "coutndown"]]), ({"countdown": 1}, [])]
+)
+async def test_a_limit_of_a_type_that_there_is_not_is_told(
+    limits: dict[str, int], told: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "configure", lambda settings: None)
+    app = Server(in_memory(type_limits=limits))
+    with hosting(app, monkeypatch) as host, structlog.testing.capture_logs() as lines:
+        await host.start()
+        await host.stop()
+
+    assert [line["task_types"] for line in lines if "not registered" in line["event"]] == told
+
+
 async def test_an_error_of_the_end_is_no_failed_start(monkeypatch: pytest.MonkeyPatch) -> None:
     with hosting(Server(in_memory()), monkeypatch) as host:
         await host.start()

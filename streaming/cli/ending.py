@@ -98,7 +98,7 @@ def delete(
 
     Examples:
         streaming delete 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b
-        streaming delete --filter 'finished_at[lt]=2026-11-01' --yes
+        streaming delete --filter 'finished_at\\[lt]=2026-11-01' --yes
     """
     filters = filters_from(status, type, tag, query, filter, preset)
     _check_one_or_many(task_id, filters)

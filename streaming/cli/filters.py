@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -28,6 +29,9 @@ Preset = Annotated[
     str | None,
     typer.Option("--preset", help="active, failed, completed_today, high_priority or stale.", show_default=False),
 ]
+
+#: What a server takes beside filters, where a command has it.
+_OPTIONS = MappingProxyType({"sort": "--sort", "limit": "--limit", "group_by": "--group-by"})
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -51,13 +55,15 @@ def filters_from(
         preset: a saved question.
 
     Raises:
-        typer.BadParameter: a term is none, or has an operator and is there twice.
+        typer.BadParameter: a term is none, is an option, or has an operator and is there twice.
     """
     filters: dict[str, str] = {}
     for name, values in (("status", status), ("type", type), ("tag", tag)):
         if values:
             filters[name] = ",".join(values)
     for name, value in map(_split, terms or ()):
+        if name in _OPTIONS:
+            raise typer.BadParameter(f"{name!r} is no filter, but an option: {_OPTIONS[name]}.", param_hint="--filter")
         if name in filters and name.endswith("]"):
             raise typer.BadParameter(f"{name!r} is given twice.", param_hint="--filter")
         filters[name] = f"{filters[name]},{value}" if name in filters else value

@@ -73,7 +73,7 @@ def list_tasks(
 
     Examples:
         streaming list --status running --status pending
-        streaming list --preset failed --filter 'created_at[gte]=2026-11-01'
+        streaming list --preset failed --filter 'created_at\\[gte]=2026-11-01'
         streaming list --type http_fetch --all -o ndjson | jq .result
     """
     if all and limit is not None:

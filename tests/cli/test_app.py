@@ -16,6 +16,7 @@ import pytest
 from typer.testing import Result
 
 from streaming.cli import main
+from streaming.cli.app import app
 from streaming.config import Settings
 from streaming.errors import InvalidTaskType, StoreUnavailable, StreamingError
 from streaming.records import TaskError, TaskStatus
@@ -64,6 +65,16 @@ def test_every_command_has_help(command: str, streaming: Streaming) -> None:
 
     assert result.exit_code == 0
     assert command in ("demo", "config") or "Examples:" in result.stdout
+
+
+def test_examples_are_shown_as_they_are_typed(streaming: Streaming) -> None:
+    """Brackets are no markup, and nothing else is lost."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        shown = streaming(command.name or command.callback.__name__, "-h").stdout.splitlines()
+        written = (command.callback.__doc__ or "").replace("\\[", "[").splitlines()
+        examples = [line.strip() for line in written if line.startswith(" " * 8)]
+        assert [line.strip() for line in shown if line.strip() in examples] == examples
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,9 @@ def test_what_is_given_several_times_means_any_of_it() -> None:
         {"terms": ["key= a", "key[eq]=b"]},
         {"terms": ["q=a"], "query": "b"},
         {"terms": ["preset=active"], "preset": "failed"},
+        {"terms": ["sort=id"]},
+        {"terms": ["limit=3"]},
+        {"terms": ["group_by=type"]},
     ],
 )
 def test_a_term_that_is_none_is_a_usage_error(given: dict[str, object]) -> None:
