@@ -92,13 +92,13 @@ def delete(
     url: Url = DEFAULT_URL,
     output: Format = Output.TEXT,
 ) -> None:
-    """Delete one task with its log, or all tasks that filters mean.
+    r"""Delete one task with its log, or all tasks that filters mean.
 
     Of those, only the ones that have ended are touched. There is no way back.
 
     Examples:
         streaming delete 0192f1c2a0b87c3e9d4b5a6f7e8d9c0b
-        streaming delete --filter 'finished_at\\[lt]=2026-11-01' --yes
+        streaming delete --filter 'finished_at\[lt]=2026-11-01' --yes
     """
     filters = filters_from(status, type, tag, query, filter, preset)
     _check_one_or_many(task_id, filters)

@@ -66,14 +66,14 @@ def list_tasks(
     url: Url = DEFAULT_URL,
     output: ListFormat = ListOutput.TEXT,
 ) -> None:
-    """List tasks, newest first.
+    r"""List tasks, newest first.
 
     On a terminal they are a table that fits it. Elsewhere the columns are id,
     type, status, percent, message and created_at, with tabs between them.
 
     Examples:
         streaming list --status running --status pending
-        streaming list --preset failed --filter 'created_at\\[gte]=2026-11-01'
+        streaming list --preset failed --filter 'created_at\[gte]=2026-11-01'
         streaming list --type http_fetch --all -o ndjson | jq .result
     """
     if all and limit is not None:
