@@ -301,6 +301,20 @@ async def test_a_cancel_that_was_held_back_arrives_where_the_section_ends() -> N
         assert handling.cancelled()
 
 
+async def test_a_section_that_is_left_after_its_attempt_holds_nobody_back() -> None:
+    """Whoever was told of it belongs to an attempt that is over."""
+    async with Desk() as desk:
+        it = await told(desk)
+        section = it.teller.enter("pay", 5.0)
+        calls = [*it.calls]
+        it.cancelled = True
+        it.teller.close()
+
+        await it.teller.leave(section)
+
+        assert (it.teller.held_by(), it.calls) == (None, calls)
+
+
 @pytest.mark.parametrize("at_most_s", [0, -1, math.inf, math.nan])
 async def test_a_section_has_a_positive_limit(at_most_s: float) -> None:
     async with Desk() as desk:
