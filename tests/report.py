@@ -93,6 +93,8 @@ def run_suite(*options: str) -> Run:
         seconds = time.monotonic() - begin
         cases = ElementTree.parse(report).getroot().findall(".//testcase")  # noqa: S314  # written by the pytest we started
     failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    for case in failed:
+        print(f"\n{_name(case)}\n{_why(case)}", file=sys.stderr)
     skipped = [case for case in cases if case.find("skipped") is not None]
     slowest = sorted(((_name(case), float(case.get("time", 0))) for case in cases), key=lambda item: -item[1])
     return Run(
@@ -111,6 +113,10 @@ def run_suite(*options: str) -> Run:
 
 def _name(case: ElementTree.Element) -> str:
     return f"{case.get('classname', '').removeprefix('tests.')}::{case.get('name')}"
+
+
+def _why(case: ElementTree.Element) -> str:
+    return "\n".join(found.text or "" for kind in ("failure", "error") for found in case.iter(kind))
 
 
 def _properties(cases: list[ElementTree.Element], name: str) -> list[str]:
