@@ -15,6 +15,7 @@ import pytest
 
 from streaming import Registry, TaskContext
 from streaming.config import Settings
+from streaming.engine.runner import Runner
 from streaming.tasks import built_in
 from streaming.testing import sweeping
 from streaming.testing.sweeping import sweep
@@ -258,8 +259,24 @@ def test_a_handler_in_a_thread_holds() -> None:
     assert verdict.points >= 3
 
 
-def test_a_thread_that_never_asks_is_found() -> None:
-    verdict = sweep(mistakes.never_asks, settings=Settings(cancel_grace_s=0.1), faults=["cancel"], point=4)
+def test_a_thread_that_never_asks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works until it is given up."""
+    once = Runner.abandon
+
+    def abandon(self: Runner) -> None:
+        once(self)
+        mistakes.ENOUGH.set()
+
+    def on_run(runs: int, planned: int) -> None:
+        if runs == 2:
+            mistakes.ENOUGH.clear()  # the first two show how it is if nothing happens to it
+
+    monkeypatch.setattr(Runner, "abandon", abandon)
+    mistakes.ENOUGH.set()
+
+    verdict = sweep(
+        mistakes.never_asks, settings=Settings(cancel_grace_s=0.1), faults=["cancel"], point=4, on_run=on_run
+    )
 
     assert ("swallowed-cancel", "never_asks") in found(verdict)
 
