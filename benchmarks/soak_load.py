@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from benchmarks import calls
@@ -75,7 +75,7 @@ class Load:
                 (TICKER_S, self._ticker),
                 (PROGRESS_S, self._progress),
                 (CANCELLED_S, self._cancelled),
-                (FROZEN_S, self._frozen),
+                (0.0, self._frozen),
             ):
                 group.create_task(self._steadily(every_s, work))
             group.create_task(self._questions())
@@ -86,14 +86,14 @@ class Load:
         connection = await connect(self.address)
         try:
             while True:
-                await self._blaming(work(connection))
+                await self._blaming(work, connection)
                 await asyncio.sleep(every_s * self._chance.uniform(0.8, 1.2))
         finally:
             connection.close()
 
-    async def _blaming(self, work: Awaitable[None]) -> None:
+    async def _blaming(self, work: Callable[..., Awaitable[None]], *args: object, **more: object) -> None:
         try:
-            await work
+            await work(*args, **more)
         except (Flaw, TimeoutError, OSError) as flaw:
             self.flaws.append(f"{type(flaw).__name__}: {flaw}")
 
@@ -104,20 +104,20 @@ class Load:
 
     async def _burst(self, connection: Connection) -> None:
         task_id = await self._start(connection, "bench_burst", events=BURST_EVENTS, pad_bytes=PAD_BYTES)
-        self._begin(self._read(task_id, BURST_EVENTS + 3))
-        self._begin(self._rejoin(task_id, BURST_EVENTS + 3))
+        self._begin(self._read, task_id, BURST_EVENTS + 3)
+        self._begin(self._rejoin, task_id, BURST_EVENTS + 3)
 
     async def _ticker(self, connection: Connection) -> None:
         task_id = await self._start(connection, "bench_ticker", rate=TICKER_RATE, events=TICKER_EVENTS)
-        self._begin(self._read(task_id, TICKER_EVENTS + 3, timed=True))
-        self._begin(self._rejoin(task_id, TICKER_EVENTS + 3))
+        self._begin(self._read, task_id, TICKER_EVENTS + 3, timed=True)
+        self._begin(self._rejoin, task_id, TICKER_EVENTS + 3)
 
     async def _progress(self, connection: Connection) -> None:
         await self._start(connection, "bench_progress", events=50)
 
     async def _cancelled(self, connection: Connection) -> None:
         task_id = await self._start(connection, "bench_wait")
-        self._begin(self._read(task_id, None))
+        self._begin(self._read, task_id, None)
         await asyncio.sleep(self._chance.uniform(0, 0.2))
         await _call(connection, calls.with_body("POST", f"/tasks/{task_id}/cancel", {"reason": "soak"}), 200, 202)
 
@@ -128,9 +128,10 @@ class Load:
 
     # -- readers -------------------------------------------------------------------------------------------------------
 
-    def _begin(self, reading: Awaitable[None]) -> None:
+    def _begin(self, reading: Callable[..., Awaitable[None]], *args: object, **more: object) -> None:
+        """Nothing is left of it where the end comes before its first step."""
         assert self._group is not None
-        self._group.create_task(self._blaming(reading))
+        self._group.create_task(self._blaming(reading, *args, **more))
 
     async def _read(self, task_id: str, events: int | None, *, timed: bool = False) -> None:
         reader = await open_reader(self.address, _stream(task_id), timed="due" if timed else None)
@@ -164,8 +165,8 @@ class Load:
     async def _frozen(self, connection: Connection) -> None:
         """It asks for more than anybody holds for it, and does not take it."""
         task_id = await self._start(connection, "bench_burst", events=2000, pad_bytes=4000)
-        frozen: socket.socket = await asyncio.to_thread(freeze, self.address, _stream(task_id))
-        self._begin(_later(FROZEN_S, frozen.close))
+        with closing(await asyncio.to_thread(freeze, self.address, _stream(task_id))):
+            await asyncio.sleep(FROZEN_S)
 
     async def _feed(self) -> None:
         """Somebody who watches everything, for ever."""
@@ -187,7 +188,7 @@ class Load:
         try:
             while True:
                 for path in LISTS:
-                    await self._blaming(self._question(connection, path))
+                    await self._blaming(self._question, connection, path)
                     await asyncio.sleep(LIST_S / len(LISTS))
         finally:
             connection.close()
@@ -207,10 +208,3 @@ async def _call(connection: Connection, request: bytes, *statuses: int) -> Answe
     if answer.status not in statuses:
         raise Flaw(f"{answer.status}: {answer.body[:200]!r}")
     return answer
-
-
-async def _later(seconds: float, work: Callable[[], None]) -> None:
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        work()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import os
 import random
@@ -11,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.calls import Address
 from benchmarks.soak import Sampler, run
+from benchmarks.soak_load import Load
 from benchmarks.soak_verdict import LINES, QUIET_CORES, Line, Sample, Soak, as_markdown, draw, trend_of
 
 MEMORY = Line("rss_mb", "memory", "MB", share=0.05, least=5)
@@ -120,6 +124,21 @@ def test_a_soak_breaks_no_promise_and_writes_its_files(tmp_path: Path, capsys: p
     (tmp_path / "new" / "soak.md").unlink()
     run(["--again", "--out", str(tmp_path / "new" / "soak")])
     assert (tmp_path / "new" / "soak.md").read_text() == told
+
+
+async def test_a_reader_that_has_not_begun_when_the_end_comes_leaves_nothing() -> None:
+    load = Load(Address("127.0.0.1", 1))
+
+    async def begin() -> None:
+        async with asyncio.TaskGroup() as group:
+            load._group = group
+            load._begin(load._read, "x", None)
+            raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup):
+        await begin()
+    gc.collect()  # what was made and never awaited complains here
+    assert (load.flaws, load.open) == ([], 0)
 
 
 @pytest.mark.process
