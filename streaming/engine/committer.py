@@ -22,7 +22,7 @@ from streaming.engine.tables import Tables
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
-from streaming.rules.pace import Pace
+from streaming.rules.pace import Pace, Rate
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 2.0
@@ -30,6 +30,9 @@ RETRY_MAX_S = 2.0
 #: Commits in a second, in the long run, and how many without a pause after a rest: who asks now and then never waits.
 COMMITS_PER_S = 500
 COMMITS_AT_ONCE = 20
+
+#: Where fewer events come in a second, eight in a pause, no commit ever pauses.
+EVENTS_PER_S = 8 * COMMITS_PER_S
 
 _TOO_LATE = "The server has stopped before this was stored."
 
@@ -125,9 +128,9 @@ class Committer:
         self._batches: deque[Batch] = deque()
         self._alarm = Alarm()
         self._is_urgent = urgent
-        self._last_events = 0  # in the last transaction
         self._urgent = Alarm()
         self._pace = Pace(per_s=COMMITS_PER_S, at_once=COMMITS_AT_ONCE)
+        self._events = Rate(within_s=2 / COMMITS_PER_S)
         self._writing: Batch | None = None
         self._held_open = False
         self._closing = False
@@ -308,15 +311,16 @@ class Committer:
     async def _gather(self) -> None:
         """Let more events come together while commits are frequent, unless somebody waits for this one.
 
-        A commit costs as much as some dozen events. Where they come one by one, so that each is stored before the next
-        one comes, there is nothing to be gathered.
+        A commit costs as much as some dozen events: where only a few would come in a pause, they are better seen at once.
         """
         loop = asyncio.get_running_loop()
-        pause_s = self._pace.pause_s(loop.time())
-        alone = len(self._batches) == 1 and not (self._batches[0].awaited or self._is_urgent())
-        if pause_s and alone and self._last_events > 1:
-            await self._urgent.wait(loop.time() + pause_s)
-        self._pace.happens(loop.time())
+        now, batch = loop.time(), self._batches[0]
+        pause_s = self._pace.pause_s(now) if self._events.per_s(now) >= EVENTS_PER_S else 0
+        if pause_s and len(self._batches) == 1 and not (batch.awaited or self._is_urgent()):
+            await self._urgent.wait(now + pause_s)
+            now = loop.time()
+        self._pace.happens(now)
+        self._events.happens(len(self._batches[0].events), now)
 
     async def _write_batch(self, batch: Batch) -> None:
         delays_s = _delays_s()
@@ -326,7 +330,6 @@ class Committer:
                 break
             await asyncio.sleep(next(delays_s))
         self._set_available(True)
-        self._last_events = len(batch.events)
         self._on_committed(batch.events, batch.records(), done)
         batch.settle_created(None)
         # Behind the pass: who waits for the end of a task hears of it before its place is given away.

@@ -1,12 +1,14 @@
 """How soon something may happen again: at once while it is rare, and evenly spread once it is frequent.
 
-Source: the generic cell rate algorithm, ITU-T I.371, as virtual scheduling.
+Source: the generic cell rate algorithm, ITU-T I.371, as virtual scheduling; the exponentially weighted moving average.
 
-Owns:   `Pace`.
+Owns:   `Pace`, `Rate`.
 Never:  looks at a clock, or waits.
 """
 
 from __future__ import annotations
+
+import math
 
 
 class Pace:
@@ -35,3 +37,33 @@ class Pace:
     def happens(self, now: float) -> None:
         """It happens now, whether it should have waited or not: nobody has to wait longer than an interval for that."""
         self._due = min(max(self._due, now), now + self._slack_s) + self._interval_s
+
+
+class Rate:
+    """How often something has happened of late.
+
+    Args:
+        within_s: what is older than that counts for little.
+    """
+
+    __slots__ = ("_at", "_level", "_within_s")
+
+    def __init__(self, *, within_s: float) -> None:
+        self._within_s = within_s
+        self._level = 0.0
+        self._at = float("-inf")
+
+    def per_s(self, now: float) -> float:
+        """Times in a second, up to now.
+
+        Args:
+            now: seconds on a clock that is never set.
+        """
+        return self._decayed(now) / self._within_s
+
+    def happens(self, times: int, now: float) -> None:
+        """It happens so many times."""
+        self._level, self._at = self._decayed(now) + times, now
+
+    def _decayed(self, now: float) -> float:
+        return self._level * math.exp((self._at - now) / self._within_s)

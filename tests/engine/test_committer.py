@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from streaming.config import Settings
-from streaming.engine.committer import COMMITS_AT_ONCE, COMMITS_PER_S, RETRY_FIRST_S, RETRY_MAX_S, Committer
+from streaming.engine.committer import (
+    COMMITS_AT_ONCE,
+    COMMITS_PER_S,
+    EVENTS_PER_S,
+    RETRY_FIRST_S,
+    RETRY_MAX_S,
+    Committer,
+)
 from streaming.engine.journal import Commit, Committed
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
@@ -155,40 +162,40 @@ async def test_who_asks_now_and_then_never_waits() -> None:
     await writer.committer.close(0)
 
 
-async def test_what_comes_one_by_one_never_waits_however_often() -> None:
-    writer = Writer()
-    for seq in range(1, 3001):
-        writer.emit("a", seq)
-        await asyncio.sleep(1 / 3000)
-        assert writer.seqs[-1] == ("a", seq)
-    assert len(writer.journal.commits) == 3000
+@pytest.mark.parametrize("together", [1, 3])
+async def test_what_comes_less_often_than_it_is_worth_never_waits(together: int) -> None:
+    """However few come together, and whatever has gathered once."""
+    writer, per_s = Writer(), 0.9 * EVENTS_PER_S
+    for seq in range(1, 200):
+        writer.emit("a", seq)  # so many at once that it has to pause
+        await asyncio.sleep(0)
+    await asyncio.sleep(1)
+    for first in range(200, 5000, together):
+        for seq in range(first, first + together):
+            writer.emit("a", seq)
+        await asyncio.sleep(together / per_s)
+        assert writer.seqs[-1] == ("a", first + together - 1)
     await writer.committer.close(0)
-
-
-def two(writer: Writer, number: int) -> None:
-    """Two events that come together."""
-    writer.emit("a", 2 * number - 1)
-    writer.emit("a", 2 * number)
 
 
 async def test_while_commits_are_frequent_more_comes_together() -> None:
     writer, loop = Writer(), asyncio.get_running_loop()
-    for number in range(1, 2501):
-        two(writer, number)
-        await asyncio.sleep(1 / 2500)
+    for seq in range(1, 10_001):
+        writer.emit("a", seq)
+        await asyncio.sleep(1 / 10_000)
     assert len(writer.journal.commits) == pytest.approx(loop.time() * COMMITS_PER_S + COMMITS_AT_ONCE, abs=2)
     began_at = loop.time()
     await writer.committer.committed()
     assert loop.time() - began_at <= 1 / COMMITS_PER_S + 1e-9
-    assert writer.seqs == [("a", seq) for seq in range(1, 5001)]
+    assert writer.seqs == [("a", seq) for seq in range(1, 10_001)]
     await writer.committer.close(0)
 
 
 @pytest.mark.parametrize("who", ["a start", "one that waits", "one that is called", "a handler"])
 async def test_whoever_waits_for_a_commit_makes_it_come_at_once(who: str) -> None:
     writer, loop = Writer(), asyncio.get_running_loop()
-    for number in range(1, 2 * COMMITS_AT_ONCE):
-        two(writer, number)
+    for seq in range(1, 2 * COMMITS_AT_ONCE):
+        writer.emit("a", seq)
         await asyncio.sleep(1e-6)
     began_at, commits = loop.time(), len(writer.journal.commits)
     await asyncio.sleep(1e-6)
@@ -210,8 +217,8 @@ async def test_whoever_waits_for_a_commit_makes_it_come_at_once(who: str) -> Non
 
 async def test_the_end_does_not_wait_for_more() -> None:
     writer, loop = Writer(), asyncio.get_running_loop()
-    for number in range(1, 2 * COMMITS_AT_ONCE):
-        two(writer, number)
+    for seq in range(1, 2 * COMMITS_AT_ONCE):
+        writer.emit("a", seq)
         await asyncio.sleep(0)
     writer.emit("b", 1)
     began_at = loop.time()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.rules.pace import Pace
+from streaming.rules.pace import Pace, Rate
 
 
 def times(pace: Pace, wishes: list[float]) -> list[float]:
@@ -55,3 +56,17 @@ def test_it_never_happens_more_often_nor_later_than_it_must(wishes: list[float],
         if at > wish:  # somebody has taken its turn
             before = [other for other in happened if at - at_once / per_s - 1e-9 <= other < at + 1e-9]
             assert len(before) >= at_once
+
+
+@pytest.mark.parametrize(("times", "every_s"), [(1, 0.001), (1, 0.0001), (5, 0.001), (100, 0.1)])
+def test_a_rate_is_what_it_has_been_of_late(times: int, every_s: float) -> None:
+    rate = Rate(within_s=1.0)
+    rate.happens(1_000_000, 0.0)  # long ago
+    for number in range(1, int(50 / every_s)):
+        rate.happens(times, number * every_s)
+    assert rate.per_s(50.0) == pytest.approx(times / every_s, rel=0.1)
+    assert rate.per_s(53.0) < 0.06 * times / every_s
+
+
+def test_nothing_has_no_rate() -> None:
+    assert Rate(within_s=1.0).per_s(5.0) == 0
