@@ -311,7 +311,7 @@ class Committer:
     async def _gather(self) -> None:
         """Let more events come together while commits are frequent, unless somebody waits for this one.
 
-        A commit costs as much as some dozen events: where only a few would come in a pause, they are better seen at once.
+        A commit costs as much as some dozen events: where only a few come in a pause, they are better seen at once.
         """
         loop = asyncio.get_running_loop()
         now, batch = loop.time(), self._batches[0]
@@ -320,7 +320,7 @@ class Committer:
             await self._urgent.wait(now + pause_s)
             now = loop.time()
         self._pace.happens(now)
-        self._events.happens(len(self._batches[0].events), now)
+        self._events.happens(len(batch.events), now)
 
     async def _write_batch(self, batch: Batch) -> None:
         delays_s = _delays_s()
