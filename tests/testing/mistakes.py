@@ -489,10 +489,11 @@ def works_in_a_thread(ctx: ThreadContext) -> int:
     return 3
 
 
-#: Until then `never_asks` works.
-ENOUGH = threading.Event()
+#: That `never_asks` has begun, and until when it works.
+BEGUN, ENOUGH = threading.Event(), threading.Event()
 
 
 @task("deaf", run_in="thread")
 def never_asks(ctx: ThreadContext) -> None:
+    BEGUN.set()
     ENOUGH.wait(60)

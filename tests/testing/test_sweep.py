@@ -18,6 +18,7 @@ from streaming.config import Settings
 from streaming.engine.runner import Runner
 from streaming.tasks import built_in
 from streaming.testing import sweeping
+from streaming.testing.rehearsal import Rehearsal
 from streaming.testing.sweeping import sweep
 from streaming.testing.verdict import FAULTS, Fault, Finding, Kind, Verdict
 from tests.testing import mistakes
@@ -260,17 +261,23 @@ def test_a_handler_in_a_thread_holds() -> None:
 
 
 def test_a_thread_that_never_asks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It works until it is given up."""
-    once = Runner.abandon
+    """It is stopped when its thread has begun, and works until it is given up."""
+    strike_once, abandon_once = Rehearsal._strike, Runner.abandon
+
+    def strike(self: Rehearsal, *args: Any) -> None:
+        assert mistakes.BEGUN.wait(60)
+        strike_once(self, *args)
 
     def abandon(self: Runner) -> None:
-        once(self)
+        abandon_once(self)
         mistakes.ENOUGH.set()
 
     def on_run(runs: int, planned: int) -> None:
-        if runs == 2:
-            mistakes.ENOUGH.clear()  # the first two show how it is if nothing happens to it
+        if runs == 2:  # these show how it is if nothing happens to it
+            mistakes.BEGUN.clear()
+            mistakes.ENOUGH.clear()
 
+    monkeypatch.setattr(Rehearsal, "_strike", strike)
     monkeypatch.setattr(Runner, "abandon", abandon)
     mistakes.ENOUGH.set()
 
