@@ -118,7 +118,7 @@ class SimulatedSite:
             timeout_keep_alive=KEEP_ALIVE_S,
         )
         config.load()
-        speaks = _patient(protocol_of(self._settings), self.complaints)
+        speaks = self._watched(protocol_of(self._settings))
 
         def connected() -> ProblemProtocol:
             protocol = speaks(config, self.state, {}, loop)
@@ -128,6 +128,33 @@ class SimulatedSite:
         self._server = await self._network.create_server(
             connected, HOST, PORT, user_timeout_s=self._settings.send_timeout_s
         )
+
+    def _watched(self, protocol: type[ProblemProtocol]) -> type[ProblemProtocol]:
+        """The protocol, watched: who has enough gets nothing more, and who is gone keeps no stream.
+
+        Memory would have no bound else.
+        """
+        errors, streams = self.complaints.errors, self.application.heartbeat._streams
+
+        class Watched(protocol):  # type: ignore[valid-type, misc]  # made for the settings of this site
+            def connection_made(self, transport: Any) -> None:
+                write = transport.write
+
+                def watched(data: bytes) -> None:
+                    if self.flow.write_paused:
+                        errors.append("bytes are written to a connection that has enough")
+                    write(data)
+
+                transport.write = watched
+                super().connection_made(transport)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                stream = self._stream
+                super().connection_lost(exc)
+                if stream in streams:
+                    errors.append("a connection is lost, and its stream is still open")
+
+        return Watched
 
     async def _between(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.application(scope, receive, Between(send, self._path == "waiting").send)
@@ -185,24 +212,6 @@ class SimulatedSite:
             "ends": [each for each in self._network.ends if each.process == self._instance.number],
         }
         return {name: table for name, table in tables.items() if table}
-
-
-def _patient(protocol: type[ProblemProtocol], complaints: Complaints) -> type[ProblemProtocol]:
-    """The protocol, watched: who is told that a connection has enough writes nothing more, or memory has no bound."""
-
-    class Patient(protocol):  # type: ignore[valid-type, misc]  # made for the settings of this site
-        def connection_made(self, transport: Any) -> None:
-            write = transport.write
-
-            def watched(data: bytes) -> None:
-                if self.flow.write_paused:
-                    complaints.errors.append("bytes are written to a connection that has enough")
-                write(data)
-
-            transport.write = watched
-            super().connection_made(transport)
-
-    return Patient
 
 
 class Lost(ConnectionError):
