@@ -181,10 +181,18 @@ class DirectProtocol(HttpToolsProtocol):
             self._stream.pause()
 
     def resume_writing(self) -> None:
-        """The transport has room again."""
+        """The transport has room again.
+
+        The stream goes on a moment later: it may end the connection, and asyncio, which is in the middle of sending,
+        would end it a second time (`asyncio.selector_events`, ``_write_ready``, also in Python 3.13).
+        """
         super().resume_writing()
         if self._stream is not None:
-            self._stream.resume()
+            self.loop.call_soon(self._go_on, self._stream)
+
+    def _go_on(self, stream: Written) -> None:
+        if not self.flow.write_paused:
+            stream.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The stream is told before anybody else: uvicorn lets everybody go on who waits for room."""

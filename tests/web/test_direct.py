@@ -173,6 +173,10 @@ async def test_a_connection_that_has_enough_when_it_is_lent_is_not_written_to(mo
         assert each.reader._buffer == b""  # type: ignore[attr-defined]  # of asyncio
         monkeypatch.undo()
         protocol.resume_writing()
+        protocol.pause_writing()  # before the stream could go on
+        assert (await each.here.http.get("/healthz")).status_code == 200
+        assert each.reader._buffer == b""  # type: ignore[attr-defined]  # of asyncio
+        protocol.resume_writing()
         assert await each.body() == await each.whole()
 
 
@@ -314,6 +318,41 @@ async def test_a_connection_that_is_to_be_closed_is_closed_behind_the_last_chunk
         assert head.headers["connection"] == "close"
         assert await each.rest() == await each.whole()
         assert await each.reader.read() == b""
+
+
+def received(client: socket.socket) -> bytes:
+    """All that has come to a socket."""
+    received = b""
+    with contextlib.suppress(BlockingIOError):
+        while more := client.recv(2**20):
+            received += more
+    return received
+
+
+@pytest.mark.usefixtures("path")
+async def test_an_end_that_waited_for_room_ends_the_connection_once() -> None:
+    """All that waited leaves at once, and the last chunk too: asyncio must not be told to close while it says so."""
+    problems: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+    async with live() as here:
+        task_id = await here.start()
+        with socket.create_connection(("127.0.0.1", here.port)) as client:
+            client.setblocking(False)
+            client.sendall(get(f"/tasks/{task_id}/events", "Connection: close"))
+            await here.until(lambda: here.readers == 1)
+            (stream,) = here.app.heartbeat._streams
+            while not stream.sending:
+                here.puppet.emit(task_id, data="x" * 50_000)
+                await asyncio.sleep(0)
+            here.puppet.finish(task_id)
+            await here.ended(task_id)
+            answer = received(client)  # the server has no turn meanwhile: from now on there is room for all
+            loop = asyncio.get_running_loop()
+            while more := await loop.sock_recv(client, 2**20):
+                answer += more
+            assert answer.endswith(b"\r\n0\r\n\r\n")
+            await here.quiet()
+    assert problems == []
 
 
 @pytest.mark.usefixtures("path")
