@@ -93,8 +93,9 @@ async def test_a_reader_behind_a_proxy_that_swallows_is_let_go_and_goes_on_elsew
 async def test_requests_that_get_lost_hold_no_connection_and_disturb_no_stream(tmp_path: Path) -> None:
     """Only one direction is dead: what the server says arrives, what clients say does not."""
     port, reserved = reserve_port()
+    limits = {**LIMITS, "header_timeout_s": 3.0}  # all of them are to be seen open at once, also on a slow machine
     with reserved:
-        async with witnessed(port) as witness, running(tmp_path, FORKED, port=port, **LIMITS) as server:
+        async with witnessed(port) as witness, running(tmp_path, FORKED, port=port, **limits) as server:
             with Proxy(port) as proxy:
                 task_id = await witness.start("burst", n=200, pad_bytes=100, pause_s=0.005)
                 (reader,) = witness.watch(task_id, port=proxy.port)
