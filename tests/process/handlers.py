@@ -69,10 +69,9 @@ async def deaf() -> None:
 
 @task
 async def blocks_loop(ctx: TaskContext) -> None:
-    """Hold up the event loop, after a word of warning."""
-    await ctx.emit("blocking")
-    await asyncio.sleep(0.05)  # so that the word gets out
-    time.sleep(FOR_EVER_S)  # noqa: ASYNC251  # this is what it is for
+    """Hold up the event loop, once it is told to."""
+    async for _ in ctx.inputs():
+        time.sleep(FOR_EVER_S)  # noqa: ASYNC251  # this is what it is for
 
 
 @task(run_in="thread")

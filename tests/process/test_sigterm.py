@@ -68,7 +68,7 @@ def lines_of_handlers() -> dict[str, int]:
         "sleep": "await asyncio.sleep(FOR",
         "wait": ".wait(FOR",
         "to_thread": "asyncio.to_thread(",
-        "block": "    time.sleep(",
+        "block": "    time.sleep(FOR",
     }
     return {name: next(n for n, line in enumerate(lines, 1) if call in line) for name, call in calls.items()}
 
@@ -77,9 +77,11 @@ async def test_a_handler_that_holds_up_the_loop_is_named_and_ended_and_reported_
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, grace_s=GRACE_S) as server:
-        task_id = await server.start("blocks_loop")
+        task_id = await server.running("blocks_loop")
         stream = await server.stream(task_id)
-        await stream.until(lambda: "blocking" in stream.types)
+        await stream.until(lambda: "running" in stream.types)
+        with contextlib.suppress(httpx.ReadTimeout):  # its answer may come too late
+            await server.http.post(f"/tasks/{task_id}/input", json={"data": "now"}, timeout=0.5)
         await blocked(server)
         assert await sigterm(server) == 1, "its end could not be stored"
         await stream.read()

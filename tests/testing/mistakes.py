@@ -393,8 +393,12 @@ async def leaves_a_pipe_at_its_end() -> None:
     os.pipe()
 
 
+#: Until when `nap` sleeps.
+AWAKE = threading.Event()
+
+
 def nap() -> None:
-    time.sleep(0.3)
+    AWAKE.wait(60)
 
 
 async def leaves_a_thread() -> None:

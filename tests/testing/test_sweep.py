@@ -132,9 +132,18 @@ def test_who_leaves_many_descriptors_open_is_stopped(monkeypatch: pytest.MonkeyP
 
 
 def test_a_thread_that_goes_on_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streaming.testing.rehearsal.ENDING_S", 0.05)
+    """It sleeps until its handler's run is over."""
 
-    verdict = sweep(mistakes.leaves_a_thread, faults=["cancel"], point=3)
+    def on_run(runs: int, planned: int) -> None:
+        if runs == 2:  # these show how it is if nothing happens to it
+            mistakes.AWAKE.clear()
+        else:
+            mistakes.AWAKE.set()
+
+    monkeypatch.setattr("streaming.testing.rehearsal.ENDING_S", 0.05)
+    mistakes.AWAKE.set()
+
+    verdict = sweep(mistakes.leaves_a_thread, faults=["cancel"], point=3, on_run=on_run)
 
     assert found(verdict) == {("leaked-thread", "nap")}
     assert verdict.findings[0].detail.endswith("in leaves_a_thread")

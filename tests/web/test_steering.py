@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -282,7 +281,6 @@ async def test_a_result_is_acknowledged_once() -> None:
     async with live() as here:
         task_id = await ended(here)
         first = await here.http.post(f"/tasks/{task_id}/ack")
-        await asyncio.sleep(0.002)
         second = await here.http.post(f"/tasks/{task_id}/ack", json={})
 
         assert (first.status_code, second.status_code) == (200, 200)
