@@ -10,8 +10,8 @@ where nobody stands between: a middleware that wraps ``send`` keeps seeing every
 
 What is reached of uvicorn beside the ASGI messages, and held against the installed one by a test:
 
-- of its protocol: ``cycle``, ``transport``, ``scope``, ``headers``, ``flow.write_paused``, ``flow.resume_reading``,
-  ``pause_writing``, ``resume_writing``, ``on_response_complete``;
+- of its protocol: ``cycle``, ``transport``, ``scope``, ``headers``, ``loop``, ``flow.write_paused``,
+  ``flow.resume_reading``, ``pause_writing``, ``resume_writing``, ``on_response_complete``;
 - of a request's cycle: ``disconnected``, which keeps it quiet while we write; ``response_complete`` and ``keep_alive``;
   ``scope``, ``body`` and ``message_event``, which nobody needs any more: an idle stream takes a quarter less.
 

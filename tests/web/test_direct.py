@@ -30,7 +30,7 @@ pytestmark = pytest.mark.clock("each")
 
 #: Methods of uvicorn's protocol that are extended or called, and attributes of a connection that are read.
 METHODS = ["on_message_begin", "on_body", "pause_writing", "resume_writing", "connection_lost", "on_response_complete"]
-ATTRIBUTES = ["cycle", "transport", "scope", "headers", "flow"]
+ATTRIBUTES = ["cycle", "transport", "scope", "headers", "loop", "flow"]
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
