@@ -69,8 +69,9 @@ async def deaf() -> None:
 
 @task
 async def blocks_loop(ctx: TaskContext) -> None:
-    """Hold up the event loop, once it is told to."""
+    """Hold up the event loop, once it is told to; the file "blocked" says that it does."""
     async for _ in ctx.inputs():
+        Path("blocked").touch()  # noqa: ASYNC240  # the loop is held up anyway
         time.sleep(FOR_EVER_S)  # noqa: ASYNC251  # this is what it is for
 
 

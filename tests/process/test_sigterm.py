@@ -80,10 +80,11 @@ async def test_a_handler_that_holds_up_the_loop_is_named_and_ended_and_reported_
         task_id = await server.running("blocks_loop")
         stream = await server.stream(task_id)
         await stream.until(lambda: "running" in stream.types)
-        with contextlib.suppress(httpx.ReadTimeout):  # its answer may come too late
-            await server.http.post(f"/tasks/{task_id}/input", json={"data": "now"}, timeout=0.5)
-        await blocked(server)
+        telling = asyncio.create_task(server.http.post(f"/tasks/{task_id}/input", json={"data": "now"}))
+        await server.until((tmp_path / "blocked").exists)
         assert await sigterm(server) == 1, "its end could not be stored"
+        await asyncio.wait({telling})  # its answer may have come in time, or not
+        telling.exception()
         await stream.read()
         assert not stream.ended, "and no reader is told an end"
 
@@ -95,14 +96,6 @@ async def test_a_handler_that_holds_up_the_loop_is_named_and_ended_and_reported_
         assert (task["status"], task["error"]["code"]) == ("interrupted", "crash")
         await server.check_sound()
         await server.stop()
-
-
-async def blocked(server: Server) -> None:
-    """Wait until the server does not answer any more."""
-    async with asyncio.timeout(SOON_S):
-        with contextlib.suppress(httpx.ReadTimeout):
-            while True:
-                await server.http.get("/healthz", timeout=0.5)
 
 
 # -- clients that do not leave -----------------------------------------------------------------------------------------
@@ -172,16 +165,24 @@ async def test_a_body_that_begins_when_the_door_is_about_to_close_does_not_hang_
             writer.close()
 
 
+async def blocked(server: Server) -> None:
+    """Wait until the server does not answer any more: two times in a row, for once a busy machine may be the reason."""
+    silent = 0
+    async with asyncio.timeout(SOON_S):
+        while silent < 2:
+            try:
+                await server.http.get("/healthz", timeout=0.5)
+            except httpx.TimeoutException:
+                silent += 1
+            else:
+                silent = 0
+
+
 async def test_a_stderr_that_nobody_reads_does_not_hang_the_exit(tmp_path: Path) -> None:
     """Whoever writes a log line waits for ever then: the loop, and the watchdog's last words."""
     async with running(tmp_path, grace_s=GRACE_S, log_level="debug") as server:
         server.pause_reading()
-        answers = 0
-        with contextlib.suppress(httpx.ReadTimeout):
-            while answers < 100_000:
-                await server.http.get("/healthz", timeout=0.5)
-                answers += 1
-        assert answers < 100_000, "its pipe is full, and so it does not answer any more"
+        await blocked(server)  # its pipe is full
         began_at = time.monotonic()
         server.signal(signal.SIGTERM)
         async with asyncio.timeout(SOON_S):
