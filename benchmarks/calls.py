@@ -45,7 +45,7 @@ class Answer:
 
 def get(path: str, *, accept: str = "application/json") -> bytes:
     """A GET request."""
-    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode()
 
 
 def post_task(type: str, *, accept: str = "application/json", **params: object) -> bytes:
@@ -56,7 +56,7 @@ def post_task(type: str, *, accept: str = "application/json", **params: object) 
 def with_body(method: str, path: str, body: object, *, accept: str = "application/json") -> bytes:
     """A request that carries JSON."""
     text = json.dumps(body)
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\nContent-Type: application/json\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode()
 
 

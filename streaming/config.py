@@ -1,25 +1,77 @@
 """Every setting and every limit, with its default and its meaning.
 
 Owns:   names, defaults and bounds of the settings; each is an environment variable ``STREAMING_...``.
-Never:  acts on a setting, or reads anything but the environment.
+Uses:   secret_files, for those that stand in a file.
+Never:  acts on a setting, or reads anything but the environment and the files that it names for secrets; quotes a value
+        that may be secret.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import os
+import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from streaming.errors import FieldError, InvalidSettings
+from streaming.secret_files import read_secret_files
+
+#: Bytes of a secret that signs something, at least: as many as HMAC-SHA256 gives (RFC 7518, 3.2).
+SECRET_BYTES_MIN = 32
+
+#: An origin (RFC 6454, 6.2) as browsers write it: the names of hosts are in ASCII.
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_ORIGIN = re.compile(
+    rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
+)
+_USUAL_PORTS = MappingProxyType({"http": ":80", "https": ":443"})
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
+
+#: What one principal may have where credentials are configured, and nothing else is set.
+PRINCIPAL_LIMITS: Mapping[str, int] = MappingProxyType(
+    {"principal_running_max": 100, "principal_pending_max": 1000, "principal_external_max": 1000}
+)
+
+
+#: The longest window of a rate.
+RATE_WINDOW_MAX_S = 86_400
+
+
+def read_rate(notation: str) -> tuple[int, int]:
+    """Read a rate as ``limits`` notes it: ``20/second``, ``1000 per 2 hours``.
+
+    Returns:
+        How many, in how many seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    import limits  # takes a tenth of a second, and most servers set no rate
+
+    try:
+        item = limits.parse(notation)
+    except ValueError:
+        item = None
+    if item is None or item.amount < 1 or item.get_expiry() > RATE_WINDOW_MAX_S:
+        raise ValueError(f"{notation[:64]!r} is no rate of at least one in at most a day, like 20/second or 1000/hour")
+    return item.amount, item.get_expiry()
+
+
+def _rate(value: str) -> str:
+    read_rate(value)
+    return value
 
 
 def _split(value: object) -> object:
@@ -36,10 +88,70 @@ def _store_url(value: str) -> str:
     )
 
 
+def _signing_secret(value: SecretStr) -> SecretStr:
+    if len(_utf8(value)) < SECRET_BYTES_MIN:
+        raise ValueError(f"a secret has at least {SECRET_BYTES_MIN} bytes; `openssl rand -base64 48` makes one")
+    return value
+
+
+def _not_empty(value: SecretStr) -> SecretStr:
+    if not _utf8(value).strip(b", \t\r\n"):
+        raise ValueError("is empty: unset it where there are no keys")
+    return value
+
+
+def _utf8(value: SecretStr) -> bytes:
+    try:
+        return value.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("is no UTF-8") from None
+
+
+def _key_set_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.port == 0 or url.username is not None or url.password is not None or not url.hostname or url.fragment:
+        raise ValueError("a URL with a host, and without user, password and fragment")
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.hostname)):
+        raise ValueError("https:// only, because what it answers opens this server; http:// on this machine")
+    return value
+
+
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", value):
+        raise ValueError("no name of a header")
+    if value.lower() in ("authorization", "x-api-key", "x-forwarded-for", "host", "cookie"):
+        raise ValueError("this header says something else already")
+    return value.lower()
+
+
+def _origins(values: list[str]) -> list[str]:
+    if values == ["*"]:
+        return values
+    for value in values:
+        found = _ORIGIN.fullmatch(value)
+        if not found or found[0].endswith(_USUAL_PORTS.get(found["scheme"], "/")) or int(found["port"] or 0) > 65_535:
+            raise ValueError(
+                f"{value[:100]!r} is no origin: scheme://host, or scheme://host:port where it is not the usual port, "
+                "in lower case and without a slash at the end, as browsers write it; or * alone"
+            )
+    return values
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
 class Settings(BaseSettings):
     """The configuration of one instance."""
 
-    model_config = SettingsConfigDict(env_prefix="STREAMING_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="STREAMING_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     # -- where ---------------------------------------------------------------------------------------------------
     host: str = Field("127.0.0.1", description="Address to listen on; others than loopback need insecure_public.")
@@ -49,10 +161,71 @@ class Settings(BaseSettings):
     )
     store_url: Annotated[str, AfterValidator(_store_url)] = Field(
         "sqlite:///streaming.db",
+        repr=False,  # it may hold a password
         description="Where tasks and events are kept: memory://, sqlite:///path, or postgresql+psycopg://...",
     )
     tasks: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="Modules with task handlers to load, separated by commas."
+    )
+
+    # -- who may call ----------------------------------------------------------------------------------------------
+    api_keys: Annotated[SecretStr, AfterValidator(_not_empty)] | None = Field(
+        None, description="API keys, by commas: key:principal, or key:principal:scope scope ..."
+    )
+    key_cache_s: Seconds = Field(5.0, description="Seconds after which keys in the store are read once more.")
+    key_stale_s: Seconds = Field(
+        300.0, description="Seconds that keys stay good as they were read last, while the store is away."
+    )
+    jwt_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+        None, description="Secret that JWTs are signed with (HS256), of 32 bytes at least."
+    )
+    jwt_jwks_url: Annotated[str, AfterValidator(_key_set_url)] | None = Field(
+        None, description="Where the public keys for JWTs are (RS256, ES256): https://, or http:// on this machine."
+    )
+    jwt_audience: Name | None = Field(None, description="What the claim aud of a JWT must be, or have.")
+    jwt_issuer: Name | None = Field(None, description="What the claim iss of a JWT must be.")
+    jwt_require: Annotated[list[str], NoDecode] = Field(
+        default_factory=lambda: ["exp"], description="Claims that a JWT must have, by commas."
+    )
+    jwt_leeway_s: float = Field(
+        10.0, ge=0, le=300, allow_inf_nan=False, description="Seconds that the clock of who signs JWTs may be wrong."
+    )
+    jwt_scope_claim: Name = Field("scope", description="Claim with the scopes: words with blanks between, or a list.")
+    jwt_tenant_claim: Name | None = Field(
+        None, description="Claim with the tenant, which a JWT must have then; unset: no tenants."
+    )
+    jwt_principal_claim: Name = Field("sub", description="Claim with the name of the principal.")
+    jwt_jwks_refresh_s: Seconds = Field(300.0, description="Seconds after which public keys are fetched once more.")
+    jwt_jwks_stale_s: Seconds = Field(
+        86_400.0, description="Seconds that public keys stay good as they were fetched last, while nobody has them."
+    )
+    jwt_jwks_timeout_s: Seconds = Field(5.0, description="Seconds that fetching public keys may take.")
+    jwt_jwks_bytes_max: Bytes = Field(262_144, description="Bytes of public keys at most.")
+    token_bytes_max: Bytes = Field(8192, description="Bytes of a credential in a request at most.")
+    stream_token_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+        None, description="Secret for stream tokens, of 32 bytes at least; unset: a random one in the store."
+    )
+    stream_token_s: float = Field(
+        300.0, gt=0, le=3600, allow_inf_nan=False, description="Seconds that a stream token is good."
+    )
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Addresses or networks of reverse proxies whose headers count, or unix, by commas.",
+    )
+    proxy_user_header: HeaderName | None = Field(
+        None, description="Header in which a trusted proxy names the principal."
+    )
+    proxy_scopes_header: HeaderName | None = Field(
+        None, description="Header in which a trusted proxy names the scopes of the principal; none: no scopes."
+    )
+    proxy_tenant_header: HeaderName | None = Field(
+        None, description="Header in which a trusted proxy names the tenant, which must be there then."
+    )
+
+    # -- pages in browsers -----------------------------------------------------------------------------------------
+    cors_origins: Annotated[list[str], AfterValidator(_origins), NoDecode] = Field(
+        default_factory=list,
+        description="Origins whose pages may call from a browser: https://app.example.com, by commas; or * alone.",
     )
 
     # -- time ------------------------------------------------------------------------------------------------------
@@ -90,14 +263,44 @@ class Settings(BaseSettings):
         description='Tasks of one type that run at the same time, as JSON: {"type": 4}; it wins over the handler.',
     )
     max_external: Count = Field(10_000, description="External tasks that have not ended, at most.")
+    principal_running_max: Count | None = Field(
+        None, description="Tasks of one principal that run at the same time; unset: 100 where there are credentials."
+    )
+    principal_pending_max: Count | None = Field(
+        None, description="Tasks of one principal that wait at most; unset: 1000 where there are credentials."
+    )
+    principal_external_max: Count | None = Field(
+        None, description="External tasks of one principal at most; unset: 1000 where there are credentials."
+    )
+    idempotency_keys_max: Count = Field(
+        100_000, description="Idempotency keys of one principal that are remembered, at most."
+    )
     max_streams: Count = Field(5000, description="Open streams at most; one more is refused with 429.")
+    principal_streams_max: Count = Field(
+        500, description="Open streams of one principal at most; it does not hold for the anonymous one."
+    )
+    rate_limit: Annotated[str, AfterValidator(_rate)] | None = Field(
+        None, description="Requests of one principal, as 20/second; unset: 100/second, but for the anonymous one."
+    )
+    rate_limit_address: Annotated[str, AfterValidator(_rate)] | None = Field(
+        None, description="Requests from one address; unset: 500/second, but on a server that needs no credentials."
+    )
+    rate_limit_failures: Annotated[str, AfterValidator(_rate)] | None = Field(
+        None, description="Wrong credentials from one address before their answers are held back; unset: 10/second."
+    )
     max_threads: Count = Field(40, description="Threads for handlers with run_in='thread', at most.")
     max_processes: Count = Field(2, description="Worker processes for handlers with run_in='process', at most.")
     body_bytes_max: Bytes = Field(1_048_576, description="Bytes of a request body at most.")
+    max_connections: Count = Field(10_000, description="Connections at most; one more is closed at once.")
+    url_bytes_max: Bytes = Field(8192, description="Bytes of the target of a request, path and query, at most.")
     header_bytes_max: Bytes = Field(65_536, description="Bytes of a request line and its headers at most.")
     headers_max: Count = Field(100, description="Headers of a request at most.")
     json_depth_max: Count = Field(64, description="Levels of nesting in a request body at most.")
     event_bytes_max: Bytes = Field(262_144, description="Bytes of one event's data, or of a result, at most.")
+    events_max: Count = Field(1_000_000, description="Events of one task at most, those of the server not refused.")
+    log_bytes_max: Bytes = Field(
+        1_073_741_824, description="Bytes of the events of one task at most, those of the server not refused."
+    )
     backlog_events_max: Count = Field(
         512, description="Events of one task that wait for their commit; above it the handler waits at emit."
     )
@@ -160,7 +363,9 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log lines from this level on.")
 
-    @field_validator("tasks", "fetch_allow", "checksum_roots", mode="before")
+    @field_validator(
+        "tasks", "fetch_allow", "checksum_roots", "jwt_require", "trusted_proxies", "cors_origins", mode="before"
+    )
     @classmethod
     def _lists(cls, value: object) -> object:
         return _split(value)
@@ -178,17 +383,19 @@ class Settings(BaseSettings):
                 raise ValueError(f"command {name!r} is empty")
         return value
 
+    def with_credentials(self) -> Self:
+        """The same where credentials are configured: what one principal may have has limits that are not set, too."""
+        unset = {name: most for name, most in PRINCIPAL_LIMITS.items() if getattr(self, name) is None}
+        return self.model_copy(update=unset)
+
     @property
     def loopback(self) -> bool:
         """Whether ``host`` is this machine only."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return _is_loopback(self.host)
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings from the environment.
+    """Read the settings from the environment, and secrets from the files that it names.
 
     Args:
         overrides: settings that win over the environment, by field name; None means not given.
@@ -201,7 +408,7 @@ def load_settings(**overrides: Any) -> Settings:
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)
+        return Settings(**{**read_secret_files(os.environ), **given})
     except ValidationError as error:
         wrong = [_field_error(item["loc"], item["msg"]) for item in error.errors()]
         raise InvalidSettings("; ".join(f"{field.field}: {field.message}" for field in wrong), errors=wrong) from None

@@ -77,6 +77,22 @@ class BadFilter(BadRequest):
     code = "bad_filter"
 
 
+class Unauthenticated(StreamingError):
+    """Nothing shows who is calling, or what should show it does not.
+
+    Args:
+        detail: says no more than its sender knows already, or may learn.
+        challenge: what may be tried instead, as ``WWW-Authenticate`` says it (RFC 9110, 11.6.1; RFC 6750, 3).
+        reason: one word for those who run the server; it never leaves it.
+    """
+
+    code = "unauthenticated"
+
+    def __init__(self, detail: str, *, challenge: str = 'Bearer realm="streaming"', reason: str = "") -> None:
+        super().__init__(detail)
+        self.challenge, self.reason = challenge, reason
+
+
 class Forbidden(StreamingError):
     """The caller may not do this."""
 
@@ -87,6 +103,12 @@ class RequestTooLate(StreamingError):
     """The headers or the body of a request did not arrive in time."""
 
     code = "request_timeout"
+
+
+class UriTooLong(StreamingError):
+    """The target of a request, its path with the query, is over its limit."""
+
+    code = "uri_too_long"
 
 
 class HeadersTooLarge(StreamingError):
@@ -147,6 +169,10 @@ class InvalidParams(StreamingError):
     """Fields of the request are wrong; ``errors`` names each of them."""
 
     code = "invalid_params"
+
+
+class ReportTooLarge(InvalidParams):
+    """A report about an external task has more, or something larger, than it may."""
 
 
 class UnknownType(StreamingError):
@@ -228,6 +254,13 @@ class TooManyTasks(StreamingError):
     retry_after_default_s = 5.0
 
 
+class TooManyKeys(StreamingError):
+    """As many idempotency keys of the caller are remembered as may be."""
+
+    code = "too_many_keys"
+    retry_after_default_s = 60.0
+
+
 class TooManyInputs(StreamingError):
     """A task has as many inputs as it may have."""
 
@@ -240,6 +273,13 @@ class TooManyStreams(StreamingError):
 
     code = "too_many_streams"
     retry_after_default_s = 5.0
+
+
+class RateLimited(StreamingError):
+    """Somebody asks more often than is allowed."""
+
+    code = "rate_limited"
+    retry_after_default_s = 1.0
 
 
 class Draining(StreamingError):
@@ -295,6 +335,18 @@ class EventTooLarge(InvalidEvent):
     """A handler emitted more bytes than one event may have."""
 
     code = "event_too_large"
+
+
+class TooManyEvents(InvalidEvent):
+    """A task has as many events as it may have."""
+
+    code = "too_many_events"
+
+
+class LogTooLarge(InvalidEvent):
+    """The events of a task have as many bytes as they may have."""
+
+    code = "log_too_large"
 
 
 class TaskEnded(StreamingError):

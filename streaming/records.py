@@ -210,6 +210,7 @@ class Record:
         timeout_s: seconds the handler may run.
         last_seq: seq of the last event.
         created_by: the principal who started it.
+        tenant: of that principal; None for one without.
         acked_at: when somebody has acknowledged the result.
         client_seq: of the last event that an external worker has reported.
         log_bytes: size of all its events, about.
@@ -247,6 +248,7 @@ class Record:
     log_bytes: int = 0
     started_at: str | None = None
     finished_at: str | None = None
+    tenant: str | None = None
 
     @property
     def to_be_cancelled(self) -> bool:
@@ -285,6 +287,7 @@ class Record:
             "last_seq": self.last_seq,
             "client_seq": self.client_seq,
             "created_by": self.created_by,
+            "tenant": self.tenant,
             "created_at": self.created_at,
             "started_at": self.started_at,
             "updated_at": self.updated_at,
@@ -337,7 +340,7 @@ class IdempotencyKey:
 
     Attributes:
         key: the header's value, unique per principal.
-        principal: who used it.
+        principal: who used it, with its tenant; see `rules.access.owner_of`.
         fingerprint: hash of the request's body.
         task_id: the task that was started.
         created_at: RFC 3339; the key is forgotten 24 hours later.

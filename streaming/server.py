@@ -13,6 +13,7 @@ import asyncio
 import functools
 import os
 import random
+import secrets
 import signal
 import socket
 import time
@@ -25,9 +26,11 @@ import uuid_utils
 import uvicorn
 
 from streaming import heap
+from streaming.access.gate import Gate
 from streaming.config import Settings, load_settings
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.journal import Journal
+from streaming.engine.limits import LimitName
 from streaming.engine.registry import Registry
 from streaming.engine.retention import Sweeper, policy_of
 from streaming.engine.worker import fill_standard_streams
@@ -40,6 +43,7 @@ from streaming.web.application import Application
 from streaming.web.problems import problem
 from streaming.web.protocol import protocol_of
 from streaming.web.request import Receive, Scope, Send
+from streaming.web.status import warnings
 from streaming.web.waiting import Waiting
 
 #: Above the keep-alive time of the usual proxies (60 to 75 s), so that it is never us who closes first.
@@ -82,6 +86,11 @@ class Server:
             await _closed(scope, send)
         else:
             await self._web(scope, receive, send)
+
+    def limit_hit(self, name: LimitName) -> None:
+        """Count a limit that was hit below the application."""
+        if isinstance(self._web, Application):
+            self._web.limits_hit.hit(name)
 
     def shutdown_handler(self, signum: int, frame: FrameType | None = None) -> None:
         """Drain, and let the server exit; a second call forces it. Made for `signal.signal`."""
@@ -145,7 +154,8 @@ class Server:
             if begun is None:
                 return
             coordinator, journal = begun
-            self._web = web = Application(coordinator, settings, lambda: journal.circuit)
+            gate = await _gate(stack, settings, journal)
+            self._web = web = Application(coordinator, settings, lambda: journal.circuit, gate)
             way_out.started(coordinator, web)
             await stack.enter_async_context(
                 Sweeper(journal, policy, settings, coordinator.now, stopped=lambda: coordinator.draining)
@@ -225,6 +235,17 @@ async def _try_to_begin(
         return coordinator, journal
 
 
+async def _gate(stack: AsyncExitStack, settings: Settings, journal: Journal) -> Gate:
+    """What knows credentials: those of the settings, and those of the store."""
+    secret = await journal.secret("server", secrets.token_urlsafe(32))
+    gate = Gate(settings, secret=secret, load=journal.api_keys)
+    stack.push_async_callback(gate.close)
+    await gate.refresh()
+    for warning in warnings(settings, gate.configured):
+        _log.warning(warning)
+    return gate
+
+
 async def _told_to_stop(receive: Receive, within_s: float) -> bool:
     """Whether the server that runs us says so in that time."""
     try:
@@ -287,7 +308,7 @@ def run(settings: Settings) -> int:
     server = Server(settings)
     config = uvicorn.Config(
         server,
-        http=protocol_of(settings),
+        http=protocol_of(settings, server.limit_hit),
         ws="none",
         lifespan="on",
         log_config=None,

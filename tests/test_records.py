@@ -58,6 +58,7 @@ def test_a_task_has_exactly_the_fields_of_the_contract() -> None:
         "last_seq": 0,
         "client_seq": 0,
         "created_by": "anonymous",
+        "tenant": None,
         "created_at": TIME,
         "started_at": None,
         "updated_at": TIME,

@@ -479,7 +479,7 @@ def test_a_real_server_answers_what_is_no_http_with_a_problem(tmp_path: Path) ->
     try:
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=SOON_S) as connection:
-            connection.sendall(b"FROBNICATE / HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"FROBNICATE / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = b"".join(iter(lambda: connection.recv(65_536), b""))
         healthy = httpx.get(f"{server.url}/healthz", timeout=SOON_S, trust_env=False)
     finally:

@@ -10,7 +10,7 @@ Rules of this file:
 - One task that refuses stops no other. A store that goes away stops the rest.
 
 Owns:   which tasks a bulk takes, and what became of each.
-Uses:   the public methods of a coordinator.
+Uses:   engine.view (the tasks of who asks).
 Never:  takes more than it was told to.
 """
 
@@ -21,8 +21,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.journal import RecordQuery
+from streaming.engine.view import View
 from streaming.errors import (
     Draining,
     RecordDamaged,
@@ -86,13 +86,11 @@ class Report:
     untried: int = 0
 
 
-async def find_live(
-    coordinator: TaskCoordinator, filter: Filter, limit: int, order: tuple[Order, ...] = DEFAULT_ORDER
-) -> Found:
+async def find_live(view: View, filter: Filter, limit: int, order: tuple[Order, ...] = DEFAULT_ORDER) -> Found:
     """The first tasks that can be cancelled.
 
     Args:
-        coordinator: where they are.
+        view: where they are.
         filter: which tasks are meant.
         limit: so many at most.
         order: which are the first.
@@ -102,12 +100,10 @@ async def find_live(
         StoreUnavailable: the store cannot be read.
     """
     query = RecordQuery(filter.narrowed(_of_status(LIVE)), order, limit=PAGE)
-    return await _find(coordinator, query, limit, lambda record: record.cancel is None)
+    return await _find(view, query, limit, lambda record: record.cancel is None)
 
 
-async def find_ended(
-    coordinator: TaskCoordinator, filter: Filter, limit: int, order: tuple[Order, ...] = DEFAULT_ORDER
-) -> Found:
+async def find_ended(view: View, filter: Filter, limit: int, order: tuple[Order, ...] = DEFAULT_ORDER) -> Found:
     """The first tasks that can be deleted; see `find_live`.
 
     Raises:
@@ -115,19 +111,17 @@ async def find_ended(
         StoreUnavailable: the store cannot be read.
     """
     query = RecordQuery(filter.narrowed(_of_status(TERMINAL)), order, limit=PAGE)
-    return await _find(coordinator, query, limit, lambda record: not record.awaits_ack)
+    return await _find(view, query, limit, lambda record: not record.awaits_ack)
 
 
 def _of_status(statuses: frozenset[TaskStatus]) -> Filter:
     return Filter((Term("status", Operator.IN, tuple(sorted(statuses))),))
 
 
-async def _find(
-    coordinator: TaskCoordinator, query: RecordQuery, limit: int, wanted: Callable[[Record], bool]
-) -> Found:
+async def _find(view: View, query: RecordQuery, limit: int, wanted: Callable[[Record], bool]) -> Found:
     ids: dict[str, None] = {}
     while len(ids) <= limit:
-        page = await coordinator.list(query)
+        page = await view.list(query)
         ids |= dict.fromkeys(record.id for record in page if wanted(record))
         if page.more is None:
             break
@@ -135,30 +129,29 @@ async def _find(
     return Found(tuple(ids)[:limit], len(ids) > limit)
 
 
-async def cancel_each(coordinator: TaskCoordinator, ids: Sequence[str], *, reason: str = "", by: str) -> Report:
-    """Cancel these tasks; see `TaskCoordinator.cancel_task`.
+async def cancel_each(view: View, ids: Sequence[str], *, reason: str = "") -> Report:
+    """Cancel these tasks; see `View.cancel_task`.
 
     Args:
-        coordinator: runs them.
+        view: whose they are.
         ids: which.
         reason: shown to every reader.
-        by: the principal.
 
     Raises:
         InvalidParams: the reason is too long, or cannot be stored.
         StoreUnavailable: none of them was cancelled.
         Draining: the same, and the server is shutting down.
     """
-    return await _each(ids, partial(coordinator.cancel_task, reason=reason, by=by))
+    return await _each(ids, partial(view.cancel_task, reason=reason))
 
 
-async def delete_each(coordinator: TaskCoordinator, ids: Sequence[str]) -> Report:
-    """Forget these tasks; see `TaskCoordinator.delete`.
+async def delete_each(view: View, ids: Sequence[str]) -> Report:
+    """Forget these tasks; see `View.delete`.
 
     Raises:
         StoreUnavailable: none of them was deleted.
     """
-    return await _each(ids, coordinator.delete)
+    return await _each(ids, view.delete)
 
 
 async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[object]]) -> Report:

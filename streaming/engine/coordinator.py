@@ -21,13 +21,13 @@ from streaming.engine.audit import Audited, Auditor
 from streaming.engine.diary import Diary
 from streaming.engine.draft import Draft, draft, options_of
 from streaming.engine.drain import Drain
-from streaming.engine.external import Outside
 from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
 from streaming.engine.log import Log
 from streaming.engine.lookup import LiveTask
 from streaming.engine.mending import Mender
 from streaming.engine.options import StartOptions
+from streaming.engine.outside import Outside
 from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.parents import Parents
 from streaming.engine.parts import Parts
@@ -157,13 +157,14 @@ class TaskCoordinator(Parents):
         return await self.get(task_id), created
 
     async def retry(
-        self, task_id: str, *, by: str = "anonymous", idempotency_key: str | None = None
+        self, task_id: str, *, by: str = "anonymous", tenant: str | None = None, idempotency_key: str | None = None
     ) -> tuple[Record, bool]:
         """Start a task that has ended once more, as a new task with ``retry_of``.
 
         Args:
             task_id: the task that has ended.
-            by: the principal.
+            by: the principal, whose task the new one is.
+            tenant: of the principal.
             idempotency_key: a second retry with the same one gives the same task.
 
         Returns:
@@ -177,8 +178,7 @@ class TaskCoordinator(Parents):
         old = await self.get(task_id)
         if old.status not in TERMINAL:
             raise TaskActive(task_id, old.status, "retried")
-        options = options_of(old)
-        options["created_by"] = by
+        options: StartOptions = {**options_of(old), "created_by": by, "tenant": tenant}
         wanted = draft(self.registry.get(old.type), old.params, options, self.settings, retry_of=old)
         return await self._start(wanted, idempotency_key, f"retry of {old.id}")
 

@@ -17,6 +17,7 @@ from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.registry import TaskType
 from streaming.errors import FieldError, InvalidParams
 from streaming.records import Policy, Priority, Record, RetryPolicy, TaskStatus
+from streaming.rules.access import owner_of
 from streaming.rules.retry import RETRIES_MAX
 from streaming.rules.schedule import IfRunning
 
@@ -50,10 +51,15 @@ class Draft:
         """Its key; that of somebody else is another one."""
         return scoped_key(self.record)
 
+    @property
+    def owner(self) -> str:
+        """Whose it is, and so its idempotency key."""
+        return owner_of(self.record.created_by, self.record.tenant)
+
 
 def scoped_key(record: Record) -> str | None:
     """The key of a task among those of all principals."""
-    return None if record.key is None else f"{record.created_by}\n{record.key}"
+    return None if record.key is None else f"{owner_of(record.created_by, record.tenant)}\n{record.key}"
 
 
 def draft(
@@ -86,10 +92,11 @@ def draft(
     if task_type.outside and policy.retry.retries:
         message = "The work of an external task is not repeated by the server: leave it out."
         raise InvalidParams("retry is wrong.", errors=[FieldError("retry.retries", message)])
-    named = {"key": options.get("key"), "external_id": options.get("external_id")}
-    _check_names(named)
     tags, created_by = tuple(dict.fromkeys(options.get("tags", ()))), options.get("created_by", "anonymous")
-    refuse_unstorable({"tags": tags, "created_by": created_by, "retry": policy.retry.on, **named})
+    key, external_id, tenant = options.get("key"), options.get("external_id"), options.get("tenant")
+    named = {"key": key, "external_id": external_id, "created_by": created_by, "tenant": tenant}
+    _check_names(named)
+    refuse_unstorable({"tags": tags, "retry": policy.retry.on, **named})
     record = Record(
         id="",
         type=task_type.name,
@@ -100,20 +107,24 @@ def draft(
         updated_at="",
         created_by=created_by,
         priority=_word(Priority, "priority", options.get("priority", Priority.NORMAL)),
-        key=options.get("key"),
-        external_id=options.get("external_id"),
+        key=key,
+        external_id=external_id,
         parent=None if parent is None else parent.id,
         retry_of=None if retry_of is None else retry_of.id,
         policy=policy,
         tags=tags,
         retries_left=policy.retry.retries,
+        tenant=tenant,
     )
     if_running = _word(IfRunning, "if_running", options.get("if_running", IfRunning.ENQUEUE))
     return Draft(task_type, record, if_running, 0 if parent is None else parent.attempt)
 
 
 def options_of(record: Record) -> StartOptions:
-    """What the start of a task has asked for, to ask for it again; `draft` takes its time from the record itself."""
+    """What the start of a task has asked for, to ask for it again; `draft` takes its time from the record itself.
+
+    Whose the new one is depends on who asks.
+    """
     return StartOptions(priority=record.priority, key=record.key, external_id=record.external_id, tags=record.tags)
 
 

@@ -7,7 +7,7 @@ Rules of this file:
 - A cancel is delivered with the answer to the next report; it is for the worker, or its silence, to end the task.
 - Silence and deadlines are counted here. After a restart a new silence begins: nobody could report meanwhile.
 
-Owns:   what a report changes, the deadlines and the silence of a worker; how many external tasks there are.
+Owns:   what a report changes, the deadlines and the silence of a worker.
 Uses:   rules.reporting (what may be said), engine.timing (deadlines), engine.hub (where it is written).
 Never:  calls a handler.
 """
@@ -21,22 +21,20 @@ from typing import Any
 
 from streaming.config import Settings
 from streaming.engine.alarm import Latch
-from streaming.engine.draft import scoped_key
 from streaming.engine.hub import Hub
+from streaming.engine.limits import check_fits
 from streaming.engine.log import Log
 from streaming.engine.mailbox import Mailbox
 from streaming.engine.registry import TaskType
-from streaming.engine.tables import Tables
 from streaming.engine.timing import Wait, deadlines_now, since
 from streaming.engine.transitions import SERVER, begin, end
-from streaming.errors import Draining, KeyBusy, StoreUnavailable, TaskTerminal, TooManyTasks
+from streaming.errors import Draining, KeyBusy, ReportTooLarge, StoreUnavailable, TaskTerminal
 from streaming.events import encode_payload, rfc3339, seconds_of
 from streaming.records import CancelReceipt, TaskError, TaskStatus
 from streaming.rules.deadlines import Due, Limit
 from streaming.rules.lifecycle import Transition
 from streaming.rules.outcome import Outcome, cancelled_words
 from streaming.rules.reporting import Report, Taken, fail_after_s, outcome_of, read_report, stale_after_s
-from streaming.rules.schedule import Line
 
 
 class External:
@@ -63,7 +61,7 @@ class External:
         self.task_type = task_type
         self.log = log
         self.settled = Latch()
-        self.mailbox = Mailbox(hub, log, inputs_max=settings.inputs_max, bytes_max=settings.event_bytes_max)
+        self.mailbox = Mailbox(hub, log, settings)
         self._hub = hub
         self._settings = settings
         self._holder = holder
@@ -145,6 +143,8 @@ class External:
             KeyBusy: it is not its turn: another task with its key has not ended.
             InvalidParams: something in the report is wrong; nothing of it was taken.
             StatusConflict: the status cannot follow the one that the task has.
+            TooManyEvents: the log has as many events as it may have, or would have more; an end fits always.
+            LogTooLarge: it has as many bytes as it may have, or would have more.
             StoreUnavailable: the store is away, or too slow for more.
         """
         self._silence.heard()
@@ -154,12 +154,24 @@ class External:
             raise TaskTerminal(self.id, self.log.record.status)
         if (holder := self._holder()) is not None:
             raise KeyBusy(self.log.record.key or "", holder)
-        limits = self._settings
-        taken = read_report(
-            report, self.log.record, events_max=limits.report_events_max, bytes_max=limits.event_bytes_max
-        )
+        taken = self._read(report)
         with self._hub.together(taken.size):
             self._write(taken, by)
+
+    def _read(self, report: Report) -> Taken:
+        """Check a report, and whether there is room for it in the log."""
+        settings, hits, record = self._settings, self._hub.limits_hit, self.log.record
+        try:
+            taken = read_report(
+                report, record, events_max=settings.report_events_max, bytes_max=settings.event_bytes_max
+            )
+        except ReportTooLarge:
+            hits.hit("report_too_large")
+            raise
+        if taken.told:  # a report with nothing but a status fits always
+            first = record.status is TaskStatus.PENDING  # then the server has something to tell before
+            check_fits(self.log, settings, hits, events=taken.told + first, size=taken.told_bytes)
+        return taken
 
     async def _room(self) -> None:
         try:
@@ -294,77 +306,3 @@ class Silence:
         at = rfc3339(seconds_of(self._hub.now()) + fails_at - self._time())
         self._hub.append(self._log, "stale", encode_payload({"silent_s": self._stale_s, "fails_at": at}))
         self._look_at(fails_at)
-
-
-class Outside:
-    """The external tasks of one coordinator.
-
-    Args:
-        hub: where they are told what happens.
-        settings: the limits.
-        line: which keys are busy.
-        on_over: called when one has ended or was lost.
-    """
-
-    def __init__(self, hub: Hub, settings: Settings, line: Line, on_over: Callable[[External], None]) -> None:
-        self._hub = hub
-        self._settings = settings
-        self._line = line
-        self._on_over = on_over
-        self._tasks: dict[str, External] = {}
-
-    def __len__(self) -> int:
-        """How many have not ended."""
-        return len(self._tasks)
-
-    def tables(self) -> Tables:
-        """What is held here."""
-        return {"external": self._tasks.keys()}
-
-    def vacate(self, task_id: str) -> bool:
-        """Forget a task that nobody knows, and say whether it was there."""
-        found = self._tasks.pop(task_id, None)
-        if found is not None:
-            found.rest()
-        return found is not None
-
-    def admit(self, starting: int) -> None:
-        """Refuse one more, if there are too many.
-
-        Args:
-            starting: how many are about to be stored.
-
-        Raises:
-            TooManyTasks: there are.
-        """
-        most = self._settings.max_external
-        if len(self) + starting >= most:
-            raise TooManyTasks(f"Too many external tasks have not ended: at most {most} may be there.")
-
-    def take_in(self, task_type: TaskType, log: Log) -> External:
-        """Follow a task that was stored just now, or by an earlier process."""
-        record = log.record
-        key = scoped_key(record)
-        self._line.announce(record.id, key)  # after a restart those that run come first
-        found = External(task_type, log, self._hub, self._settings, lambda: self._holder(record.id, key), self._over)
-        self._tasks[record.id] = found
-        return found
-
-    def close(self, *, keep: bool) -> None:
-        """The process is about to end: look at no clock any more.
-
-        Args:
-            keep: leave the tasks to the next process, rather than end them.
-        """
-        for each in list(self._tasks.values()):
-            each.rest()
-            if not keep and not each.over:
-                each.interrupt()
-
-    def _holder(self, task_id: str, key: str | None) -> str | None:
-        first = task_id if key is None else self._line.live(key)[0]
-        return None if first == task_id else first
-
-    def _over(self, each: External) -> None:
-        self._tasks.pop(each.id, None)
-        self._on_over(each)

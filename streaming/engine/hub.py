@@ -21,6 +21,7 @@ from streaming.engine.committer import Committer, OnCreated
 from streaming.engine.diary import Diary
 from streaming.engine.fanout import FanOut
 from streaming.engine.journal import Committed, Journal
+from streaming.engine.limits import LimitsHit
 from streaming.engine.log import Log
 from streaming.engine.pages import Pages
 from streaming.engine.subscription import FeedSubscription, LogSubscription, Subscription
@@ -51,6 +52,7 @@ class Hub:
         feed_readers: who follows it.
         pages: what readers have asked the store for.
         diary: what has happened.
+        limits_hit: how often each limit was hit, here and on the floors above.
     """
 
     def __init__(self, journal: Journal, settings: Settings, wall: Callable[[], float]) -> None:
@@ -60,6 +62,7 @@ class Hub:
         self.feed_readers: dict[Subscription, None] = {}
         self.diary = Diary(settings.diary_facts_max, wall)
         self._note = self.diary.note
+        self.limits_hit = LimitsHit()
         self._settings = settings
         self._wall = wall
         self._logs: dict[str, Log] = {}
@@ -299,7 +302,7 @@ class Hub:
     def _append_to_feed(self, events: Sequence[Event], positions: Sequence[int]) -> None:
         for event, position in zip(events, positions, strict=True):
             record = self._logs[event.task_id].record
-            item = FeedItem(position, event, record.type, record.tags)
+            item = FeedItem(position, event, record.type, record.tags, record.created_by, record.tenant)
             self.feed.append(item, items_max=self._settings.window_events_max)
         self._fan_out.tell(self.feed_readers)
 

@@ -24,6 +24,7 @@ from typing import Protocol
 
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
+from streaming.rules.access import Principal
 from streaming.rules.breaker import Circuit
 from streaming.rules.feed import FeedItem
 from streaming.rules.filters import EVERYTHING, Filter
@@ -211,6 +212,9 @@ class Journal(Protocol):
         Raises:
             RecordDamaged: it cannot be read, and will not be.
         """
+
+    async def is_seen_by(self, principal: Principal, task_id: str) -> bool:
+        """Whether a record of this id is there for a principal; nothing else of it is read."""
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """One page of records; see `RecordPage`.

@@ -32,6 +32,8 @@ from streaming.errors import (
 )
 from streaming.events import Event
 from streaming.records import CancelReceipt, Change, Record, TaskError, TaskStatus
+from streaming.rules.access import Principal
+from streaming.rules.access import Principal
 from streaming.rules.deadlines import Limit
 from streaming.rules.feed import FeedFilter
 from streaming.rules.filters import Filter
@@ -118,6 +120,23 @@ class Lookup:
         if record is None:
             raise TaskNotFound(task_id)
         return record
+
+    async def is_seen_by(self, principal: Principal, task_id: str) -> bool:
+        """Whether a task is there for a principal.
+
+        The answer about a task of somebody else takes the same way as the one about a task that does not exist.
+
+        Args:
+            principal: who asks.
+            task_id: the task.
+
+        Raises:
+            StoreUnavailable: the store cannot be read.
+        """
+        log = self._live(task_id)
+        if log is not None and principal.sees(log.record.created_by, log.record.tenant):
+            return True
+        return await self._journal.is_seen_by(principal, task_id)
 
     async def list(self, query: RecordQuery) -> RecordPage:
         """One page of records.
@@ -249,6 +268,7 @@ class Lookup:
         types: frozenset[str] = frozenset(),
         task_types: frozenset[str] = frozenset(),
         tag: str | None = None,
+        principal: Principal | None = None,
     ) -> Subscription:
         """Read the feed: the events of all tasks, in commit order.
 
@@ -258,12 +278,13 @@ class Lookup:
             types: only events of these types.
             task_types: only events of tasks of these types.
             tag: only events of tasks with this tag.
+            principal: only events of tasks that are there for it; None is for everybody's.
 
         Raises:
             BadCursor: the feed has not got so far.
         """
         cursor = after if tail is None else max(0, self._hub.feed.last - tail)
-        return self._hub.follow(cursor, FeedFilter(types, task_types, tag))
+        return self._hub.follow(cursor, FeedFilter(types, task_types, tag, principal))
 
     async def history(self, task_id: str, *, after: int, limit: int) -> Sequence[Event]:
         """One page of a task's log, as its stream would say it.

@@ -15,7 +15,9 @@ from typing import Any
 
 import structlog
 
+from streaming.config import Settings
 from streaming.engine.hub import Hub
+from streaming.engine.limits import check_fits
 from streaming.engine.log import Log
 from streaming.errors import InvalidParams, StoreUnavailable, TooManyInputs
 from streaming.events import DEPTH_MAX, Event, encode_payload
@@ -51,17 +53,15 @@ class Mailbox:
     Args:
         hub: of the log.
         log: of the task.
-        inputs_max: how many there may be.
-        bytes_max: bytes of one.
+        settings: how many there may be, and how large.
     """
 
-    __slots__ = ("_bytes_max", "_hub", "_inputs_max", "_log", "_resumed_at", "_seqs", "_waiters")
+    __slots__ = ("_hub", "_log", "_resumed_at", "_seqs", "_settings", "_waiters")
 
-    def __init__(self, hub: Hub, log: Log, *, inputs_max: int, bytes_max: int) -> None:
+    def __init__(self, hub: Hub, log: Log, settings: Settings) -> None:
         self._hub = hub
         self._log = log
-        self._inputs_max = inputs_max
-        self._bytes_max = bytes_max
+        self._settings = settings
         self._resumed_at = log.window.last  # what came before is only in the store
         self._seqs: list[int] = []
         self._waiters: dict[asyncio.Future[None], None] = {}
@@ -87,11 +87,16 @@ class Mailbox:
         Raises:
             InvalidParams: it is too large, or nested too deeply.
             TooManyInputs: there are as many as may be.
+            TooManyEvents: the log has as many events as it may have.
+            LogTooLarge: it has as many bytes as it may have.
             TaskEnded: the log has its terminal event.
         """
-        if len(self._seqs) >= self._inputs_max:
-            raise TooManyInputs(f"The task has {self._inputs_max} inputs already; more are not possible.")
-        event = self._hub.append(self._log, INPUT, self._payload(data, by))
+        if len(self._seqs) >= self._settings.inputs_max:
+            self._hub.limits_hit.hit("too_many_inputs")
+            raise TooManyInputs(f"The task has {self._settings.inputs_max} inputs already; more are not possible.")
+        payload = self._payload(data, by)
+        check_fits(self._log, self._settings, self._hub.limits_hit, events=1, size=len(payload))
+        event = self._hub.append(self._log, INPUT, payload)
         self._seqs.append(event.seq)
         for waiter in self._waiters:
             if not waiter.done():
@@ -103,8 +108,9 @@ class Mailbox:
             payload = encode_payload({"by": by, "data": data}, depth_max=DEPTH_MAX)
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidParams(f"The input cannot be stored: {error}.") from None
-        if (size := len(payload.encode())) > self._bytes_max:
-            raise InvalidParams(f"The input has {size} bytes; at most {self._bytes_max} are possible.")
+        if (size := len(payload.encode())) > (most := self._settings.event_bytes_max):
+            self._hub.limits_hit.hit("input_too_large")
+            raise InvalidParams(f"The input has {size} bytes; at most {most} are possible.")
         return payload
 
     async def read(self) -> AsyncIterator[Input]:

@@ -92,6 +92,7 @@ class Mender:
             return
         self._turns.recount()
         self._parts.starts.recount(len(self._parts.creating()))
+        self._parts.outside.recount()
         self._hub.recount(task_ids)
         left = self._wrong(task_ids)
         self._turns.fill()

@@ -38,7 +38,8 @@ class StartOptions(TypedDict, total=False):
         cancel_unwatched_s: seconds after which it is cancelled once its last viewer has left.
         keep_until_ack: its record stays until its result was acknowledged.
         tags: words to find the task by.
-        created_by: the principal.
+        created_by: the principal, 1 to 255 printable characters.
+        tenant: of the principal, likewise; None for one without.
     """
 
     timeout_s: float | None
@@ -54,3 +55,4 @@ class StartOptions(TypedDict, total=False):
     keep_until_ack: bool
     tags: Sequence[str]
     created_by: str
+    tenant: str | None

@@ -74,6 +74,7 @@ class Parents(Steering):
             "priority": above.priority,
             **options,
             "created_by": above.created_by,
+            "tenant": above.tenant,
             "total_timeout_s": total_s,
         }
         wanted = draft(self.registry.get(type), params, given, self.settings, parent=above)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from streaming.config import Settings
 from streaming.engine.drain import Drain
-from streaming.engine.external import Outside
 from streaming.engine.family import Family
 from streaming.engine.hub import Hub
 from streaming.engine.lookup import LiveTask
+from streaming.engine.outside import Outside
 from streaming.engine.starts import Starts
 from streaming.engine.tables import Table, Tables
 from streaming.engine.turns import Turns
@@ -60,4 +60,5 @@ class Parts:
 
     def tallies(self) -> list[Tally]:
         """What the parts count, and in truth."""
-        return [*self.turns.tallies(), *self.starts.tallies(len(self.creating())), *self.hub.tallies()]
+        starting = self.starts.tallies(len(self.creating()))
+        return [*self.turns.tallies(), *starting, *self.outside.tallies(), *self.hub.tallies()]

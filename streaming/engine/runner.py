@@ -58,12 +58,7 @@ class Runner:
         self.log = log
         self.over = False
         self.settled = Latch()
-        self.mailbox = mailbox or Mailbox(
-            workshop.hub,
-            log,
-            inputs_max=workshop.settings.inputs_max,
-            bytes_max=workshop.settings.event_bytes_max,
-        )
+        self.mailbox = mailbox or Mailbox(workshop.hub, log, workshop.settings)
         self._workshop = workshop
         self._deadlines: Deadlines | None = None
         self._time_left = TimeLeft()
@@ -348,7 +343,10 @@ class Runner:
         stop = self._stop
         cause = stop.cause if stop is not None and stop.delivered_at is not None else None
         code = None if self._due is None else expired(self._due.limit, self._due.seconds).code
-        return outcome(cause, self.reason(cause), code=code, returned=returned, raised=raised, bytes_max=limit)
+        ended = outcome(cause, self.reason(cause), code=code, returned=returned, raised=raised, bytes_max=limit)
+        if raised is None and ended.error is not None and ended.error.code == "result_too_large":
+            self._hub.limits_hit.hit("result_too_large")
+        return ended
 
     def reason(self, cause: Cause | None) -> str:
         """Why the handler was stopped, in words for the client."""

@@ -14,17 +14,18 @@ from collections.abc import Callable, Mapping
 
 from streaming.config import Settings
 from streaming.engine.draft import Draft
-from streaming.engine.external import Outside
 from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
 from streaming.engine.log import Log
 from streaming.engine.lookup import LiveTask
 from streaming.engine.once import Once
+from streaming.engine.outside import Outside
 from streaming.engine.tables import Tables
 from streaming.engine.turns import Turns
 from streaming.errors import Draining, KeyBusy, StoreUnavailable, TooManyTasks
 from streaming.records import IdempotencyKey, Record, changed
 from streaming.rules.evidence import Tally
+from streaming.rules.limits import Shares
 from streaming.rules.schedule import Decision, IfRunning, Join, Refuse, Replace, Start, on_busy
 
 
@@ -67,6 +68,7 @@ class Starts:
         self._starting: Counter[str] = Counter()
         self._queueing = 0
         self._starting_outside = 0
+        self._starting_of, self._queueing_of, self._outside_of = Shares(), Shares(), Shares()
         self._closed = False
 
     def close(self) -> None:
@@ -75,7 +77,7 @@ class Starts:
 
     async def start_once(self, wanted: Draft, key: str, fingerprint: str) -> tuple[str, bool]:
         """Start a task unless its idempotency key has started one; its id, and whether it is new."""
-        remembered = IdempotencyKey(key, wanted.record.created_by, fingerprint, "", self._hub.now())
+        remembered = IdempotencyKey(key, wanted.owner, fingerprint, "", self._hub.now())
         return await self._once.start(remembered, lambda remember: self.start(wanted, remember))
 
     async def start(self, wanted: Draft, remember: IdempotencyKey | None = None) -> tuple[Record, bool]:
@@ -110,12 +112,22 @@ class Starts:
         if not self._hub.available:
             raise StoreUnavailable("The store is away; nothing was started.")
         if wanted.task_type.outside:
-            self._outside.admit(self._starting_outside)
+            self._outside.admit(wanted.owner, self._starting_outside, self._outside_of[wanted.owner])
             return False
-        waits = self._turns.busy(wanted.record.type, wanted.key, +self._starting)
-        if waits and len(self._turns) + self._queueing >= self._settings.max_pending:
-            raise TooManyTasks(f"Too many tasks wait already: at most {self._settings.max_pending} may.")
+        waits = self._turns.busy(wanted, +self._starting, self._starting_of)
+        if waits:
+            self._check_queue(wanted.owner)
         return waits
+
+    def _check_queue(self, owner: str) -> None:
+        """Refuse one more that would wait, if there are too many, or too many of its principal."""
+        if len(self._turns) + self._queueing >= self._settings.max_pending:
+            self._hub.limits_hit.hit("too_many_tasks")
+            raise TooManyTasks(f"Too many tasks wait already: at most {self._settings.max_pending} may.")
+        if not self._turns.waiting_of.has_room(owner, self._queueing_of[owner]):
+            self._hub.limits_hit.hit("too_many_tasks_of_principal")
+            most = self._settings.principal_pending_max
+            raise TooManyTasks(f"Too many tasks of yours wait already: at most {most} of one principal may.")
 
     def _decide(self, wanted: Draft) -> Decision:
         key = wanted.key
@@ -164,7 +176,8 @@ class Starts:
             creating: how many logs there are of tasks that are not stored yet.
         """
         counted = self._starting.total() + self._queueing + self._starting_outside
-        return [Tally("starting", counted, creating)]
+        shares = self._starting_of.total + self._queueing_of.total + self._outside_of.total
+        return [Tally("starting", counted, creating), Tally("starting, by principal", shares, creating)]
 
     def recount(self, creating: int) -> bool:
         """Put right how many are about to be stored, if that is none: of others nobody knows how they are counted."""
@@ -172,16 +185,22 @@ class Starts:
             return False
         self._starting.clear()
         self._queueing = self._starting_outside = 0
+        for shares in (self._starting_of, self._queueing_of, self._outside_of):
+            shares.recount(())
         return True
 
     def _count(self, wanted: Draft, change: int, *, waits: bool) -> None:
         """How many are about to be stored."""
         if wanted.task_type.outside:
             self._starting_outside += change
+            shares = self._outside_of
         elif waits:
             self._queueing += change
+            shares = self._queueing_of
         else:
             self._starting[wanted.record.type] += change
+            shares = self._starting_of
+        shares.change(wanted.owner, change)
 
     async def _create(self, wanted: Draft, decision: Decision, remember: IdempotencyKey | None, waits: bool) -> Record:
         now = self._hub.now()

@@ -44,6 +44,9 @@ class Steering(Lookup):
         hub: what is live.
         settings: the limits.
         spawn: runs a task whose turn it is.
+
+    Attributes:
+        limits_hit: how often each limit was hit.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Steering(Lookup):
         super().__init__(journal, hub, settings.store_wait_s)
         self.registry = registry
         self.settings = settings
+        self.limits_hit = hub.limits_hit
         self._turns = Turns(registry, hub, settings, spawn, self._expire, self._forget)
         self._hub.on_availability(self._release_cancels)
 

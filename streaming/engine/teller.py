@@ -1,7 +1,7 @@
 """What a handler says, and what it protects: the other side of its context.
 
 Owns:   the checks of events before they are appended, and the protected sections of one handler.
-Uses:   engine.hub.
+Uses:   engine.hub, engine.limits (of a log).
 Never:  stops a handler (``engine.runner``).
 """
 
@@ -18,8 +18,9 @@ import structlog
 from streaming.config import Settings
 from streaming.engine.context import Level
 from streaming.engine.hub import Hub
+from streaming.engine.limits import check_fits
 from streaming.engine.log import Log
-from streaming.errors import InvalidEvent, TaskEnded
+from streaming.errors import EventTooLarge, InvalidEvent, TaskEnded
 from streaming.events import Event, encode_payload
 from streaming.records import Progress, Steps
 from streaming.rules.reporting import payload_from, progress_from, progress_of, steps_from
@@ -58,6 +59,8 @@ class LogTeller:
         self._hub = hub
         self._log = log
         self._settings = settings
+        self._events_max = settings.events_max
+        self._log_bytes_max = settings.log_bytes_max
         self._on_enter = on_enter
         self._on_leave = on_leave
         self._loop = asyncio.get_running_loop()
@@ -113,6 +116,7 @@ class LogTeller:
         if level not in _LEVELS:
             raise InvalidEvent(f"A level is {', '.join(_LEVELS)}; not {level!r:.64}.")
         if self._hub.crowded(self._log):
+            self._hub.limits_hit.hit("too_many_lines")
             raise InvalidEvent("More log lines wait for their commit than fit: await ctx.log(...).")
         payload = self._payload("log", {**fields, "level": level, "message": message})
         return self._heard(self._hub.append(self._log, "log", payload))
@@ -157,7 +161,7 @@ class LogTeller:
             raise InvalidEvent(
                 f"The reason of a protected section is a text of at most {SECTION_REASON_MAX} characters."
             )
-        self._payload("protected", reason)  # who cancels is told it, and must not be the one who finds it unfit
+        self._json("protected", reason)  # who cancels is told it, and must not be the one who finds it unfit
         section = Section(reason, asyncio.get_running_loop().time() + at_most_s)
         self.sections.append(section)
         self._on_enter()
@@ -185,4 +189,15 @@ class LogTeller:
                     self._hub.append(self._log, "log", encode_payload(line))  # ours: the handler's limits do not hold
 
     def _payload(self, type: str, data: object) -> str:
-        return payload_from(type, data, self._settings.event_bytes_max)
+        """The JSON text of an event that fits into the log; with each of the server's there is a little less room."""
+        payload, log = self._json(type, data), self._log
+        if log.window.last >= self._events_max or log.bytes + len(payload) > self._log_bytes_max:
+            check_fits(log, self._settings, self._hub.limits_hit, events=1, size=len(payload))
+        return payload
+
+    def _json(self, type: str, data: object) -> str:
+        try:
+            return payload_from(type, data, self._settings.event_bytes_max)
+        except EventTooLarge:
+            self._hub.limits_hit.hit("event_too_large")
+            raise

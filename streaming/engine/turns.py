@@ -14,15 +14,17 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 from streaming.config import Settings
-from streaming.engine.draft import scoped_key
+from streaming.engine.draft import Draft, scoped_key
 from streaming.engine.hub import Hub
 from streaming.engine.lookup import LiveTask
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.tables import Tables
 from streaming.engine.timing import Wait, deadlines_now, loop_time, since
+from streaming.rules.access import owner_of
 from streaming.rules.deadlines import Due, Limit
 from streaming.rules.evidence import Tally
+from streaming.rules.limits import Shares
 from streaming.rules.schedule import Line, Waiting
 
 
@@ -36,6 +38,11 @@ class Turns:
         spawn: runs a task whose turn it is.
         on_expired: ends a task that has waited too long; it has left the line.
         on_lost: forgets a task that is ours no longer; it has left the line.
+
+    Attributes:
+        line: the order of those that wait.
+        running: those that run, also in a place that they have lent.
+        waiting_of: how many of each principal wait, for a turn or for the end of a pause.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class Turns:
     ) -> None:
         self.line = Line(settings.ageing_s)
         self.running: dict[str, Runner] = {}
+        self.waiting_of = Shares(settings.principal_pending_max)
         self._registry = registry
         self._hub = hub
         self._settings = settings
@@ -61,6 +69,7 @@ class Turns:
         self._waits: dict[str, Wait] = {}
         self._pauses: dict[str, asyncio.TimerHandle] = {}
         self._busy: Counter[str] = Counter()
+        self._busy_of = Shares(settings.principal_running_max)
         self._lent: dict[str, int] = {}
         self._returning: dict[str, asyncio.Future[None]] = {}
 
@@ -73,19 +82,21 @@ class Turns:
         """How many more may run."""
         return self._settings.max_running - len(self.running) + len(self._lent)
 
-    def busy(self, type: str, key: str | None, ahead: Counter[str]) -> bool:
+    def busy(self, wanted: Draft, ahead: Counter[str], ahead_of: Shares) -> bool:
         """Whether one more task would have to wait for its turn.
 
         Args:
-            type: of the task.
-            key: of the task.
+            wanted: the task.
             ahead: how many of each type are about to come, and are not going to wait.
+            ahead_of: the same of each principal.
         """
+        type, key, owner = wanted.record.type, wanted.key, wanted.owner
         limit = self._limit(type)
         return (
             (key is not None and bool(self.line.live(key)))
             or ahead.total() >= self.places
             or (limit is not None and self._busy[type] + ahead[type] >= limit)
+            or not self._busy_of.has_room(owner, ahead_of[owner])
         )
 
     def wait(self, runner: Runner) -> None:
@@ -136,14 +147,14 @@ class Turns:
             runner = self._waiting[turn.id]
             self._stop_waiting(runner.id)
             self.running[runner.id] = runner
-            self._busy[turn.type] += 1
+            self._occupy(runner)
             self._spawn(runner)
 
     def left(self, runner: Runner) -> None:
         """A run is over; what follows it is for others to say."""
         del self.running[runner.id]
         if self._lent.pop(runner.id, None) is None:
-            self._busy[runner.task_type.name] -= 1
+            self._make_room(runner)
         if (returning := self._returning.pop(runner.id, None)) is not None:
             _wake(returning)  # something that the handler has left behind
 
@@ -183,7 +194,7 @@ class Turns:
     def _lend(self, runner: Runner) -> None:
         loans = self._lent[runner.id] = self._lent.get(runner.id, 0) + 1
         if loans == 1:
-            self._busy[runner.task_type.name] -= 1
+            self._make_room(runner)
             self.fill()
         elif runner.id in self._returning:
             self._let_on(runner)  # one that waits for something else meanwhile needs no place
@@ -207,7 +218,8 @@ class Turns:
         """Places go first to those that have lent theirs; in a drain all of them go on, as nobody new does."""
         for task_id in list(self._returning):
             runner = self.running[task_id]
-            if self._closed or (self.places > 0 and self._is_free(runner.task_type.name)):
+            room = self._is_free(runner.task_type.name) and self._busy_of.has_room(_owner(runner))
+            if self._closed or (self.places > 0 and room):
                 self._let_on(runner)
 
     def _let_on(self, runner: Runner) -> None:
@@ -220,7 +232,28 @@ class Turns:
         self._lent[runner.id] -= 1
         if not self._lent[runner.id]:
             del self._lent[runner.id]
-            self._busy[runner.task_type.name] += 1
+            self._occupy(runner)
+
+    def _occupy(self, runner: Runner) -> None:
+        """A task has a place, of its type and of its principal."""
+        owner = _owner(runner)
+        self._busy[runner.task_type.name] += 1
+        self._busy_of.change(owner, 1)
+        self._open_or_close(owner)
+
+    def _make_room(self, runner: Runner) -> None:
+        """A task has no place any more, or lends it."""
+        owner = _owner(runner)
+        self._busy[runner.task_type.name] -= 1
+        self._busy_of.change(owner, -1)
+        self._open_or_close(owner)
+
+    def _open_or_close(self, owner: str) -> None:
+        """Tell the line whether a principal may run one more."""
+        if self._busy_of.has_room(owner):
+            self.line.open(owner)
+        else:
+            self.line.close(owner)
 
     def close(self) -> list[Runner]:
         """Give nobody a turn any more; those that wait stay as they are, or are ended by who closes."""
@@ -245,16 +278,24 @@ class Turns:
             "places in the line": self.line.members,
             "line": self.line.size,
             "busy types": (+self._busy).total(),
+            "busy principals": self._busy_of.total,
+            "waiting principals": self.waiting_of.total,
         }
 
     def tallies(self) -> list[Tally]:
-        """How many of each type are busy, as it is counted and in truth."""
+        """How many of each type and principal are busy, and how many of each principal wait, and in truth."""
         found = self._count_busy()
-        return [Tally(f"busy {type}", self._busy[type], found[type]) for type in sorted({*self._busy, *found})]
+        types = [Tally(f"busy {type}", self._busy[type], found[type]) for type in sorted({*self._busy, *found})]
+        busy = self._busy_of.tallies("busy tasks", map(_owner, self._in_places()))
+        return [*types, *busy, *self.waiting_of.tallies("waiting tasks", map(_owner, self._waiting.values()))]
 
     def recount(self) -> None:
-        """Put right how many of each type are busy."""
+        """Put right how many of each type and principal are busy, and how many of each principal wait."""
         self._busy = self._count_busy()
+        self._busy_of.recount(map(_owner, self._in_places()))
+        self.waiting_of.recount(map(_owner, self._waiting.values()))
+        for owner in self.line.full.union(self._busy_of):
+            self._open_or_close(owner)
 
     def vacate(self, task_id: str) -> bool:
         """Free the places of a task that nobody knows, and whose handler does not run; whether there was any."""
@@ -269,7 +310,11 @@ class Turns:
         return found
 
     def _count_busy(self) -> Counter[str]:
-        return Counter(runner.task_type.name for id, runner in self.running.items() if id not in self._lent)
+        return Counter(runner.task_type.name for runner in self._in_places())
+
+    def _in_places(self) -> Iterator[Runner]:
+        """Those that run, and have not lent their place."""
+        return (runner for id, runner in self.running.items() if id not in self._lent)
 
     def _is_free(self, type: str) -> bool:
         limit = self._limit(type)
@@ -281,12 +326,13 @@ class Turns:
     def _join(self, runner: Runner, since: float) -> None:
         self._pauses.pop(runner.id, None)
         record = runner.log.record
-        self.line.add(Waiting(record.id, record.type, scoped_key(record), record.priority, since))
+        self.line.add(Waiting(record.id, record.type, scoped_key(record), record.priority, since, _owner(runner)))
         self.fill()
 
     def _enter(self, runner: Runner, since: float) -> None:
         """Keep an eye on a waiting task: its deadlines, and whether it stays ours."""
         self._waiting[runner.id] = runner
+        self.waiting_of.change(_owner(runner), 1)
         runner.log.on_lost = partial(self._lose, runner)
         if not self._closed:
             deadlines = deadlines_now(self._hub, runner.log, self._settings, since)
@@ -301,7 +347,9 @@ class Turns:
         self._on_expired(runner, due)
 
     def _stop_waiting(self, task_id: str) -> None:
-        self._waiting.pop(task_id, None)
+        runner = self._waiting.pop(task_id, None)
+        if runner is not None:
+            self.waiting_of.change(_owner(runner), -1)
         self._silence(task_id)
 
     def _silence(self, task_id: str) -> None:
@@ -310,6 +358,11 @@ class Turns:
             wait.stop()
         if pause is not None:
             pause.cancel()
+
+
+def _owner(runner: Runner) -> str:
+    record = runner.log.record
+    return owner_of(record.created_by, record.tenant)
 
 
 def _wake(returning: asyncio.Future[None]) -> None:

@@ -19,6 +19,12 @@ from enum import StrEnum
 #: Longest name of a principal or a tenant, in characters.
 NAME_MAX = 128
 
+#: Who calls where nobody has to say who it is.
+ANONYMOUS_NAME = "anonymous"
+
+#: Names that stand for somebody else in the history of a task.
+RESERVED = frozenset({ANONYMOUS_NAME, "server"})
+
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f-\x9f,:]{1,128}\Z")
 
 
@@ -52,6 +58,16 @@ class Principal:
     tenant: str | None = None
 
     @property
+    def anonymous(self) -> bool:
+        """Whether it stands for everybody who has no credential."""
+        return self.name == ANONYMOUS_NAME and self.tenant is None
+
+    @property
+    def owner(self) -> str:
+        """Whose its tasks are; see `owner_of`."""
+        return owner_of(self.name, self.tenant)
+
+    @property
     def admin(self) -> bool:
         """Whether it sees and may do everything."""
         return Scope.ADMIN in self.scopes
@@ -68,7 +84,7 @@ class Principal:
 
 
 #: Who calls where no credentials are configured.
-ANONYMOUS = Principal("anonymous", frozenset(Scope))
+ANONYMOUS = Principal(ANONYMOUS_NAME, frozenset(Scope))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +129,19 @@ class ApiKey:
         return self.revoked_at is None and (self.expires_at is None or time < self.expires_at)
 
 
+def owner_of(created_by: str, tenant: str | None) -> str:
+    """Whose a task is, as one text: for what everybody names anew, such as keys.
+
+    Args:
+        created_by: the principal who started it.
+        tenant: its tenant.
+
+    Returns:
+        The principal itself where it has no tenant; else both, with the end of a line between, which is in no name.
+    """
+    return created_by if tenant is None else f"{tenant}\n{created_by}"
+
+
 def read_scopes(words: Iterable[str]) -> frozenset[Scope]:
     """The scopes with these names.
 
@@ -134,4 +163,6 @@ def read_name(text: str) -> str:
     """
     if not _NAME.match(text):
         raise ValueError(f"a name has 1 to {NAME_MAX} printable characters, and no blank, comma or colon")
+    if text in RESERVED:
+        raise ValueError(f"the name {text} is taken by the server itself")
     return text

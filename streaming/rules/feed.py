@@ -1,6 +1,7 @@
 """The window of the feed: the newest events of all tasks, in commit order.
 
 Owns:   the feed item, what a reader of the feed may filter by, append and after(cursor).
+Uses:   rules.access (who sees what).
 Never:  waits, or reads a store.
 """
 
@@ -13,18 +14,30 @@ from itertools import takewhile
 
 from streaming.errors import BadCursor
 from streaming.events import Event
+from streaming.rules.access import Principal
 from streaming.rules.log import BATCH_BYTES_MAX, BATCHES_KEPT, Batch, Reading
 from streaming.rules.sse import feed_frame
 
 
 @dataclass(frozen=True, slots=True)
 class FeedItem:
-    """One event in the feed, with what a reader of the feed may filter by."""
+    """One event in the feed, with what a reader of the feed may filter by.
+
+    Attributes:
+        position: where it stands.
+        event: what has happened.
+        task_type: of its task.
+        tags: of its task.
+        created_by: whose its task is; as it is here, nobody's.
+        tenant: of that principal.
+    """
 
     position: int
     event: Event
     task_type: str
     tags: tuple[str, ...] = ()
+    created_by: str = ""
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +48,13 @@ class FeedFilter:
         types: event types, any of these.
         task_types: task types, any of these.
         tag: the task has this tag.
+        principal: the task is there for it.
     """
 
     types: frozenset[str] = frozenset()
     task_types: frozenset[str] = frozenset()
     tag: str | None = None
+    principal: Principal | None = None
 
     def wants(self, item: FeedItem) -> bool:
         """Whether this item is for the reader."""
@@ -47,6 +62,7 @@ class FeedFilter:
             (not self.types or item.event.type in self.types)
             and (not self.task_types or item.task_type in self.task_types)
             and (self.tag is None or self.tag in item.tags)
+            and (self.principal is None or self.principal.sees(item.created_by, item.tenant))
         )
 
 

@@ -166,6 +166,7 @@ _ALL = (
     _field("parent", Kind.TEXT, lambda record: record.parent, nullable=True),
     _field("retry_of", Kind.TEXT, lambda record: record.retry_of, nullable=True),
     _field("created_by", Kind.TEXT, lambda record: record.created_by),
+    _field("tenant", Kind.TEXT, lambda record: record.tenant, nullable=True),
     Field("tag", Kind.TAGS, lambda record: record.tags, False, _OPERATORS[Kind.TAGS], sortable=False),
     Field(
         "error",

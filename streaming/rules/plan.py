@@ -32,6 +32,7 @@ _INDEXED: Mapping[str, Sequence[Operator]] = {
     "retry_of": _TEXT,
     "key": _TEXT,
     "parent": _TEXT,
+    "tenant": _TEXT,
     "finished_at": (*_RANGES, Operator.IN),
     "created_at": (*_RANGES, Operator.IN),
     "type": _TEXT,
@@ -44,8 +45,16 @@ _LEADS = ("external_id", "retry_of", "key", "parent", "status", "type")
 #: No id is less, or greater.
 _LEAST, _GREATEST = "", "\U0010ffff"
 
-#: Orders that an index gives, as a caller writes them.
+#: Orders that an index gives, as a caller writes them; and those in which it has the tasks of one owner together.
 ORDERS = ("created_at", "finished_at", "id")
+OWN_ORDERS = ("created_at", "finished_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A condition: a record is of this principal, and of no tenant."""
+
+    principal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,10 @@ class Word:
 
 
 #: One condition that an index answers.
-Source: TypeAlias = Term | Word
+Source: TypeAlias = Term | Word | Own
+
+#: A condition whose index goes on with the order of a list.
+Lead: TypeAlias = Term | Own
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +104,12 @@ class Walk:
     """Look at records in the order of an index.
 
     Attributes:
-        lead: an equality in front of the order.
+        lead: an equality in front of the order; what does not fulfil it is not looked at.
         pieces: what is walked over, one after the other.
         fixed: fields of the whole order that have the same value in all wanted records.
     """
 
-    lead: Term | None
+    lead: Lead | None
     pieces: tuple[Piece, ...]
     fixed: Mapping[str, Value]
 
@@ -117,7 +129,43 @@ def sources(filter: Filter) -> list[Source]:
     """The conditions of a filter that an index answers, each of which leaves all that is wanted."""
     found: list[Source] = [term for field in _INDEXED for term in filter.terms if _is_indexed(term, field)]
     tags = [tag for term in filter.terms if FIELDS[term.field].kind is Kind.TAGS for tag in _tags(term)]
-    return [*(Word(word) for word in sorted(filter.words)), *tags, *found]
+    return [*(Word(word) for word in sorted(filter.words)), *tags, *found, *_own(filter)]
+
+
+def _own(filter: Filter) -> list[Own]:
+    """Of a principal, as an index has it: without a tenant."""
+    if Term("tenant", Operator.NULL, (True,)) not in filter.terms:
+        return []
+    return [Own(str(value)) for value in _equal(filter, "created_by")]
+
+
+def _equal(filter: Filter, field: str) -> list[Value]:
+    """The values that a field must all be equal to."""
+    return [term.values[0] for term in filter.terms if term.field == field and term.operator is Operator.EQ]
+
+
+def orders(filter: Filter) -> Sequence[str]:
+    """The orders in which any number of the wanted records can be had."""
+    return ORDERS if owner(filter) is None else OWN_ORDERS
+
+
+def owner(filter: Filter) -> Lead | None:
+    """Whose tasks are wanted, if they are of one owner: nobody who asks for these is to hear of others."""
+    for tenant in _equal(filter, "tenant"):
+        return Term("tenant", Operator.EQ, (tenant,))
+    return next(iter(_own(filter)), None)
+
+
+def _is_impossible(filter: Filter, fixed: Mapping[str, Value]) -> bool:
+    """Whether a field that is fixed is to have another value as well, or none."""
+    return any(
+        term.field in fixed
+        and (
+            (term.operator is Operator.EQ and term.values[0] != fixed[term.field])
+            or (term.operator is Operator.NULL and term.values[0] is True)
+        )
+        for term in filter.terms
+    )
 
 
 def _is_indexed(term: Term, field: str) -> bool:
@@ -140,7 +188,7 @@ def walk(filter: Filter, order: Sequence[Order], after: Key | None) -> Walk | No
         after: the place behind which the page begins.
 
     Returns:
-        None where no index has this order.
+        None where no index has this order, or would lead over the tasks of others to those of one owner.
     """
     fixed = {
         term.field: term.values[0] for term in filter.terms if term.operator is Operator.EQ and term.field != "tag"
@@ -150,12 +198,17 @@ def walk(filter: Filter, order: Sequence[Order], after: Key | None) -> Walk | No
     fields = [each.field for each in rest]
     if fields not in (["created_at", "id"], ["finished_at", "id"], ["id"]):
         return None
-    lead = _lead(filter) if fields[0] == "created_at" else None
+    lead = owner(filter)
+    if lead is not None and fields == ["id"]:
+        return None
+    if lead is None and fields[0] == "created_at":
+        lead = _lead(filter)
     begin = None if after is None else _begin(order, fixed, after)
-    return Walk(lead, () if begin == () else tuple(_pieces(tuple(rest), filter, begin)), fixed)
+    nothing = begin == () or _is_impossible(filter, fixed)
+    return Walk(lead, () if nothing else tuple(_pieces(tuple(rest), filter, begin)), fixed)
 
 
-def _lead(filter: Filter) -> Term | None:
+def _lead(filter: Filter) -> Lead | None:
     """The equality that leaves the fewest records as a rule: most tasks are completed, and few are anything else."""
     equal = [term for field in _LEADS for term in filter.terms if term.field == field and term.operator is Operator.EQ]
     rare = (term for term in equal if term.values != (TaskStatus.COMPLETED,))
@@ -226,7 +279,11 @@ def _value(term: Term) -> str:
 
 
 def choose(
-    walk: Walk | None, fewest: tuple[Source | None, int], order: Sequence[Order], scan_max: int
+    walk: Walk | None,
+    fewest: tuple[Source | None, int],
+    order: Sequence[Order],
+    scan_max: int,
+    possible: Sequence[str] = ORDERS,
 ) -> Gather | Walk:
     """The way in which a list is read.
 
@@ -236,6 +293,7 @@ def choose(
             ``scan_max``.
         order: of the list.
         scan_max: how many records may be looked at.
+        possible: orders without such a limit.
 
     Raises:
         BadFilter: there are too many for this order.
@@ -246,6 +304,6 @@ def choose(
     if candidates > scan_max:
         raise BadFilter(
             f"So many tasks cannot be sorted by {sort_text(order)}: add a filter that leaves at most {scan_max:,} "
-            f"tasks, or sort by one of {', '.join(ORDERS)}, with or without a minus."
+            f"tasks, or sort by one of {', '.join(possible)}, with or without a minus."
         )
     return Gather(source)

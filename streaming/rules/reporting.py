@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeGuard, TypeVar
 
-from streaming.errors import EventTooLarge, FieldError, InvalidEvent, InvalidParams, StatusConflict
+from streaming.errors import EventTooLarge, FieldError, InvalidEvent, InvalidParams, ReportTooLarge, StatusConflict
 from streaming.events import DEPTH_MAX, encode_payload
 from streaming.records import CancelReceipt, Policy, Progress, Record, Steps, TaskError, TaskStatus
 from streaming.rules.deadlines import Due, Limit, expired
@@ -171,6 +171,17 @@ class Taken:
         """How many events it can become, with those of the statuses."""
         return len(self.events) + 3
 
+    @property
+    def told(self) -> int:
+        """How many events the worker itself tells."""
+        return len(self.events) + (self.progress is not None)
+
+    @property
+    def told_bytes(self) -> int:
+        """How many bytes of a log these take."""
+        progress = 0 if self.progress is None else len(encode_payload(self.progress_data()))
+        return progress + sum(len(payload) for _, payload in self.events)
+
     def progress_data(self) -> dict[str, Any]:
         """The data of its ``progress`` event."""
         steps = {} if self.steps is None else {"steps": dataclasses.asdict(self.steps)}
@@ -188,11 +199,12 @@ def read_report(report: Report, record: Record, *, events_max: int, bytes_max: i
 
     Raises:
         InvalidParams: one entry in ``errors`` for each mistake.
+        ReportTooLarge: the same, and something in it is more or larger than it may be.
         StatusConflict: the status cannot follow the one that the task has.
     """
     wrong = _Mistakes()
     if len(report.events) > events_max:
-        wrong.add("events", f"At most {events_max} events in one report.")
+        wrong.add("events", f"At most {events_max} events in one report.", too_large=True)
         wrong.raise_any()
     payloads = [(event.type, _payload(event, wrong, bytes_max)) for event in report.events]
     for place, message in _wrong_numbers(report.events):
@@ -216,22 +228,25 @@ class _Mistakes:
 
     def __init__(self) -> None:
         self._all: list[FieldError] = []
+        self._too_large = False
 
-    def add(self, field: str, message: str) -> None:
+    def add(self, field: str, message: str, *, too_large: bool = False) -> None:
         self._all.append(FieldError(field, message))
+        self._too_large |= too_large
 
     def found(self, field: str, read: Callable[..., T], *args: object) -> T | None:
         """What ``read`` finds; None if it is a mistake."""
         try:
             return read(*args)
         except InvalidEvent as mistake:
-            self.add(field, mistake.detail)
+            self.add(field, mistake.detail, too_large=isinstance(mistake, EventTooLarge))
             return None
 
     def raise_any(self) -> None:
         if self._all:
             named = ", ".join(each.field for each in self._all[:5])
-            raise InvalidParams(f"Nothing of the report was taken: {named}.", errors=self._all[:ERRORS_MAX])
+            kind = ReportTooLarge if self._too_large else InvalidParams
+            raise kind(f"Nothing of the report was taken: {named}.", errors=self._all[:ERRORS_MAX])
 
 
 def _payload(event: ReportedEvent, wrong: _Mistakes, bytes_max: int) -> str | None:

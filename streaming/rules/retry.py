@@ -29,6 +29,8 @@ LASTING = frozenset(
         "invalid_params",
         "invalid_event",
         "event_too_large",
+        "too_many_events",
+        "log_too_large",
         "invalid_result",
         "result_too_large",
         "handler_cancelled_itself",

@@ -7,16 +7,17 @@ Rules of this file:
 - Of the live tasks with one key only the first may have its turn, in their order of arrival, whatever their priority.
   A task is live under its key from the moment it is announced, taken or added, also between two attempts, until it
   has ended or was removed.
-- Only tasks that may have their turn stand in a heap, one for each type. Those that wait for their key are parked
+- Only tasks that may have their turn stand in a lane, one for each type. Those that wait for their key are parked
   under it, and nobody looks at them before it passes on to them.
+- A principal that runs as many as it may is full: the tasks of others pass by its own, which keep their places.
 
 Owns:   `Line`: the waiting tasks, and the table of live keys; `on_busy`.
+Uses:   rules.lane (the tasks of one type).
 Never:  starts or stops a task, or counts how many run.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -24,9 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from streaming.records import Priority
-
-#: So many removed tasks stay in a heap before it is looked through.
-REMOVED_MAX = 16
+from streaming.rules.lane import Lane, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class Waiting:
         key: tasks with the same key run one after the other.
         priority: whose turn comes first.
         since: when the waiting began, in seconds on one clock.
+        principal: whose it is.
     """
 
     id: str
@@ -46,53 +46,14 @@ class Waiting:
     key: str | None
     priority: Priority
     since: float
-
-
-#: A place in the line: the time it counts from, and the number of the arrival, which is never given twice.
-_Place = tuple[float, int]
-
-
-class _Heap:
-    """Tasks of one type that may have their turn; what was removed stays in it for a while."""
-
-    __slots__ = ("_heap", "_places")
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[_Place, str]] = []
-        self._places: dict[str, _Place] = {}
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @property
-    def size(self) -> int:
-        return len(self._heap)
-
-    @property
-    def first(self) -> tuple[_Place, str]:
-        """Whose turn it is; there must be one."""
-        while not self._stands(self._heap[0]):
-            heapq.heappop(self._heap)
-        return self._heap[0]
-
-    def push(self, place: _Place, id: str) -> None:
-        self._places[id] = place
-        heapq.heappush(self._heap, (place, id))
-
-    def remove(self, id: str) -> None:
-        del self._places[id]
-        if len(self._heap) > 2 * len(self._places) + REMOVED_MAX:
-            self._heap = [entry for entry in self._heap if self._stands(entry)]
-            heapq.heapify(self._heap)
-
-    def _stands(self, entry: tuple[_Place, str]) -> bool:
-        return self._places.get(entry[1]) is entry[0]
+    principal: str = ""
 
 
 class Line:
     """The waiting tasks of an instance, and the live tasks of each key.
 
-    A turn costs a look at each type and the logarithm of how many wait; to add or remove a task costs the logarithm.
+    A turn costs a look at each type and the logarithm of how many wait; to add or remove a task costs the logarithm,
+    and so it does for each type when a principal is full no more.
 
     Args:
         ageing_s: seconds of waiting that count as much as one step of priority.
@@ -101,8 +62,9 @@ class Line:
     def __init__(self, ageing_s: float) -> None:
         self._ageing_s = ageing_s
         self._arrivals = itertools.count()
-        self._waiting: dict[str, tuple[Waiting, _Place]] = {}
-        self._heaps: dict[str, _Heap] = {}
+        self._waiting: dict[str, tuple[Waiting, Place]] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._full: set[str] = set()
         self._keys: dict[str, OrderedDict[str, None]] = {}
         self._key_of: dict[str, str] = {}
 
@@ -124,7 +86,7 @@ class Line:
     @property
     def size(self) -> int:
         """How many entries are kept in memory, those of removed tasks included."""
-        return len(self._waiting) + len(self._key_of) + sum(heap.size for heap in self._heaps.values())
+        return len(self._waiting) + len(self._key_of) + sum(lane.size for lane in self._lanes.values())
 
     def live(self, key: str) -> tuple[str, ...]:
         """The tasks that are live under a key: the one whose turn it is or was, then the others as they arrived."""
@@ -185,12 +147,28 @@ class Line:
         Returns:
             The task, or None if nobody can have a turn now.
         """
-        firsts = (heap.first for type, heap in self._heaps.items() if free(type))
-        found = min(firsts, default=None)
+        firsts = (lane.first() for type, lane in self._lanes.items() if free(type))
+        found = min((first for first in firsts if first is not None), default=None)
         if found is None:
             return None
         self._park(found[1])
         return self._waiting.pop(found[1])[0]
+
+    @property
+    def full(self) -> frozenset[str]:
+        """The principals that run as many as they may."""
+        return frozenset(self._full)
+
+    def close(self, principal: str) -> None:
+        """A principal runs as many as it may: nobody of its own has a turn."""
+        self._full.add(principal)
+
+    def open(self, principal: str) -> None:
+        """A principal may run more; nothing changes for one that might before."""
+        if principal in self._full:
+            self._full.remove(principal)
+            for lane in self._lanes.values():
+                lane.offer(principal)
 
     def remove(self, id: str) -> bool:
         """Take out a task that waits and will not run; its key passes on.
@@ -233,19 +211,22 @@ class Line:
         return next(iter(self._keys[key]))
 
     def _admit(self, id: str) -> None:
-        """Put a waiting task into its heap."""
+        """Put a waiting task into its lane."""
         waiting, place = self._waiting[id]
-        self._heaps.setdefault(waiting.type, _Heap()).push(place, id)
+        lane = self._lanes.get(waiting.type)
+        if lane is None:
+            lane = self._lanes[waiting.type] = Lane(self._full)
+        lane.push(place, id, waiting.principal)
 
     def _park(self, id: str) -> None:
-        """Take a task out of its heap, if it is in one."""
+        """Take a task out of its lane, if it is in one."""
         if id not in self._waiting or ((key := self._key_of.get(id)) is not None and self._first(key) != id):
             return
-        type = self._waiting[id][0].type
-        heap = self._heaps[type]
-        heap.remove(id)
-        if not heap:
-            del self._heaps[type]
+        waiting = self._waiting[id][0]
+        lane = self._lanes[waiting.type]
+        lane.remove(id, waiting.principal)
+        if not lane:
+            del self._lanes[waiting.type]
 
 
 class IfRunning(StrEnum):

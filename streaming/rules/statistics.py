@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from streaming.errors import BadFilter
 from streaming.events import rfc3339, seconds_of
 from streaming.records import TaskStatus
+from streaming.rules.filters import EVERYTHING, Filter
 from streaming.rules.times import DAY_S, read_length
 
 
@@ -143,6 +144,7 @@ class StatisticsQuery:
         types: of these types; empty means all.
         by: also by hour or day; None not.
         tasks_max: the newest so many count.
+        within: and only these.
     """
 
     since: str
@@ -150,6 +152,7 @@ class StatisticsQuery:
     types: tuple[str, ...] = ()
     by: Bucket | None = None
     tasks_max: int = 100_000
+    within: Filter = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Filters, places and orders as SQL that means exactly what ``rules`` say.
 
 Owns:   which column a field is; the SQL of every operator, on both databases.
-Uses:   rules.filters, rules.sorting (the meaning), schema.
+Uses:   rules.filters, rules.sorting (the meaning), rules.plan (what is walked over), schema.
 Never:  chooses an index, or runs a statement.
 
 Two values that are distinct are not equal, also where one is null: so ``ne`` is SQL's ``IS DISTINCT FROM``.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from sqlalchemy import (
     ColumnElement,
@@ -19,6 +19,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Table,
+    Tuple,
     and_,
     false,
     func,
@@ -34,7 +35,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 from streaming.rules.fields import FIELDS, Kind, Operator, Value, place
 from streaming.rules.filters import Filter, Term
 from streaming.rules.patterns import Wildcard, prefix_end, read_pattern
-from streaming.rules.plan import Piece, Source, Word
+from streaming.rules.plan import Lead, Own, Piece, Source, Word
 from streaming.rules.sorting import Key, Order
 from streaming.store.schema import Text, tasks, terms
 
@@ -79,9 +80,20 @@ def is_source(source: Source | None, dialect: str) -> tuple[Table, list[Conditio
         return tasks, []
     if isinstance(source, Word):
         return terms, [terms.c.kind == "word", terms.c.term == source.text]
+    if isinstance(source, Own):
+        return tasks, is_led_by(source, tasks, dialect)
     if FIELDS[source.field].kind is Kind.TAGS:
         return terms, [terms.c.kind == "tag", _is_any(terms.c.term, list(map(str, source.values)))]
     return tasks, [is_true(source, tasks, dialect)]
+
+
+def is_led_by(lead: Lead | None, rows: FromClause, dialect: str) -> list[Condition]:
+    """The conditions of what a walk is led by."""
+    if lead is None:
+        return []
+    if isinstance(lead, Own):
+        return [rows.c.created_by == literal(lead.principal, Text), rows.c.tenant.is_(None)]
+    return [is_true(lead, rows, dialect)]
 
 
 def is_true(term: Term, rows: FromClause, dialect: str) -> Condition:
@@ -229,30 +241,99 @@ def _beyond(each: Order, value: str | float | None, column: ColumnElement[Any]) 
     return or_(lower, column.is_(None)) if FIELDS[each.field].nullable else lower
 
 
-def in_piece(piece: Piece, rows: FromClause, dialect: str) -> list[Condition]:
+def in_piece(lead: Lead | None, piece: Piece, rows: FromClause, dialect: str) -> list[Condition]:
     """What belongs to a part of an index, from its place on."""
     first = piece.order[0]
     column = column_of(first.field, rows)
     part = column.is_(None) if piece.null else column.is_not(None) if FIELDS[first.field].nullable else true()
+    owner = _owner(lead, piece, rows)
+    if owner is not None:
+        return [part, *_among_its_own(owner, piece, rows)]
     bounds = [is_true(term, rows, dialect) for term in piece.bounds]
-    return [part, *bounds, *([] if piece.after is None else _from_place(piece, piece.after, rows))]
+    return [*is_led_by(lead, rows, dialect), part, *bounds, *_from_place(piece, rows)]
 
 
-def _from_place(piece: Piece, after: Key, rows: FromClause) -> list[Condition]:
+def _from_place(piece: Piece, rows: FromClause, owner: _Owner | None = None) -> list[Condition]:
     """What an index can begin with, and what is exact."""
+    if piece.after is None:
+        return []
     order = piece.order[1:] if piece.null else piece.order
-    key = after[1:] if piece.null else after
+    key = piece.after[1:] if piece.null else piece.after
     columns = [column_of(each.field, rows) for each in order]
     values = [_bound(each.field, value) for each, value in zip(order, key, strict=True)]
+    down = order[0].descending
     if len({each.descending for each in order}) == 1:
-        return [tuple_(*columns) < tuple_(*values) if order[0].descending else tuple_(*columns) > tuple_(*values)]
-    near = columns[0] <= values[0] if order[0].descending else columns[0] >= values[0]
-    return [near, behind(order, key, rows)]
+        here, there = _behind_owner(columns, values, owner)
+        return [here < there if down else here > there]
+    here, there = _behind_owner(columns[:1], values[:1], owner)
+    return [here <= there if down else here >= there, behind(order, key, rows)]
 
 
-def in_piece_order(piece: Piece, rows: FromClause) -> list[UnaryExpression[Any]]:
+def in_piece_order(lead: Lead | None, piece: Piece, rows: FromClause) -> list[UnaryExpression[Any]]:
     """The order of a part of an index: it has only nulls, or none."""
-    return [
-        column_of(each.field, rows).desc() if each.descending else column_of(each.field, rows).asc()
-        for each in piece.order
-    ]
+    columns = [(column_of(each.field, rows), each.descending) for each in piece.order]
+    owner = _owner(lead, piece, rows)
+    if owner is not None:
+        columns.insert(0, (owner.column, piece.order[0].descending))
+    return [column.desc() if descending else column.asc() for column, descending in columns]
+
+
+# -- the tasks of one owner --------------------------------------------------------------------------------------------
+
+
+class _Owner(NamedTuple):
+    """Whose tasks are walked over, as a range of an index that has those of everybody.
+
+    An equality would mean the same. But it leaves PostgreSQL another index in the same order, over everybody's tasks,
+    which it takes where it guesses wrong how many there are.
+    """
+
+    column: ColumnElement[Any]
+    value: ColumnElement[Any]
+    indexed: Condition
+
+
+def owner_columns(lead: Lead | None) -> set[str]:
+    """The columns that the order of an owner's tasks begins with."""
+    return {"created_by"} if isinstance(lead, Own) else {"tenant"} if _is_tenant(lead) else set()
+
+
+def _is_tenant(lead: Lead | None) -> TypeGuard[Term]:
+    return isinstance(lead, Term) and lead.field == "tenant"
+
+
+def _owner(lead: Lead | None, piece: Piece, rows: FromClause) -> _Owner | None:
+    """None where nobody's are meant alone; and among those that have not ended, which are few."""
+    if piece.null:
+        return None
+    if isinstance(lead, Own):
+        return _Owner(rows.c.created_by, literal(lead.principal, Text), rows.c.tenant.is_(None))
+    if _is_tenant(lead):
+        return _Owner(rows.c.tenant, literal(str(lead.values[0]), Text), rows.c.tenant.is_not(None))
+    return None
+
+
+def _among_its_own(owner: _Owner, piece: Piece, rows: FromClause) -> list[Condition]:
+    """Those of a piece. An index has one begin and one end: those of the piece, else those of the owner."""
+    first = piece.order[0]
+    column = column_of(first.field, rows)
+    found = [owner.indexed, *_from_place(piece, rows, owner)]
+    ends = {None if piece.after is None else Operator.LT if first.descending else Operator.GT}
+    for term in piece.bounds:
+        here, there = _behind_owner([column], [_bound(term.field, term.values[0])], owner)
+        found.append(_COMPARED[term.operator](here, [there]))
+        ends.add(term.operator)
+    if ends.isdisjoint((Operator.GT, Operator.GTE)):
+        found.append(owner.column >= owner.value)
+    if ends.isdisjoint((Operator.LT, Operator.LTE)):
+        found.append(owner.column <= owner.value)
+    return found
+
+
+def _behind_owner(
+    columns: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]], owner: _Owner | None
+) -> tuple[Tuple, Any]:
+    """Columns and their values for a comparison of whole rows, with the owner in front."""
+    if owner is None:
+        return tuple_(*columns), tuple_(*values)
+    return tuple_(owner.column, *columns), tuple_(owner.value, *values)

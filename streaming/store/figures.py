@@ -1,7 +1,7 @@
 """How long tasks have taken: the durations of past runs, and statistics.
 
 Owns:   the queries; which columns and how many rows they need.
-Uses:   rules.statistics (the arithmetic).
+Uses:   rules.statistics (the arithmetic), conditions (whose tasks count).
 Never:  reads more tasks than it was told to.
 """
 
@@ -14,8 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, case, select
 
 from streaming.records import TaskStatus
+from streaming.rules.fields import Operator
+from streaming.rules.filters import Term
 from streaming.rules.lifecycle import TERMINAL
+from streaming.rules.plan import Lead, Piece, owner
+from streaming.rules.sorting import parse_sort
 from streaming.rules.statistics import Ended, Statistics, StatisticsQuery, ended, statistics
+from streaming.store.conditions import in_piece, in_piece_order, matches
 from streaming.store.planner import by_index
 from streaming.store.pruning import BY_TYPE_END, END_OF_TIME, ended_between
 from streaming.store.schema import changes, tasks
@@ -59,13 +64,20 @@ def durations(connection: Connection, type: str, limit: int) -> list[float]:
 def figures(connection: Connection, query: StatisticsQuery) -> Statistics:
     """See `Journal.statistics`."""
     by_index(connection)
+    within = matches(query.within, tasks, connection.dialect.name)
     most = query.tasks_max + 1
+    whose = owner(query.within)
+    if whose is not None:
+        some = newest_of_owner(whose, query, connection.dialect.name).where(*within)
+        return statistics(list(_readable(connection, some.limit(most))), query)
     if not query.types:
-        return statistics(list(_readable(connection, newest(query.since, query.until).limit(most))), query)
+        some = newest(query.since, query.until).where(*within)
+        return statistics(list(_readable(connection, some.limit(most))), query)
     found: list[Ended] = []
     for type in query.types:
         for held in (False, True):
-            found += _readable(connection, newest_of(type, query.since, query.until, held=held).limit(most))
+            some = newest_of(type, query.since, query.until, held=held).where(*within)
+            found += _readable(connection, some.limit(most))
     found.sort(key=lambda task: task.finished_at, reverse=True)
     return statistics(found[:most], query)
 
@@ -74,6 +86,18 @@ def newest(since: str, until: str) -> Select[Any]:
     """The tasks that ended in a time, newest first."""
     window = (tasks.c.finished_at.is_not(None), tasks.c.finished_at >= since, tasks.c.finished_at < until)
     return select(*_COLUMNS).where(*window).order_by(tasks.c.finished_at.desc(), tasks.c.id.desc())
+
+
+def newest_of_owner(whose: Lead, query: StatisticsQuery, dialect: str) -> Select[Any]:
+    """Those of one owner that ended in a time: what others have done is not even looked at."""
+    window = (
+        Term("finished_at", Operator.GTE, (query.since,)),
+        Term("finished_at", Operator.LT, (query.until,)),
+    )
+    piece = Piece(False, window, parse_sort("-finished_at"), None)
+    types = [tasks.c.type.in_(query.types)] if query.types else []
+    conditions = in_piece(whose, piece, tasks, dialect)
+    return select(*_COLUMNS).where(*conditions, *types).order_by(*in_piece_order(whose, piece, tasks))
 
 
 def newest_of(type: str, since: str, until: str, *, held: bool) -> Select[Any]:

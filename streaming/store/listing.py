@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, RowMapping, Select, S
 from streaming.engine.journal import RecordPage, RecordQuery
 from streaming.records import Priority
 from streaming.rules.filters import Filter
-from streaming.rules.plan import Gather, Piece, Source, Walk, choose, sources, walk
+from streaming.rules.plan import Gather, Piece, Source, Walk, choose, orders, sources, walk
 from streaming.rules.sorting import Key, Order, is_key
 from streaming.store.conditions import (
     behind,
@@ -31,9 +31,9 @@ from streaming.store.conditions import (
     in_piece,
     in_piece_order,
     is_source,
-    is_true,
     matches,
     names_in,
+    owner_columns,
     sorted_by,
 )
 from streaming.store.pages import Values, most_first, page_of
@@ -64,7 +64,7 @@ class Listing:
         with _snapshot(connection):
             possible = walk(query.filter, query.order, query.after)
             fewest = self._fewest(connection, query.filter, or_all=possible is None)
-            way = choose(possible, fewest, query.order, self._scan_max)
+            way = choose(possible, fewest, query.order, self._scan_max, orders(query.filter))
             return _page(_Look(connection, query, way, query.limit + 1, self._scan_max))
 
     def count(self, connection: Connection, filter: Filter, group_by: Sequence[str]) -> list[tuple[Values, int]]:
@@ -164,14 +164,11 @@ class _Look:
     def _walked(self, way: Walk) -> Generator[RowMapping]:
         rows_left, scan_left = self.rows_max, self.scan_max
         for piece in way.pieces:
-            looked = (
-                self._passed(way, piece, *(tasks.c[name] for name in sorted(self._names())))
-                .limit(scan_left)
-                .subquery("looked")
-            )
+            columns = (tasks.c[name] for name in sorted(self._names() | owner_columns(way.lead)))
+            looked = self._passed(way, piece, *columns).limit(scan_left).subquery("looked")
             chosen = self._chosen(looked).limit(rows_left)
             if self._dialect != "sqlite":  # where a subquery is read in its order, and nobody knows
-                chosen = chosen.order_by(*in_piece_order(piece, looked))
+                chosen = chosen.order_by(*in_piece_order(way.lead, piece, looked))
             found = 0
             for row in self._read(chosen, piece.order):
                 found += 1
@@ -209,12 +206,11 @@ class _Look:
 
     def _passed(self, way: Walk, piece: Piece, *columns: ColumnElement[Any]) -> Select[Any]:
         """What a walk passes in one piece."""
-        lead = [] if way.lead is None else [is_true(way.lead, tasks, self._dialect)]
         return (
             select(*columns)
             .select_from(tasks)
-            .where(*lead, *in_piece(piece, tasks, self._dialect))
-            .order_by(*in_piece_order(piece, tasks))
+            .where(*in_piece(way.lead, piece, tasks, self._dialect))
+            .order_by(*in_piece_order(way.lead, piece, tasks))
         )
 
     def _last_passed(self, way: Walk, piece: Piece, number: int) -> Key | None:

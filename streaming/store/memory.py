@@ -19,6 +19,7 @@ from streaming.engine.journal import Commit, Committed, FeedItem, Pruned, Record
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
+from streaming.rules.access import Principal
 from streaming.rules.filters import Filter
 from streaming.rules.lifecycle import LIVE, TERMINAL
 from streaming.rules.retention import Bounds, Retention
@@ -94,6 +95,12 @@ class MemoryStore:
         self._check_open()
         task = self._tasks.get(task_id)
         return None if task is None else task.snapshot()
+
+    async def is_seen_by(self, principal: Principal, task_id: str) -> bool:
+        """See `Journal.is_seen_by`."""
+        self._check_open()
+        task = self._tasks.get(task_id)
+        return task is not None and principal.sees(task.record.created_by, task.record.tenant)
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """See `Journal.records`."""
@@ -266,7 +273,7 @@ class MemoryStore:
     def _items(self, position: int, last_position: int) -> Iterator[FeedItem]:
         for place, event in self._feed.after(position, last_position):
             record = self._tasks[event.task_id].record
-            yield FeedItem(place, event, record.type, record.tags)
+            yield FeedItem(place, event, record.type, record.tags, record.created_by, record.tenant)
 
     # -- changes -------------------------------------------------------------------------------------------------------
 

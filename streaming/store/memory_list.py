@@ -1,6 +1,6 @@
 """The list of the memory store.
 
-Owns:   which of its tasks a query finds, in which order; how many there are.
+Owns:   which of its tasks a query or a filter finds, in which order; how many there are.
 Uses:   rules.filters and rules.sorting, as they are; pages.
 Never:  keeps or changes a task.
 """
@@ -41,13 +41,13 @@ def count(tasks: Iterable[MemoryTask], filter: Filter, group_by: Sequence[str]) 
     fields = [FIELDS[name] for name in group_by]
     counts: Counter[Values] = Counter() if fields else Counter({(): 0})
     for task in tasks:
-        if _is_wanted(task.record, filter):
+        if is_wanted(task.record, filter):
             values = (field.get(task.record) for field in fields)
             counts[tuple(None if value is None else str(value) for value in values)] += 1
     return most_first(counts)
 
 
-def _is_wanted(record: Record, filter: Filter) -> bool:
+def is_wanted(record: Record, filter: Filter) -> bool:
     """As `Filter.matches`; words are only made of a record that needs them."""
     return all(term.matches(record) for term in filter.terms) and (
         filter.text is None or filter.words <= words_of(record)
@@ -58,13 +58,13 @@ def _newest_first(tasks: Mapping[str, MemoryTask], ages: Ages, query: RecordQuer
     """What most ask for: nothing is sorted, and nothing in front of the place or behind the page is looked at."""
     end = len(ages) if query.after is None else bisect_left(ages, cast(tuple[str, str], query.after))
     records = (tasks[ages[index][1]].record for index in range(end - 1, -1, -1))
-    return (record for record in records if _is_wanted(record, query.filter))
+    return (record for record in records if is_wanted(record, query.filter))
 
 
 def _sorted(tasks: Mapping[str, MemoryTask], query: RecordQuery) -> list[Record]:
     records = (task.record for task in tasks.values())
     return in_order(
-        (record for record in records if _is_wanted(record, query.filter) and _is_behind(record, query)), query.order
+        (record for record in records if is_wanted(record, query.filter) and _is_behind(record, query)), query.order
     )
 
 

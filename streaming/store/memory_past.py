@@ -16,6 +16,7 @@ from streaming.records import Record, TaskStatus
 from streaming.rules.lifecycle import LIVE
 from streaming.rules.retention import Bounds, Retention
 from streaming.rules.statistics import Ended, Statistics, StatisticsQuery, ended, statistics
+from streaming.store.memory_list import is_wanted
 from streaming.store.memory_task import MemoryTask
 
 
@@ -93,7 +94,7 @@ def figures(tasks: Iterable[MemoryTask], query: StatisticsQuery) -> Statistics:
     """See `Journal.statistics`."""
     found = [
         task
-        for task in _ended(tasks)
+        for task in _ended(task for task in tasks if is_wanted(task.record, query.within))
         if query.since <= task.finished_at < query.until and (not query.types or task.type in query.types)
     ]
     found.sort(key=lambda task: task.finished_at, reverse=True)

@@ -17,6 +17,7 @@ from streaming.engine.journal import PAGE_BYTES_MAX, FeedItem
 from streaming.errors import RecordDamaged
 from streaming.events import Event, rfc3339
 from streaming.records import Change, IdempotencyKey, Record
+from streaming.rules.access import Principal
 from streaming.rules.lifecycle import LIVE
 from streaming.rules.log import gap_event
 from streaming.store.rows import change_from, event_from, is_plain, record_from, tags_from
@@ -65,6 +66,17 @@ def find(connection: Connection, task_id: str) -> Record | None:
     """As `record`, without a word to the log."""
     row = connection.execute(RECORDS.where(tasks.c.id == task_id)).mappings().one_or_none()
     return None if row is None else record_from(row)
+
+
+def is_seen_by(connection: Connection, principal: Principal, task_id: str) -> bool:
+    """Whether there is a record of this id that a principal may see."""
+    query = select(tasks.c.id).where(tasks.c.id == task_id)
+    if not principal.admin:
+        if principal.tenant is None:
+            query = query.where(tasks.c.created_by == principal.name, tasks.c.tenant.is_(None))
+        else:
+            query = query.where(tasks.c.tenant == principal.tenant)
+    return connection.execute(query).first() is not None
 
 
 def unfinished(connection: Connection) -> list[Record]:
@@ -128,14 +140,17 @@ def events_after(connection: Connection, task_id: str, seq: int, last_seq: int, 
 def feed_after(connection: Connection, position: int, last_position: int, limit: int) -> list[FeedItem]:
     """A piece of the feed."""
     query = (
-        select(events.c.position, tasks.c.type, tasks.c.tags, *_EVENT)
+        select(events.c.position, tasks.c.type, tasks.c.tags, tasks.c.created_by, tasks.c.tenant, *_EVENT)
         .join(tasks)
         .where(events.c.position > position, events.c.position <= last_position)
         .order_by(events.c.position)
         .limit(limit)
     )
     with connection.execute(query, execution_options=PIECEMEAL) as rows:
-        items = (FeedItem(at, _event(*values), task_type, _tags(tags)) for at, task_type, tags, *values in rows)
+        items = (
+            FeedItem(at, _event(*values), task_type, _tags(tags), *_owner(created_by, tenant))
+            for at, task_type, tags, created_by, tenant, *values in rows
+        )
         return list(_first(items, lambda item: item.event))
 
 
@@ -154,6 +169,13 @@ def _tags(text: str) -> tuple[str, ...]:
         return tags_from(text)
     except (ValueError, TypeError, RecursionError):
         return ()
+
+
+def _owner(created_by: object, tenant: object) -> tuple[str, str | None]:
+    """Whose a task is; one of which nobody can tell is nobody's."""
+    if isinstance(created_by, str) and (tenant is None or isinstance(tenant, str)):
+        return created_by, tenant
+    return "", ""
 
 
 def _first(found: Iterable[T], event_of: Callable[[T], Event]) -> Iterator[T]:

@@ -89,6 +89,7 @@ def task_row(record: Record) -> tuple[Any, ...]:
         None if record.error is None else record.error.code,
         record.awaits_ack,
         0,
+        record.tenant,
     )
 
 
@@ -199,6 +200,7 @@ def _record_from(row: RowMapping) -> Record:
         last_seq=row["last_seq"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        tenant=row["tenant"],
     )
     if not _ID.match(_checked(record).id):
         raise ValueError("its id is none")

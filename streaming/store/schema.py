@@ -32,7 +32,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from streaming.rules.lifecycle import TERMINAL
 
 #: The newest step of ``migrations``, which makes these tables.
-REVISION = "0003"
+REVISION = "0004"
 
 #: Where all that is ours lies in a PostgreSQL database.
 SCHEMA = "streaming"
@@ -88,6 +88,7 @@ tasks = Table(
     Column("error_code", Text),  # of the error
     Column("held", Boolean, nullable=False, server_default=false()),  # until somebody has acknowledged the result
     Column("trimmed_bytes", Big, nullable=False, server_default=text("0")),  # of log_bytes, what is gone
+    Column("tenant", Text),
     Index("tasks_by_age", "created_at", "id"),
     Index("tasks_by_status", "status", "created_at", "id"),
     Index("tasks_by_type", "type", "created_at", "id"),
@@ -104,6 +105,14 @@ for _name, *_columns in (
 ):
     _there = _columns[0].is_not(None)
     Index(_name, *_columns, sqlite_where=_there, postgresql_where=_there)
+
+# The tasks of one owner, a tenant or a principal without one, however many others there are. Each task is in two.
+for _name, _owner, _there in (
+    ("tasks_by_tenant", tasks.c.tenant, tasks.c.tenant.is_not(None)),
+    ("tasks_by_principal", tasks.c.created_by, tasks.c.tenant.is_(None)),
+):
+    for _suffix, *_columns in (("", tasks.c.created_at, tasks.c.id), ("_end", tasks.c.finished_at, tasks.c.id)):
+        Index(f"{_name}{_suffix}", _owner, *_columns, sqlite_where=_there, postgresql_where=_there)
 
 _ended = tasks.c.finished_at.is_not(None)
 Index(
@@ -186,6 +195,28 @@ idempotency_keys = Table(
     Column("created_at", Text, nullable=False),
     Index("idempotency_keys_by_task", "task_id"),
     Index("idempotency_keys_by_age", "created_at"),
+)
+
+#: API keys that were made by hand. What opens is no part of it, only its hash.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("name", Text, nullable=False),  # of the principal
+    Column("tenant", Text),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text),
+    Column("revoked_at", Text),
+)
+
+#: What the server must know again after a restart, and nobody else may know.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 #: How many ended tasks of a type are not held, and how many bytes of events they have: so nobody has to count them.

@@ -29,6 +29,7 @@ from streaming.engine.journal import Commit, Committed, FeedItem, Pruned, Record
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
+from streaming.rules.access import Principal
 from streaming.rules.breaker import Circuit
 from streaming.rules.filters import Filter
 from streaming.rules.retention import Bounds, Retention
@@ -133,6 +134,10 @@ class SqlStore:
     async def record(self, task_id: str) -> Record | None:
         """See `Journal.record`."""
         return await self._read(reads.record, task_id)
+
+    async def is_seen_by(self, principal: Principal, task_id: str) -> bool:
+        """See `Journal.is_seen_by`."""
+        return await self._read(reads.is_seen_by, principal, task_id)
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """See `Journal.records`."""

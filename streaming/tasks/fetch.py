@@ -8,6 +8,7 @@ Never:  connects by itself; trusts a name, a length or a redirect.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable
 from contextlib import aclosing
@@ -31,6 +32,7 @@ from streaming.tasks.target import FileTarget, ResultTarget, Target, check_name
 REDIRECTS_MAX = 5
 CONNECT_S = 10.0
 READ_S = 30.0
+HEAD_S = 60.0
 
 #: A body of unknown length is reported when it reaches this size, and each time it has doubled.
 FIRST_REPORT_BYTES = 1_048_576
@@ -45,6 +47,9 @@ HEADERS_OF_INTEREST = (
 )
 HEADER_LENGTH_MAX = 1000
 
+#: Taking a piece may take no time at all, and a server may send them tiny; after so many the loop gets its turn.
+PIECES_PER_TURN = 64
+
 Url = Annotated[str, AfterValidator(check_url), Field(description="An http:// or https:// URL.")]
 FileName = Annotated[str, AfterValidator(check_name), Field(description="File to save to, below the fetch directory.")]
 
@@ -55,6 +60,7 @@ def http_fetch(
     resolve: Resolve = system_resolve,
     connect_s: float = CONNECT_S,
     read_s: float = READ_S,
+    head_s: float = HEAD_S,
 ) -> Callable[..., Any]:
     """Build the handler of ``http_fetch``.
 
@@ -63,6 +69,7 @@ def http_fetch(
         resolve: looks host names up.
         connect_s: seconds for the look-up, the connection and the TLS handshake, each.
         read_s: seconds of silence after which a server is given up.
+        head_s: seconds within which an answer must have begun.
 
     Raises:
         InvalidSettings: an entry of ``fetch_allow`` cannot be used.
@@ -84,7 +91,7 @@ def http_fetch(
             await target.open()
             context = await in_thread(tls)
             async with aclosing(
-                HttpClient(Dialer(allow, resolve), context, connect_s=connect_s, read_s=read_s)
+                HttpClient(Dialer(allow, resolve), context, connect_s=connect_s, read_s=read_s, head_s=head_s)
             ) as client:
                 last_url, answer = await _follow(ctx, client, url)
                 size = await _download(ctx, answer, target, settings.fetch_bytes_max)
@@ -92,7 +99,7 @@ def http_fetch(
                 "url": last_url,
                 "status": answer.status,
                 "bytes": size,
-                "content_type": answer.headers.get("content-type"),
+                "content_type": _header(answer, "content-type"),
                 **await target.keep(),
             }
 
@@ -135,10 +142,15 @@ def _checked(url: str) -> str:
 
 
 async def _report(ctx: TaskContext, url: str, answer: Answer) -> None:
-    headers = {name: answer.headers[name][:HEADER_LENGTH_MAX] for name in HEADERS_OF_INTEREST if name in answer.headers}
+    headers = {name: value for name in HEADERS_OF_INTEREST if (value := _header(answer, name)) is not None}
     await ctx.emit("response", {"url": url, "status": answer.status, "headers": headers, "length": _length(answer)})
     if answer.status >= 400:
         raise HandlerError("http_status", f"{url} answered {_named(answer.status)}.")
+
+
+def _header(answer: Answer, name: str) -> str | None:
+    value = answer.headers.get(name)
+    return None if value is None else value[:HEADER_LENGTH_MAX]
 
 
 def _named(status: int) -> str:
@@ -159,7 +171,7 @@ async def _download(ctx: TaskContext, answer: Answer, target: Target, bytes_max:
     inflater = Inflater(answer.headers.get("content-encoding", ""))
     arrival = _Arrival(ctx, _length(answer))
     _hold_to(bytes_max, _length(answer) or 0)
-    received = size = 0
+    received = size = pieces = 0
     while chunk := await answer.read():
         received += len(chunk)
         _hold_to(bytes_max, received)
@@ -167,6 +179,9 @@ async def _download(ctx: TaskContext, answer: Answer, target: Target, bytes_max:
             size += len(piece)
             _hold_to(bytes_max, size)
             await target.write(piece)
+            pieces += 1
+            if pieces % PIECES_PER_TURN == 0:
+                await asyncio.sleep(0)
         await arrival.report(received)
     inflater.end()
     return size

@@ -9,11 +9,13 @@ httpx is given a transport of our own, because only httpcore's pool takes a netw
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore
 import httpx
@@ -102,14 +104,17 @@ class HttpClient:
         tls: for https.
         connect_s: seconds for the look-up, for the connection and for the TLS handshake, each.
         read_s: seconds of silence before the server is given up.
+        head_s: seconds within which an answer must have begun, however many bytes keep coming.
     """
 
-    def __init__(self, dialer: Dialer, tls: ssl.SSLContext, *, connect_s: float, read_s: float) -> None:
+    def __init__(self, dialer: Dialer, tls: ssl.SSLContext, *, connect_s: float, read_s: float, head_s: float) -> None:
         self._dialer = dialer
+        self._head_s = head_s
         pool = httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=dialer, max_keepalive_connections=0)
         self._client = httpx.AsyncClient(
             transport=_PooledTransport(pool),
             headers=_HEADERS,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # what a server sets goes to no server
             timeout=httpx.Timeout(read_s, connect=connect_s),
             trust_env=False,
             follow_redirects=False,
@@ -120,11 +125,24 @@ class HttpClient:
 
         Raises:
             HandlerError: ``dns_failed``, ``address_not_allowed``, ``connect_failed``, ``tls_failed``,
-                ``fetch_timeout``, ``connection_lost`` or ``bad_response``.
+                ``fetch_timeout``, ``connection_lost``, ``bad_response`` or ``bad_url``.
         """
         request = self._client.build_request("GET", url)
         with _failures(request.url):
-            return Answer(await self._client.send(request, stream=True))
+            try:
+                async with asyncio.timeout(self._head_s):
+                    answer = Answer(await self._client.send(request, stream=True))
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol):  # of the next request, which httpx prepares at once
+                raise HandlerError("bad_url", "A redirect leads to a URL that is not followed.") from None
+            except TimeoutError:
+                raise HandlerError(
+                    "fetch_timeout", f"{request.url.netloc.decode()} took too long to begin its answer."
+                ) from None
+        if answer.status < 200:
+            await answer.aclose()
+            raise HandlerError("bad_response", f"{request.url.netloc.decode()} wants to speak another protocol.")
+        self._dialer.answered()
+        return answer
 
     async def aclose(self) -> None:
         """Close every connection, to the end even if the caller is cancelled again."""

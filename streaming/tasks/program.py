@@ -1,12 +1,10 @@
 """Run a program with everything it starts, and leave nothing of it behind.
 
-Owns:   one process group: its start, its output, its end.
-Uses:   tasks.guard (its end with the server).
+Owns:   one program: its start, its output, its end, its directory.
+Uses:   tasks.keeper (the process that starts the program, and ends what it has started).
 Never:  knows tasks or events; uses a shell; blocks the loop.
 
-asyncio's own subprocesses are not used, for two reasons. Before Python 3.13, waiting for one hangs while a grandchild
-holds a pipe open. And they reap the process at once: from then on its number may belong to somebody else's group,
-which must not be killed. Here the process stays a zombie until its group is gone.
+asyncio's own subprocesses are not used: before Python 3.13, waiting for one hangs while a grandchild holds a pipe open.
 """
 
 from __future__ import annotations
@@ -14,15 +12,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
-import subprocess
+import socket
+import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+from streaming.tasks import keeper
 from streaming.tasks.background import finish, in_thread
-from streaming.tasks.guard import Guard
 
 #: Seconds between TERM and KILL.
 GRACE_S = 2.0
@@ -33,13 +35,49 @@ LINGER_S = 2.0
 #: Above this, reading pauses and the program has to wait.
 BUFFER_BYTES_MAX = 65_536
 
+#: Python ignores them, and so would a program that it starts.
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
+
+#: Seconds of processor time after which a program is killed that has not minded its limit.
+CPU_MERCY_S = 5
+
+
+class Limits(NamedTuple):
+    """What one process of a program may have; None is no limit of ours.
+
+    Attributes:
+        cpu_s: seconds of processor time.
+        memory_bytes: bytes of address space.
+        file_bytes: bytes of a file that it writes.
+        files: files that are open at the same time.
+    """
+
+    cpu_s: int | None = None
+    memory_bytes: int | None = None
+    file_bytes: int | None = None
+    files: int | None = None
+
+    def as_resources(self) -> dict[str, tuple[int, int]]:
+        """The soft and the hard limit of each, by its name in `resource`; a dump of the memory is never written."""
+        given = {
+            "RLIMIT_CPU": self.cpu_s,
+            "RLIMIT_AS": self.memory_bytes,
+            "RLIMIT_FSIZE": self.file_bytes,
+            "RLIMIT_NOFILE": self.files,
+            "RLIMIT_CORE": 0,
+        }
+        mercy_s = {"RLIMIT_CPU": CPU_MERCY_S}
+        return {name: (most, most + mercy_s.get(name, 0)) for name, most in given.items() if most is not None}
+
 
 class Program:
-    """A program that is to be run once, in a session of its own.
+    """A program that is to be run once, in a session and a directory of its own.
 
     Args:
         argv: program and arguments.
-        environment: all of its environment.
+        environment: all of its environment, but for ``HOME`` and ``TMPDIR``, which are its directory.
+        limits: for each of its processes.
+        folders: where its directory is made; None is where the system keeps what is temporary.
         grace_s: seconds between TERM and KILL.
         linger_s: seconds of silence after its end in which something it left behind may still write.
     """
@@ -49,16 +87,19 @@ class Program:
         argv: Sequence[str],
         environment: Mapping[str, str],
         *,
+        limits: Limits = Limits(),  # noqa: B008  # it cannot be changed
+        folders: Path | None = None,
         grace_s: float = GRACE_S,
         linger_s: float = LINGER_S,
     ) -> None:
         self._argv = argv
-        self._environment = environment
+        self._limits = limits
+        self._folder = os.path.join(os.path.abspath(folders or tempfile.gettempdir()), _folder_name())
+        self._environment = {**environment, "HOME": self._folder, "TMPDIR": self._folder}
         self._grace_s = grace_s
         self._linger_s = linger_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard: Guard | None = None
-        self._exit: asyncio.Future[Any] | None = None
+        self._keeper: _Keeper | None = None
+        self._status: int | None = None
         self._pipes: list[_Pipe] = []
         self._chunks: deque[tuple[str, bytes]] = deque()
         self._buffered_bytes = 0
@@ -70,6 +111,7 @@ class Program:
 
         Raises:
             OSError: there is no such program, or it may not be run.
+            ValueError: an argument cannot be one.
         """
         await finish(self._start())
 
@@ -92,65 +134,83 @@ class Program:
         return name, data
 
     async def end(self) -> int | None:
-        """End the whole group: TERM, the grace, KILL. What has ended by itself is not waited for.
+        """End it and all that it has started: TERM, the grace, KILL. What has ended by itself is not waited for.
 
         Output that arrives meanwhile is kept up to `BUFFER_BYTES_MAX`.
 
         Returns:
             The exit status, a negated signal number, or None if it was never started.
         """
-        if self._process is None or self._guard is None:
+        if self._keeper is None:
             return None
         self._ending = True
         self._each_open("resume_reading")  # a program that cannot write cannot end
-        self._signal(self._process.pid, signal.SIGTERM)
         try:
-            async with asyncio.timeout(self._grace_s):
-                while self._open or not self._exited:
-                    await self._change(None)
+            if self._open or not self._exited:
+                self._keeper.tell(keeper.TERM)
+                async with asyncio.timeout(self._grace_s):
+                    while self._open or not self._exited:
+                        await self._change(None)
         except TimeoutError:
             pass  # its time is over
         finally:
-            self._signal(self._process.pid, signal.SIGKILL)
-        if self._exit is not None:  # it is, unless the machine was out of threads
-            await self._exit
+            self._keeper.tell(keeper.KILL)
+        while not self._keeper.gone:
+            await self._change(None)
         self._each_open("close")
         while self._open:
             await self._change(None)
-        self._guard.release()
-        return self._process.wait()  # it is dead: this only reaps it
+        with contextlib.suppress(OSError):  # what cannot be removed stays
+            await in_thread(keeper.remove, self._folder)
+        return self._keeper.status
 
     async def _start(self) -> None:
-        process, self._guard = await in_thread(self._spawn)
-        self._process = process
-        self._exit = in_thread(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        self._exit.add_done_callback(lambda _: self._wake())
         loop = asyncio.get_running_loop()
-        for name, file in (("stdout", process.stdout), ("stderr", process.stderr)):
-            _, pipe = await loop.connect_read_pipe(partial(_Pipe, partial(self._put, name), self._wake), file)
+        pid, line, *outputs = await in_thread(self._spawn)
+        self._keeper = _Keeper(pid, self._wake)
+        await loop.create_unix_connection(lambda: self._keeper, sock=line)
+        for name, output in zip(("stdout", "stderr"), outputs, strict=True):
+            pipe = _Pipe(partial(self._put, name), self._wake)
             self._pipes.append(pipe)
+            await loop.connect_read_pipe(partial(_as_it_is, pipe), os.fdopen(output, "rb", 0))
+        while not (self._keeper.program or self._keeper.gone):
+            await self._change(None)
+        if not self._keeper.program:
+            error = self._keeper.error or errno.ECHILD
+            self._keeper = None
+            while self._open:
+                await self._change(None)
+            raise OSError(error, os.strerror(error))
 
-    def _spawn(self) -> tuple[subprocess.Popen[bytes], Guard]:
-        guard = Guard()
-        try:
-            process = subprocess.Popen(
-                self._argv,
-                bufsize=0,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=self._environment,
-                start_new_session=True,
+    def _spawn(self) -> tuple[int, socket.socket, int, int]:
+        arguments = [keeper.written(self._limits.as_resources()), ",".join(str(int(each)) for each in _IGNORED)]
+        argv = [sys.executable, "-I", "-S", keeper.__file__, *arguments, self._folder, *self._argv]
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            line, their_line = socket.socketpair()
+            ours.callback(line.close)
+            theirs.callback(their_line.close)
+            actions = [(os.POSIX_SPAWN_DUP2, their_line.fileno(), 0)]
+            outputs = []
+            for descriptor in (1, 2):
+                output, end = os.pipe()
+                ours.callback(os.close, output)
+                theirs.callback(os.close, end)
+                outputs.append(output)
+                actions.append((os.POSIX_SPAWN_DUP2, end, descriptor))
+            pid = os.posix_spawn(
+                argv[0],
+                argv,
+                self._environment,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=signal.valid_signals(),
             )
-        except BaseException:
-            guard.release()
-            raise
-        guard.watch(process.pid)
-        return process, guard
+            ours.pop_all()
+        return pid, line, outputs[0], outputs[1]
 
     @property
     def _exited(self) -> bool:
-        return self._exit is not None and self._exit.done()
+        return self._keeper is not None and self._keeper.status is not None
 
     @property
     def _open(self) -> bool:
@@ -170,12 +230,6 @@ class Program:
             if not pipe.closed:
                 getattr(pipe.transport, action)()
 
-    @staticmethod
-    def _signal(group: int, number: signal.Signals) -> None:
-        # Nobody is left, or nobody whom we may signal: then there is nothing but waiting for the exit.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, number)
-
     async def _change(self, limit_s: float | None) -> None:
         """Wait until something happens, or until the silence has used up the time for it."""
         loop = asyncio.get_running_loop()
@@ -190,23 +244,3 @@ class Program:
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
-
-
-class _Pipe(asyncio.Protocol):
-    """One stream of the program."""
-
-    def __init__(self, put: Callable[[bytes], None], wake: Callable[[], None]) -> None:
-        self._put = put
-        self._wake = wake
-        self.transport: Any = None
-        self.closed = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._put(data)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.closed = True
-        self._wake()

@@ -181,7 +181,9 @@ class FileTarget:
 
     def _create(self) -> None:
         self._folder = open_below(self._root, self._folders, make=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with contextlib.suppress(FileNotFoundError):  # of a run that was killed; whatever it is, it is not written to
+            os.unlink(self._part_name, dir_fd=self._folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(self._part_name, flags, 0o666, dir_fd=self._folder)
 
     def _flush(self) -> None:

@@ -3,10 +3,10 @@
 Rules of this file:
 
 - Nothing that goes wrong below leaves as text of an exception, as a page of the server, or as a clean end that is none.
-- Whoever calls over an address that others can reach is refused before anything is looked at.
+- Whoever may not come in is refused before anything else is looked at.
 
 Owns:   the error boundary, the refusal of what is not HTTP, HEAD, the requests that are being answered.
-Uses:   web.routes (everything that is not an error).
+Uses:   web.routes (everything that is not an error), web.door (who may come in).
 Never:  answers lifespan scopes: they belong to whoever plugs the server together.
 """
 
@@ -14,21 +14,25 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 import asgineer
 import structlog
 
+from streaming.access.gate import Gate
 from streaming.config import Settings
 from streaming.engine.alarm import Alarm
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.forecast import Forecast
-from streaming.errors import StreamingError
+from streaming.errors import Forbidden, StreamingError
 from streaming.rules.breaker import Circuit
 from streaming.web.body import linger
+from streaming.web.cors import cors_headers, preflight
+from streaming.web.door import Door
+from streaming.web.expiry import Expiry
 from streaming.web.heartbeat import Heartbeat
-from streaming.web.loopback import require_loopback, require_own_origin
-from streaming.web.problems import INTERNAL, internal_problem, problem, status_of
+from streaming.web.problems import INTERNAL, LIMITS, internal_problem, problem, status_of
 from streaming.web.reply import Reply
 from streaming.web.request import Channel, Receive, Request, Scope, Send
 from streaming.web.routes import respond
@@ -47,10 +51,12 @@ class Application:
     Args:
         coordinator: runs the tasks; entered before the first request and left after the last one.
         settings: the limits.
+        gate: knows credentials; None makes one of what the settings say, without a store.
         circuit: the state of the breaker in front of the store; None where there is no breaker.
 
     Attributes:
         heartbeat: the open streams.
+        limits_hit: how often each limit was hit.
     """
 
     def __init__(
@@ -58,18 +64,24 @@ class Application:
         coordinator: TaskCoordinator,
         settings: Settings,
         circuit: Callable[[], Circuit | None] = lambda: None,
+        gate: Gate | None = None,
     ) -> None:
         self._requests: dict[Request, None] = {}  # in the order of their coming
         self._all_over = Alarm()
         self._log = _log.bind()  # once: most of its lines are written to nowhere
+        gate = gate or Gate(settings, secret=secrets.token_urlsafe(32))
         self.heartbeat = Heartbeat(
             streams_max=settings.max_streams,
+            principal_max=settings.principal_streams_max,
             keepalive_s=settings.keepalive_s,
             send_timeout_s=settings.send_timeout_s,
+            expiry=Expiry(gate, time.time, settings.key_cache_s),
             on_last=self._ring,
         )
+        self.limits_hit = coordinator.limits_hit
         forecast = Forecast(coordinator.durations, coordinator.now)
-        self._site = Site(coordinator, settings, self.heartbeat, circuit, forecast)
+        door = Door(settings, gate, self.limits_hit.hit, time.monotonic)
+        self._site = Site(coordinator, settings, self.heartbeat, circuit, forecast, door)
         self._asgineer = asgineer.to_asgi(self._answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,16 +150,29 @@ class Application:
 
     async def _reply(self, request: Request) -> Reply | Stream:
         try:
-            if not self._site.settings.insecure_public:
-                require_loopback(request.server)
-                require_own_origin(request.method, request.header("origin"))
-            return await respond(self._site, request)
+            request.answer_headers.update(cors_headers(self._site.settings, request))
+            reply = preflight(self._site.settings, request) or await respond(self._site, request)
         except asgineer.DisconnectedError:
             raise
         except StreamingError as error:
-            return _internal(request) if status_of(error) is INTERNAL else problem(error)
+            reply = _internal(request) if status_of(error) is INTERNAL else self._refusal(request, error)
         except Exception:
-            return _internal(request)
+            reply = _internal(request)
+        return _with_headers(reply, request.answer_headers) if isinstance(reply, Reply) else reply
+
+    def _refusal(self, request: Request, error: StreamingError) -> Reply:
+        """Answer with a problem, and see to it that it is counted, and told to those who guard the server."""
+        door = self._site.door
+        if isinstance(error, Forbidden):
+            door.tell("forbidden", request, reason=error.detail)
+        elif (name := LIMITS.get(type(error))) is not None:
+            self.limits_hit.hit(name)
+            door.tell("limit_hit", request, limit=name)
+        return problem(error)
+
+
+def _with_headers(reply: Reply, headers: Mapping[str, str]) -> Reply:
+    return reply._replace(headers={**reply.headers, **headers}) if headers else reply
 
 
 def _internal(request: Request) -> Reply:

@@ -12,7 +12,7 @@ Never:  looks at anything itself.
 from __future__ import annotations
 
 from streaming.errors import Forbidden
-from streaming.web.loopback import require_own_name, require_own_origin
+from streaming.web.loopback import OWN_SITES, require_own_name, require_own_origin
 from streaming.web.presence import while_present
 from streaming.web.query import Query
 from streaming.web.reply import Reply, json_reply
@@ -22,16 +22,13 @@ from streaming.web.site import Site
 #: More than anybody should wait for one answer.
 TASKS_MOST = 1_000_000
 
-#: What a browser says of a request that no page of another site has made (W3C Fetch Metadata).
-_OWN_SITES = (None, "none", "same-origin")
-
 
 async def audit(site: Site, request: Request) -> Reply:
     """``GET /audit``: every violation of an invariant; with ``repair=true`` what is safe is mended."""
     query = Query(request.query_string, ("repair", "limit"))
     limit = query.whole("limit", least=0, most=TASKS_MOST)
     repair = query.yes("repair") and request.method == "GET"
-    if repair and not site.settings.insecure_public:
+    if repair and request.credential.principal.anonymous and not site.settings.insecure_public:
         _require_own_page(request)
     auditing = site.coordinator.audit(limit, repair=repair)
     audited = await (auditing if repair else while_present(request, auditing))
@@ -47,5 +44,5 @@ async def show_diary(site: Site, request: Request) -> Reply:
 def _require_own_page(request: Request) -> None:
     require_own_origin("POST", request.header("origin"))
     require_own_name(request.header("host"))
-    if request.header("sec-fetch-site") not in _OWN_SITES:
+    if request.header("sec-fetch-site") not in OWN_SITES:
         raise Forbidden("A page of another site may not have anything mended here.")

@@ -17,7 +17,7 @@ from streaming.web.presence import while_present
 from streaming.web.query import Query
 from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Request
-from streaming.web.site import PRINCIPAL, Site
+from streaming.web.site import Site
 
 _NAMES = ("limit", "dry_run")
 
@@ -25,22 +25,24 @@ _NAMES = ("limit", "dry_run")
 async def cancel_tasks(site: Site, request: Request) -> Reply:
     """``POST /tasks/cancel``: cancel those of the tasks asked for that have not ended."""
     query = Query(request.query_string, _NAMES, with_filter=True)
+    view = site.view(request)
     question, limit, dry_run = _question(site, query), _limit(site, query), query.yes("dry_run")
     fields = read_fields(CancelFields, await read_object(request, site.settings) or {})
-    found = await while_present(request, find_live(site.coordinator, question.filter, limit, question.order))
+    found = await while_present(request, find_live(view, question.filter, limit, question.order))
     if dry_run:
         return _answer("cancelled", found, Report(0))
-    report = await cancel_each(site.coordinator, found.ids, reason=fields.reason, by=PRINCIPAL)
+    report = await cancel_each(view, found.ids, reason=fields.reason)
     return _answer("cancelled", found, report)
 
 
 async def delete_tasks(site: Site, request: Request) -> Reply:
     """``DELETE /tasks``: forget those of the tasks asked for that have ended."""
     query = Query(request.query_string, _NAMES, with_filter=True)
+    view = site.view(request)
     question, limit, dry_run = _question(site, query), _limit(site, query), query.yes("dry_run")
     read_fields(NoFields, await read_object(request, site.settings) or {})
-    found = await while_present(request, find_ended(site.coordinator, question.filter, limit, question.order))
-    report = Report(0) if dry_run else await delete_each(site.coordinator, found.ids)
+    found = await while_present(request, find_ended(view, question.filter, limit, question.order))
+    report = Report(0) if dry_run else await delete_each(view, found.ids)
     return _answer("deleted", found, report)
 
 

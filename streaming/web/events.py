@@ -14,7 +14,7 @@ import structlog
 from streaming.errors import NotAcceptable, UpgradeRequired
 from streaming.rules.sse import envelope, parse_last_event_id
 from streaming.web.negotiation import choose
-from streaming.web.query import Query
+from streaming.web.query import STREAM_TOKEN, Query
 from streaming.web.reply import JSON, NDJSON, SSE, Reply, json_text_reply
 from streaming.web.request import Request
 from streaming.web.site import Site
@@ -50,7 +50,7 @@ def place(site: Site, request: Request) -> AbstractContextManager[None]:
             f"A stream needs HTTP/1.1, and this request is HTTP/{request.http_version}. "
             "If a proxy has made it, let it speak HTTP/1.1 (nginx: proxy_http_version 1.1)."
         )
-    return site.heartbeat.place()
+    return site.heartbeat.place(request.credential.principal)
 
 
 async def read_log(site: Site, request: Request, task_id: str) -> Reply | Stream:
@@ -58,17 +58,17 @@ async def read_log(site: Site, request: Request, task_id: str) -> Reply | Stream
     form = accepted(request, (SSE, NDJSON, JSON))
     if form == JSON:
         return await _page(site, request, task_id)
-    query = Query(request.query_string, ("last_event_id", "tail"))
+    query = Query(request.query_string, ("last_event_id", "tail", STREAM_TOKEN))
     after, tail = _beginning(request, query)
     with place(site, request):
-        subscription = await site.coordinator.watch(task_id, after=after, tail=tail)
+        subscription = await site.view(request).watch(task_id, after=after, tail=tail)
         return await stream(request, subscription, FORMS[form], site.heartbeat, {"vary": "accept"})
 
 
 async def watch_new(site: Site, request: Request, task_id: str, headers: dict[str, str]) -> Reply | Stream:
     """Answer a start with the stream of its task; the caller holds a place for it."""
     structlog.contextvars.bind_contextvars(task_id=task_id)
-    subscription = await site.coordinator.watch(task_id)
+    subscription = await site.view(request).watch(task_id)
     return await stream(request, subscription, FORMS[SSE], site.heartbeat, headers)
 
 
@@ -80,20 +80,21 @@ async def follow_feed(site: Site, request: Request) -> Reply | Stream:
     types, task_types = frozenset(query.words("type")), frozenset(query.words("task_type"))
     tag = query.word("tag")
     with place(site, request):
-        subscription = await site.coordinator.follow(
+        subscription = await site.view(request).follow(
             after=after, tail=tail, types=types, task_types=task_types, tag=tag
         )
         return await stream(request, subscription, FORMS[SSE], site.heartbeat, {})
 
 
 async def _page(site: Site, request: Request, task_id: str) -> Reply:
-    query = Query(request.query_string, ("last_event_id", "tail", "limit"))
+    query = Query(request.query_string, ("last_event_id", "tail", "limit", STREAM_TOKEN))
+    view = site.view(request)
     after, tail = _beginning(request, query)
     limit = query.whole("limit", least=1, most=site.settings.page_max) or PAGE_DEFAULT
     if tail is not None:
-        after = max(0, (await site.coordinator.get(task_id)).last_seq - tail)
-    events = await site.coordinator.history(task_id, after=after, limit=limit)
-    head = (await site.coordinator.get(task_id)).last_seq
+        after = max(0, (await view.get(task_id)).last_seq - tail)
+    events = await view.history(task_id, after=after, limit=limit)
+    head = (await view.get(task_id)).last_seq
     more = events[-1].seq if events and events[-1].seq < head else None
     listed = ",".join(map(envelope, events))
     return json_text_reply(

@@ -4,7 +4,8 @@ A timer of its own for each stream, or a timeout around each write, would cost m
 notes the time of its last write, from a clock that the timer moves, and the timer looks at all of them a few times in
 each keepalive period: whoever was silent is nudged, whoever hangs in a write is dropped.
 
-Owns:   which streams are open, how many may be, when one is silent or frozen.
+Owns:   which streams are open, how many may be, in all and for one principal, when one is silent or frozen.
+Uses:   web.expiry (those whose credential ends).
 Never:  writes to a stream.
 """
 
@@ -12,18 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from streaming.errors import TooManyStreams
+from streaming.rules.access import ANONYMOUS, Principal
+from streaming.web.expiry import Expiring, Expiry
 
 #: How often the timer looks, in each of the shorter of the two periods.
 LOOKS = 8
 
 
 class Beating(Protocol):
-    """A stream, as the heartbeat sees it.
+    """A stream, or the head of one, as the heartbeat sees it.
 
     Attributes:
         wrote_at: the heartbeat's ``now`` when the last write began.
@@ -40,13 +44,28 @@ class Beating(Protocol):
         """Cut the connection."""
 
 
+class Open(Beating, Expiring, Protocol):
+    """A stream that is open.
+
+    Attributes:
+        principal: whose it is.
+    """
+
+    principal: Principal
+
+
+Looked = TypeVar("Looked", Beating, Open)
+
+
 class Heartbeat:
     """The open streams of one server.
 
     Args:
         streams_max: streams at most.
+        principal_max: streams of one principal at most; it does not hold for the anonymous one.
         keepalive_s: no stream is silent for longer.
         send_timeout_s: seconds for which a write may hang, while the loop goes on.
+        expiry: ends the streams whose credential is over.
         on_last: called when the last stream has ended.
 
     Attributes:
@@ -57,13 +76,17 @@ class Heartbeat:
         self,
         *,
         streams_max: int,
+        principal_max: int,
         keepalive_s: float,
         send_timeout_s: float,
+        expiry: Expiry,
         on_last: Callable[[], object] = lambda: None,
     ) -> None:
         self.now = 0.0
         self._on_last = on_last
         self._streams_max = streams_max
+        self._principal_max = principal_max
+        self._expiry = expiry
         self._period_s = min(keepalive_s, send_timeout_s) / LOOKS
         # The next look is one period away, and may be as late as another one.
         self._silent_s = keepalive_s - 2 * self._period_s
@@ -71,7 +94,8 @@ class Heartbeat:
         self._frozen_s = send_timeout_s + self._period_s
         self._opening = 0
         self._heads: dict[Beating, None] = {}
-        self._streams: dict[Beating, None] = {}
+        self._streams: dict[Open, None] = {}
+        self._of: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -79,28 +103,46 @@ class Heartbeat:
         """How many streams are open, or about to be."""
         return self._opening + len(self._streams)
 
+    def open_of(self, principal: Principal) -> int:
+        """How many streams one principal has, or is about to."""
+        return self._of[principal.owner]
+
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, principal: Principal = ANONYMOUS) -> Iterator[None]:
         """Hold a place for one stream, until it is added.
 
         Raises:
-            TooManyStreams: all are taken.
+            TooManyStreams: all are taken, or all that this principal may have.
         """
         if self.open >= self._streams_max:
             raise TooManyStreams(f"{self._streams_max} streams are open; no more can be.")
+        if not principal.anonymous and self.open_of(principal) >= self._principal_max:
+            raise TooManyStreams(f"{principal.name!r} has {self._principal_max} open streams; no more can be.")
         self._opening += 1
+        self._count(principal, 1)
         try:
             yield
         finally:
             self._opening -= 1
+            self._count(principal, -1)
 
-    def add(self, stream: Beating) -> None:
+    def add(self, stream: Open) -> None:
         """Look after a stream from now on."""
         self._watch(self._streams, stream)
+        self._count(stream.principal, 1)
+        self._expiry.add(stream)
 
-    def discard(self, stream: Beating) -> None:
+    def discard(self, stream: Open) -> None:
         """Forget a stream; the timer stops with the last one."""
+        if stream in self._streams:
+            self._count(stream.principal, -1)
+            self._expiry.discard(stream)
         self._forget(self._streams, stream)
+
+    def _count(self, principal: Principal, number: int) -> None:
+        self._of[principal.owner] += number
+        if not self._of[principal.owner]:
+            del self._of[principal.owner]
 
     @contextmanager
     def head(self, head: Beating) -> Iterator[None]:
@@ -111,12 +153,12 @@ class Heartbeat:
         finally:
             self._forget(self._heads, head)
 
-    def _watch(self, those: dict[Beating, None], one: Beating) -> None:
+    def _watch(self, those: dict[Looked, None], one: Looked) -> None:
         if self._timer is None:
             self._look_later()
         those[one] = None
 
-    def _forget(self, those: dict[Beating, None], one: Beating) -> None:
+    def _forget(self, those: dict[Looked, None], one: Looked) -> None:
         those.pop(one, None)
         if not (self._streams or self._heads) and self._timer is not None:
             self._timer.cancel()

@@ -50,7 +50,7 @@ async def list_tasks(site: Site, request: Request) -> Reply:
     cursor = query.text("cursor")
     after = None if cursor is None else read_cursor(cursor, question.order, question.asked)
     limit = min(PAGE_DEFAULT, site.settings.page_max) if limit is None else limit
-    page = await site.coordinator.list(RecordQuery(question.filter, question.order, after, limit))
+    page = await site.view(request).list(RecordQuery(question.filter, question.order, after, limit))
     more = None if page.more is None else write_cursor(page.more, question.order, question.asked)
     return json_reply(200, {"tasks": [task_json(site, record) for record in page], "next_cursor": more})
 
@@ -62,7 +62,7 @@ async def count_tasks(site: Site, request: Request) -> Reply:
     question = read_question(site, query)
     if any(name == SORT for name, _ in query.others):
         raise BadFilter("A count has no sort order.")
-    counted = await site.coordinator.count(question.filter, fields)
+    counted = await site.view(request).count(question.filter, fields)
     groups = [{**dict(zip(fields, values, strict=True)), "count": count} for values, count in counted]
     return json_reply(200, {"count": sum(count for _, count in counted), "groups": groups if fields else []})
 
@@ -80,5 +80,5 @@ def _groups(query: Query) -> Sequence[str]:
 async def show_history(site: Site, request: Request, task_id: str) -> Reply:
     """``GET /tasks/{id}/history``: every status the task had, who had brought it about, and how long it lasted."""
     Query(request.query_string, ())
-    changes = await site.coordinator.changes(task_id)
+    changes = await site.view(request).changes(task_id)
     return json_reply(200, {"changes": [span.as_json() for span in spans(changes)]})

@@ -4,8 +4,8 @@ Without credentials everybody who reaches the server may run tasks on it. So it 
 whatever the process that owns the socket listens on, unless the operator says otherwise.
 
 A web page of somebody else may still send requests from a browser on this machine, even under a name that leads here
-(DNS rebinding). Its browser says so in ``Origin``, so what changes something is refused to it. With a GET it says so
-only in ``Host``.
+(DNS rebinding). Its browser says so in ``Origin``, so what changes something is refused to it; and under which name it
+asks in ``Host``, which must be one that only this machine has.
 
 Owns:   the questions "is this address ours alone?" and "does a page of somebody else ask?".
 Never:  lets a header open what the address has closed.
@@ -15,10 +15,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from streaming.errors import Forbidden
+
+#: What a browser says of a request that no page of another site has made (W3C Fetch Metadata).
+OWN_SITES = (None, "none", "same-origin")
 
 #: A value of ``Host`` (RFC 9110, 7.2), of which the first part is the name.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(:[0-9]*)?")
@@ -72,10 +76,38 @@ def require_own_name(host: str | None) -> None:
     if found is not None and _is_local_name(found[1].strip("[]").lower()):
         return
     raise Forbidden(
-        f"This changes something, and may be asked for only under the name localhost or a loopback address, not "
-        f"{(host or '')[:100]!r}. This server has no credentials configured; "
-        "STREAMING_INSECURE_PUBLIC=true opens it to everybody who can reach it."
+        f"This server has no credentials configured and answers only under the name localhost or a loopback address, "
+        f"not {(host or '')[:100]!r}. STREAMING_INSECURE_PUBLIC=true opens it to everybody who can reach it."
     )
+
+
+def require_same_origin(origin: str | None, host: str | None, site: str | None, allowed: Sequence[str]) -> None:
+    """Refuse a change that a page of another site asks for, where a browser may be known without its doing (CSRF).
+
+    Args:
+        origin: the ``Origin`` header; None from whatever is no browser.
+        host: the ``Host`` header.
+        site: the ``Sec-Fetch-Site`` header (W3C Fetch Metadata).
+        allowed: origins whose pages may.
+
+    Raises:
+        Forbidden: the page is of another site.
+    """
+    if origin in allowed or (origin is None and site in OWN_SITES):
+        return
+    if origin is not None and host is not None and _netloc(origin) == host.lower():
+        return
+    raise Forbidden(
+        f"A page of {(origin or 'another site')[:100]!r} may not change anything here, unless STREAMING_CORS_ORIGINS "
+        "names it."
+    )
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # brackets that do not close
+        return ""
 
 
 def _host(origin: str) -> str:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from streaming import errors
+from streaming.engine.limits import LimitName
 from streaming.web.reply import Reply, json_reply
 
 CONTENT_TYPE = "application/problem+json"
@@ -30,6 +31,7 @@ INTERNAL = None
 TITLES: Mapping[int, str] = MappingProxyType(
     {
         400: "Bad Request",
+        401: "Unauthorized",
         403: "Forbidden",
         404: "Not Found",
         405: "Method Not Allowed",
@@ -37,6 +39,7 @@ TITLES: Mapping[int, str] = MappingProxyType(
         408: "Request Timeout",
         409: "Conflict",
         413: "Content Too Large",
+        414: "URI Too Long",
         415: "Unsupported Media Type",
         422: "Unprocessable Content",
         426: "Upgrade Required",
@@ -55,17 +58,20 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.BadJson: 400,
         errors.BadCursor: 400,
         errors.BadFilter: 400,
+        errors.Unauthenticated: 401,
         errors.Forbidden: 403,
         errors.NotFound: 404,
         errors.TaskNotFound: 404,
         errors.MethodNotAllowed: 405,
         errors.NotAcceptable: 406,
         errors.RequestTooLate: 408,
+        errors.UriTooLong: 414,
         errors.HeadersTooLarge: 431,
         errors.BodyTooLarge: 413,
         errors.UnsupportedMediaType: 415,
         errors.UpgradeRequired: 426,
         errors.InvalidParams: 422,
+        errors.ReportTooLarge: 422,
         errors.UnknownType: 422,
         errors.IdempotencyMismatch: 422,
         # The task is not in the right status.
@@ -75,10 +81,14 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.TimeOver: 409,
         errors.NotExternal: 409,
         errors.KeyBusy: 409,
+        errors.TooManyEvents: 409,  # and a handler's mistakes
+        errors.LogTooLarge: 409,
         # Not now.
         errors.TooManyTasks: 429,
+        errors.TooManyKeys: 429,
         errors.TooManyInputs: 429,
         errors.TooManyStreams: 429,
+        errors.RateLimited: 429,
         errors.Draining: 503,
         errors.StoreUnavailable: 503,
         errors.StoreUnreachable: 503,
@@ -102,6 +112,17 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.ServerError: INTERNAL,
         errors.ServerUnreachable: INTERNAL,
         errors.LogGap: INTERNAL,
+    }
+)
+
+#: What is counted when it is refused here; the engine counts its own.
+LIMITS: Mapping[type[errors.StreamingError], LimitName] = MappingProxyType(
+    {
+        errors.RateLimited: "rate_limited",
+        errors.TooManyStreams: "too_many_streams",
+        errors.BodyTooLarge: "body_too_large",
+        errors.RequestTooLate: "request_timeout",
+        errors.UriTooLong: "uri_too_long",
     }
 )
 
@@ -165,6 +186,8 @@ def _headers(error: errors.StreamingError) -> dict[str, str]:
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, errors.Unauthenticated):
+        headers["www-authenticate"] = error.challenge
     if isinstance(error, errors.MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
     if isinstance(error, errors.UpgradeRequired):

@@ -7,47 +7,88 @@ are extended, and a test holds their names against the installed uvicorn.
 
 Rules of this file:
 
+- What `check_head` refuses never reaches the application: where its body ends, and what is meant, would be a guess.
 - No connection waits without a timer for bytes of a request, unless the application waits for them and has its own.
 - An answer that is being sent is never written into, and no request gets a second one: then the connection just ends.
 
-Owns:   the time, size and number of headers; the answer to what is no request; who is told that a connection is lost.
-Uses:   web.parsing (offers of other protocols).
+Owns:   the time, size and number of headers, the number of connections; the answer to what is no request, and to a
+        request that the application could not answer; who is told that a connection is lost.
+Uses:   web.parsing (offers of other protocols), web.head (what may be read in two ways), observe.security.
 Never:  looks at what a request says.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import httptools
+import structlog
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from streaming.config import Settings, load_settings
-from streaming.errors import BadRequest, HeadersTooLarge, RequestTooLate, StreamingError
+from streaming.engine.limits import LimitName
+from streaming.errors import BadRequest, HeadersTooLarge, RequestTooLate, StreamingError, UriTooLong
+from streaming.observe.security import tell
 from streaming.web.body import LINGER_S
 from streaming.web.direct import DirectProtocol
+from streaming.web.head import check_head, check_length
 from streaming.web.parsing import Parser
-from streaming.web.problems import TITLES, problem
+from streaming.web.problems import TITLES, internal_problem, problem
+
+#: Is told whenever a limit is hit.
+OnLimit = Callable[[LimitName], object]
+
+_BANNER = (b"server", b"uvicorn")
+
+_log = structlog.get_logger(__name__)
 
 
 class HeadLimits(NamedTuple):
-    """What a request line with its headers may be.
+    """What a request line with its headers may be, and how many may come at the same time.
 
     Attributes:
         seconds: from the first byte, or from the connection, to the empty line.
         bytes: of them, and of trailers.
         headers: lines.
+        url_bytes: of the target of a request.
+        connections: of this server.
     """
 
     seconds: float
     bytes: int
     headers: int
+    url_bytes: int
+    connections: int
+
+
+class _Cycle(RequestResponseCycle):
+    """uvicorn's, for a request whose application has failed without an answer."""
+
+    async def send_500_response(self) -> None:
+        """Answer with a problem instead of plain text."""
+        request_id = secrets.token_hex(8)
+        _log.error("a request was not answered", request_id=request_id)
+        reply = internal_problem(request_id)
+        headers = {**reply.headers, "content-length": str(len(reply.body)), "connection": "close"}
+        lines = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await self.send({"type": "http.response.start", "status": reply.status, "headers": lines})
+        await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+def _unheard(limit: LimitName) -> None:
+    """Nobody counts."""
 
 
 class ProblemProtocol(DirectProtocol):
     """uvicorn's protocol on httptools; see `protocol_of`."""
 
     limits: HeadLimits
+    on_limit: OnLimit = staticmethod(_unheard)
     parser: Parser  # type: ignore[assignment]  # it has all that uvicorn calls
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,9 +104,15 @@ class ProblemProtocol(DirectProtocol):
     # -- what the transport calls --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Whoever connects has something to say soon."""
+        """Whoever connects has something to say soon, unless there are too many."""
         super().connection_made(transport)
-        self._expect()
+        if len(self.connections) <= self.limits.connections:
+            self._expect()
+            return
+        self._refused = True
+        self.on_limit("too_many_connections")
+        tell("too_many_connections", principal=None, address=self._address, most=self.limits.connections)
+        transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more is expected, and everybody is told who may wait for something.
@@ -86,7 +133,11 @@ class ProblemProtocol(DirectProtocol):
         if self._refused:
             return
         self._moved = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or BadRequest("This is no HTTP request."))
         self._held = 0 if self._moved else self._held + len(data)
         if self._over:
             return
@@ -94,14 +145,6 @@ class ProblemProtocol(DirectProtocol):
             self._refuse(self._too_many_bytes())
         elif not self._answering:
             self._expect()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what the parser does not take, for its own reasons or for ours.
-
-        Args:
-            msg: uvicorn's words for what was wrong.
-        """
-        self._refuse(self._refusal or BadRequest(msg))
 
     # -- what the parser calls -----------------------------------------------------------------------------------------
 
@@ -113,9 +156,20 @@ class ProblemProtocol(DirectProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the target of a request."""
-        if not self.parser.repeating:
-            super().on_url(url)
+        """A piece of the target of a request.
+
+        Raises:
+            UriTooLong: it has become too long; the parser stops.
+        """
+        if self.parser.repeating:
+            return
+        super().on_url(url)
+        try:
+            check_length(len(self.url), self.limits.url_bytes)
+        except UriTooLong as error:
+            self._refusal = error
+            self.on_limit("uri_too_long")
+            raise
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; a trailer is none, and is dropped: nothing here needs one, and it must not pass for a header."""
@@ -126,20 +180,22 @@ class ProblemProtocol(DirectProtocol):
         """The empty line: from now on the application waits for the rest.
 
         Raises:
-            HeadersTooLarge: there are too many; the parser stops.
+            StreamingError: there are too many, or they may be read in two ways; the parser stops.
         """
         if self.parser.repeating:
             return
         self._moved = True
-        if len(self.headers) > self.limits.headers:
-            self._refusal = HeadersTooLarge(f"The request has more than {self.limits.headers} headers.")
-            raise self._refusal
-        if self._head_bytes > self.limits.bytes:
-            self._refusal = self._too_many_bytes()
-            raise self._refusal
-        if self.expect_100_continue and self.parser.get_http_version() != "1.1":
+        version = self.parser.get_http_version()
+        try:
+            self._check_size()
+            check_head(version, self.url, self.headers)
+        except StreamingError as error:
+            self._refusal = error
+            raise
+        if self.expect_100_continue and version != "1.1":
             self.expect_100_continue = False  # its client does not know that answer (RFC 9110, 10.1.1)
         super().on_headers_complete()
+        self.cycle.__class__ = _Cycle
         self._in_head = False
         self._unexpect()
         while self._cycles and self._cycles[0].response_complete:
@@ -176,7 +232,20 @@ class ProblemProtocol(DirectProtocol):
         request_line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n")
         return request_line + sum(len(name) + len(value) + 4 for name, value in self.headers) + len("\r\n")
 
+    @property
+    def _address(self) -> str | None:
+        """Of whoever has connected."""
+        return self.client[0] if self.client else None
+
+    def _check_size(self) -> None:
+        if len(self.headers) > self.limits.headers:
+            self.on_limit("headers_too_large")
+            raise HeadersTooLarge(f"The request has more than {self.limits.headers} headers.")
+        if self._head_bytes > self.limits.bytes:
+            raise self._too_many_bytes()
+
     def _too_many_bytes(self) -> HeadersTooLarge:
+        self.on_limit("headers_too_large")
         return HeadersTooLarge(f"Request line and headers have more than {self.limits.bytes} bytes.")
 
     def _expect(self) -> None:
@@ -196,6 +265,7 @@ class ProblemProtocol(DirectProtocol):
 
     def _late(self) -> None:
         self._timer = None
+        self.on_limit("request_timeout")
         if self._in_head:
             self._refuse(RequestTooLate(f"The headers were not complete after {self.limits.seconds:g} s."))
         else:  # not a byte came, or the rest of a body that was not needed
@@ -205,6 +275,7 @@ class ProblemProtocol(DirectProtocol):
         """Answer with a problem, and end the connection; read on for a moment, or the answer is lost on its way."""
         self._unexpect()
         self._refused = True
+        tell("request_refused", principal=None, address=self._address, code=error.code)
         if self._answering:
             if self.cycle.response_started or self.pipeline or not self.cycle.more_body:
                 self.transport.close()  # whatever is written now would be taken for a part of an answer, or for another
@@ -225,19 +296,36 @@ class ProblemProtocol(DirectProtocol):
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)
 
 
-def protocol_of(settings: Settings) -> type[ProblemProtocol]:
-    """The protocol with the limits of a server."""
-    return type("Protocol", (ProblemProtocol,), {"limits": _limits_of(settings)})
+def protocol_of(settings: Settings, on_limit: OnLimit = _unheard) -> type[ProblemProtocol]:
+    """The protocol with the limits of a server.
+
+    Args:
+        settings: the limits.
+        on_limit: is told whenever one of them is hit.
+    """
+    return type("Protocol", (ProblemProtocol,), {"limits": _limits_of(settings), "on_limit": staticmethod(on_limit)})
 
 
 class Protocol(ProblemProtocol):
-    """The protocol for `uvicorn --http streaming.web.protocol:Protocol`: its limits come from the environment."""
+    """The protocol for `uvicorn --http streaming.web.protocol:Protocol`: its limits come from the environment.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    uvicorn's own name is taken out of the answers.
+    """
+
+    def __init__(self, config: Config, server_state: ServerState, *args: Any, **kwargs: Any) -> None:
         if not hasattr(Protocol, "limits"):
             Protocol.limits = _limits_of(load_settings())
-        super().__init__(*args, **kwargs)
+        for headers in (config.encoded_headers, server_state.default_headers):
+            if _BANNER in headers:
+                headers.remove(_BANNER)
+        super().__init__(config, server_state, *args, **kwargs)
 
 
 def _limits_of(settings: Settings) -> HeadLimits:
-    return HeadLimits(settings.header_timeout_s, settings.header_bytes_max, settings.headers_max)
+    return HeadLimits(
+        settings.header_timeout_s,
+        settings.header_bytes_max,
+        settings.headers_max,
+        settings.url_bytes_max,
+        settings.max_connections,
+    )

@@ -15,6 +15,9 @@ from streaming.errors import BadFilter, BadRequest
 
 FIELDS_MAX = 64
 
+#: The parameter with the credential of those who cannot send headers (EventSource).
+STREAM_TOKEN = "stream_token"  # noqa: S105  # only its name
+
 _WHOLE = re.compile(r"[0-9]{1,18}\Z")
 #: As programs write a float: down to 0.00012345678901234567, and 1e-05 below that.
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{0,24})?(?:[eE][+-]?[0-9]{1,3})?\Z")

@@ -1,6 +1,7 @@
 """A reply as a value: status, headers, body.
 
-Owns:   the headers that every reply of ours has.
+Owns:   the shape of a reply; JSON as bytes.
+Uses:   web.headers (what every answer has).
 Never:  sends anything.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import NamedTuple
+
+from streaming.web.headers import SECURITY
 
 JSON = "application/json"
 SSE = "text/event-stream"
@@ -44,9 +47,9 @@ def json_text_reply(
 ) -> Reply:
     """Answer with JSON that is text already; see `json_reply`."""
     body = text.encode("utf-8", "replace") + b"\n"
-    return Reply(status, {"content-type": content_type, "cache-control": "no-store", **(headers or {})}, body)
+    return Reply(status, {"content-type": content_type, **SECURITY, **(headers or {})}, body)
 
 
 def empty_reply(status: int, headers: Mapping[str, str] | None = None) -> Reply:
     """Answer without a body."""
-    return Reply(status, {"cache-control": "no-store", **(headers or {})}, b"")
+    return Reply(status, {**SECURITY, **(headers or {})}, b"")

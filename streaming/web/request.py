@@ -2,6 +2,9 @@
 
 asgineer's own reading loses repeated headers and blank query values, and fails on bytes that are not UTF-8.
 
+Paths are taken literally: nothing in them is decoded, merged or resolved. No path of ours needs it, and a proxy whose
+rules are about paths cannot be passed by another way to write one (``/%61udit``, ``//audit``, ``/x/../audit``).
+
 Owns:   method, path segments, headers; the way to the connection.
 Never:  raises: what is wrong with a request is for those to say who need it.
 """
@@ -10,7 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Protocol
-from urllib.parse import unquote
+
+from streaming.rules.access import ANONYMOUS_NAME, Credential, Principal
+
+#: Whoever calls, as long as nobody has looked.
+NOBODY = Credential(Principal(ANONYMOUS_NAME, frozenset()), "none")
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -39,21 +46,29 @@ class Request:
         scope: as the server gave it.
         method: upper case.
         path: undecoded, for log lines.
-        segments: the decoded parts between the slashes of the path; a slash inside a part was percent-encoded.
+        segments: the parts between the slashes of the path, undecoded.
         root: the path at which the application is mounted; empty if it is at the top.
         query_string: undecoded.
         http_version: "1.1", say.
         server: (host, port) the client has connected to; (path, None) for a unix socket; None if nobody knows.
+        client: (host, port) at the other end; None for a unix socket, or if nobody knows.
         channel: asgineer's request; set before the routes see the request.
         receive: ASGI.
         send: ASGI, as the server gave it.
         body_refused: the body was not read to its end, and will not be.
+        address: where it comes from: of the client, as far as a proxy that is known tells; see `web.door`.
+        credential: who is calling; set before the routes see the request.
+        answer_headers: what every answer to it carries.
     """
 
     __slots__ = (
         "_headers",
+        "address",
+        "answer_headers",
         "body_refused",
         "channel",
+        "client",
+        "credential",
         "http_version",
         "method",
         "path",
@@ -71,15 +86,18 @@ class Request:
         self.method: str = scope["method"]
         self.root: str = scope.get("root_path", "")
         self.path = _path(scope, self.root)
-        parts = self.path.split("/")[1:]
-        self.segments = tuple(map(unquote, parts) if "%" in self.path else parts)
+        self.segments = tuple(self.path.split("/")[1:])
         self.query_string: bytes = scope.get("query_string", b"")
         self.http_version: str = scope.get("http_version", "1.1")
         self.server: tuple[str, int | None] | None = scope.get("server")
+        self.client: tuple[str, int] | None = scope.get("client")
         self.channel: Channel
         self.receive = receive
         self.send = send
         self.body_refused = False
+        self.address = ""
+        self.credential = NOBODY
+        self.answer_headers: dict[str, str] = {}
         self._headers = [(name.lower(), value) for name, value in scope["headers"]]
 
     def header(self, name: str) -> str | None:

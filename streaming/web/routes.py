@@ -1,7 +1,8 @@
 """Which request goes where: read from top to bottom.
 
-Owns:   paths, and the methods each of them knows.
-Never:  looks up an id that cannot be one.
+Owns:   paths, the methods each of them knows, and the scope that each of these needs.
+Uses:   web.door (who is calling).
+Never:  looks up an id that cannot be one; answers anybody who was not let in.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import structlog
 
 from streaming.errors import MethodNotAllowed, NotFound, TaskNotFound
+from streaming.rules.access import Scope
 from streaming.web.audit import audit, show_diary
 from streaming.web.bulk import cancel_tasks, delete_tasks
 from streaming.web.events import follow_feed, read_log
@@ -26,42 +29,70 @@ from streaming.web.statistics import show_statistics
 from streaming.web.status import list_types, show_health, show_readiness
 from streaming.web.steering import acknowledge_task, extend_task, retry_task, send_input
 from streaming.web.stream import Stream
+from streaming.web.stream_token import give_stream_token
 from streaming.web.tasks import cancel_task, delete_task, show_task, start_task
 
 Handler = Callable[..., Awaitable[Reply | Stream]]
-Methods = Mapping[str, Handler]
+
+
+class Route(NamedTuple):
+    """What one method of one path is.
+
+    Attributes:
+        handler: answers.
+        scope: whoever calls has it; None: any credential will do.
+    """
+
+    handler: Handler
+    scope: Scope | None
+
+
+Methods = Mapping[str, Route]
 
 _ID = re.compile(r"[0-9a-f]{32}\Z", re.ASCII)
 
+READ, WRITE, CANCEL = Scope.TASKS_READ, Scope.TASKS_WRITE, Scope.TASKS_CANCEL
 
 #: What there is beside the tasks.
 PLACES: Mapping[tuple[str, ...], Methods] = MappingProxyType(
     {
-        ("tasks",): {"GET": list_tasks, "POST": start_task, "DELETE": delete_tasks},
-        ("tasks", "count"): {"GET": count_tasks},
-        ("tasks", "cancel"): {"POST": cancel_tasks},
-        ("events",): {"GET": follow_feed},
-        ("stats",): {"GET": show_statistics},
-        ("audit",): {"GET": audit},
-        ("audit", "diary"): {"GET": show_diary},
-        ("types",): {"GET": list_types},
-        ("healthz",): {"GET": show_health},
-        ("readyz",): {"GET": show_readiness},
-        ("openapi.json",): {"GET": show_description},
+        ("tasks",): {
+            "GET": Route(list_tasks, READ),
+            "POST": Route(start_task, WRITE),
+            "DELETE": Route(delete_tasks, WRITE),
+        },
+        ("tasks", "count"): {"GET": Route(count_tasks, READ)},
+        ("tasks", "cancel"): {"POST": Route(cancel_tasks, CANCEL)},
+        ("events",): {"GET": Route(follow_feed, Scope.FEED_READ)},
+        ("stats",): {"GET": Route(show_statistics, Scope.METRICS_READ)},
+        ("audit",): {"GET": Route(audit, Scope.ADMIN)},
+        ("audit", "diary"): {"GET": Route(show_diary, Scope.ADMIN)},
+        ("types",): {"GET": Route(list_types, None)},
+        ("healthz",): {"GET": Route(show_health, None)},
+        ("readyz",): {"GET": Route(show_readiness, None)},
+        ("openapi.json",): {"GET": Route(show_description, None)},
     }
 )
 
+#: What whoever looks whether the server lives asks without a credential.
+PROBES = frozenset({("healthz",), ("readyz",)})
+
 #: A task, and what there is below it.
-TASK: Methods = {"GET": show_task, "DELETE": delete_task, "PATCH": change_task}
+TASK: Methods = {
+    "GET": Route(show_task, READ),
+    "DELETE": Route(delete_task, WRITE),
+    "PATCH": Route(change_task, WRITE),
+}
 OF_TASK: Mapping[str, Methods] = MappingProxyType(
     {
-        "cancel": {"POST": cancel_task},
-        "retry": {"POST": retry_task},
-        "extend": {"POST": extend_task},
-        "input": {"POST": send_input},
-        "ack": {"POST": acknowledge_task},
-        "history": {"GET": show_history},
-        "events": {"GET": read_log, "POST": report_events},
+        "cancel": {"POST": Route(cancel_task, CANCEL)},
+        "retry": {"POST": Route(retry_task, WRITE)},
+        "extend": {"POST": Route(extend_task, WRITE)},
+        "input": {"POST": Route(send_input, WRITE)},
+        "ack": {"POST": Route(acknowledge_task, WRITE)},
+        "history": {"GET": Route(show_history, READ)},
+        "events": {"GET": Route(read_log, READ), "POST": Route(report_events, WRITE)},
+        "stream-token": {"POST": Route(give_stream_token, READ)},
     }
 )
 
@@ -93,18 +124,29 @@ async def respond(site: Site, request: Request) -> Reply | Stream:
     Raises:
         StreamingError: everything that is to become a problem.
     """
+    await _admit(site, request)
     methods, task_id = find(request.segments)
     possible = _possible(methods)
     if request.method == "OPTIONS":
         return empty_reply(204, {"allow": ", ".join(possible)})
-    handler = methods.get("GET" if request.method == "HEAD" else request.method)
-    if handler is None:
+    route = methods.get("GET" if request.method == "HEAD" else request.method)
+    if route is None:
         raise MethodNotAllowed(request.method, possible)
+    if request.segments not in PROBES:
+        site.door.require(request, route.scope, task_id=task_id, logs=route.handler is read_log)
     if task_id is None:
-        return await handler(site, request)
+        return await route.handler(site, request)
     # For every log line from here on; the server runs each request in a task, so nobody else gets to see it.
     structlog.contextvars.bind_contextvars(task_id=task_id)
-    return await handler(site, request, task_id)
+    return await route.handler(site, request, task_id)
+
+
+async def _admit(site: Site, request: Request) -> None:
+    """Let somebody in; a probe comes from where nobody has a credential, and a preflight request never carries one."""
+    if request.segments in PROBES or request.method == "OPTIONS":
+        site.door.admit_anybody(request)
+    else:
+        await site.door.admit(request)
 
 
 def _checked(task_id: str) -> str:

@@ -1,7 +1,7 @@
 """What every route needs.
 
-Owns:   the coordinator, the settings, the open streams, a look at the breaker and the forecast, in one value.
-Never:  does anything.
+Owns:   the coordinator, the settings, the open streams, the door, a look at the breaker and the forecast, in one value.
+Never:  does anything. Tasks are reached through `Site.view` only: what one principal may see.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from streaming.config import Settings
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.forecast import Forecast
+from streaming.engine.view import View
 from streaming.rules.breaker import Circuit
+from streaming.web.door import Door
 from streaming.web.heartbeat import Heartbeat
-
-#: Who calls, as long as there are no credentials.
-PRINCIPAL = "anonymous"
+from streaming.web.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +28,9 @@ class Site:
     heartbeat: Heartbeat
     circuit: Callable[[], Circuit | None]
     forecast: Forecast
+    door: Door
+
+    def view(self, request: Request) -> View:
+        """The tasks that are there for whoever calls."""
+        credential = request.credential
+        return View(self.coordinator, credential.principal, granted=credential.task_id)

@@ -32,7 +32,7 @@ async def show_statistics(site: Site, request: Request) -> Reply:
         by=_bucket(query.word("by")),
         tasks_max=settings.stats_tasks_max,
     )
-    found = await site.coordinator.statistics(question)
+    found = await site.view(request).statistics(question)
     return json_reply(200, {"window": window, **found.as_json()})
 
 

@@ -46,7 +46,9 @@ def _type_json(task_type: TaskType, settings: Settings) -> dict[str, Any]:
 
 
 async def show_health(site: Site, request: Request) -> Reply:
-    """``GET /healthz``: the process is alive, and what it is."""
+    """``GET /healthz``: the process is alive; and what it is, where nobody is asked for a credential."""
+    if site.door.gate.configured:
+        return json_reply(200, {"status": "ok"})
     return health(site.settings, site.circuit())
 
 
@@ -79,4 +81,16 @@ async def show_readiness(site: Site, request: Request) -> Reply:
         raise Draining
     if not site.coordinator.ready:
         raise StoreUnavailable("The store cannot be written at the moment; tasks wait for it.")
-    return json_reply(200, {"status": "ready"})
+    return json_reply(200, {"status": "ready", "warnings": warnings(site.settings, site.door.gate.configured)})
+
+
+def warnings(settings: Settings, guarded: bool) -> list[str]:
+    """What whoever runs this server ought to know.
+
+    Args:
+        settings: whether it is open to everybody.
+        guarded: whether a credential is needed.
+    """
+    if settings.insecure_public and not guarded:
+        return ["insecure_public: no credentials are configured, and whoever reaches this server may do everything."]
+    return []

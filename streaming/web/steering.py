@@ -12,7 +12,7 @@ from streaming.web.query import Query
 from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Request
 from streaming.web.shown import task_json
-from streaming.web.site import PRINCIPAL, Site
+from streaming.web.site import Site
 from streaming.web.tasks import idempotency_key, location_of
 
 
@@ -20,7 +20,7 @@ async def retry_task(site: Site, request: Request, task_id: str) -> Reply:
     """``POST /tasks/{id}/retry``: start a task that has ended once more, as a new one."""
     await _read_nothing(site, request)
     key = idempotency_key(request)
-    record, created = await site.coordinator.retry(task_id, by=PRINCIPAL, idempotency_key=key)
+    record, created = await site.view(request).retry(task_id, idempotency_key=key)
     return json_reply(201 if created else 200, record.as_json(), headers={"location": location_of(record)})
 
 
@@ -28,7 +28,7 @@ async def extend_task(site: Site, request: Request, task_id: str) -> Reply:
     """``POST /tasks/{id}/extend``: move the deadlines of a task that goes on."""
     Query(request.query_string, ())
     fields = read_said(ExtendFields, needed(await read_object(request, site.settings)))
-    record = await site.coordinator.extend(task_id, fields.limits())
+    record = await site.view(request).extend(task_id, fields.limits())
     return json_reply(200, task_json(site, record))
 
 
@@ -36,14 +36,14 @@ async def send_input(site: Site, request: Request, task_id: str) -> Reply:
     """``POST /tasks/{id}/input``: send something into a task; 202, as nobody knows when its handler reads it."""
     Query(request.query_string, ())
     fields = read_fields(InputFields, needed(await read_object(request, site.settings)))
-    event = await site.coordinator.send_input(task_id, fields.data, by=PRINCIPAL)
+    event = await site.view(request).send_input(task_id, fields.data)
     return json_reply(202, {"seq": event.seq})
 
 
 async def acknowledge_task(site: Site, request: Request, task_id: str) -> Reply:
     """``POST /tasks/{id}/ack``: the result was seen, and need not be kept for that any more."""
     await _read_nothing(site, request)
-    record = await site.coordinator.acknowledge(task_id)
+    record = await site.view(request).acknowledge(task_id)
     return json_reply(200, record.as_json())
 
 

@@ -24,6 +24,7 @@ from streaming.rules.log import Batch, Reading
 from streaming.rules.sse import KEEPALIVE, RETRY, envelope
 from streaming.web.chunks import chunk
 from streaming.web.direct import EXTENSION, Connection, DirectProtocol
+from streaming.web.headers import stream_headers
 from streaming.web.heartbeat import Heartbeat
 from streaming.web.portable import PortableConnection, rest_of
 from streaming.web.reply import NDJSON, SSE, Reply, empty_reply
@@ -42,6 +43,7 @@ class Form(NamedTuple):
         write: a batch as bytes.
         write_chunk: the same with a chunk around it.
         keepalive: means nothing, wherever it stands between two batches.
+        farewell: says that the credential of the reader is over; None if the form has no word for that.
     """
 
     content_type: str
@@ -49,7 +51,11 @@ class Form(NamedTuple):
     write: Callable[[Batch], bytes]
     write_chunk: Callable[[Batch], bytes]
     keepalive: bytes
+    farewell: bytes | None
 
+
+#: The last words to a reader whose credential has ended, or was revoked.
+FAREWELL = b": unauthenticated: the credential of this stream is over\n\n"
 
 #: Characters that JSON leaves as they are, and that line readers of many languages take for line ends.
 _LINE_ENDS = (("\u0085", "\\u0085"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
@@ -77,9 +83,9 @@ def _lines_chunk(batch: Batch) -> bytes:
 
 FORMS = MappingProxyType(
     {
-        SSE: Form(f"{SSE}; charset=utf-8", RETRY, _sse, _sse_chunk, KEEPALIVE),
+        SSE: Form(f"{SSE}; charset=utf-8", RETRY, _sse, _sse_chunk, KEEPALIVE, FAREWELL),
         # A blank in front of a JSON object is part of its line, and parsers skip it. An empty line would be a line.
-        NDJSON: Form(NDJSON, b"", _lines, _lines_chunk, b" "),
+        NDJSON: Form(NDJSON, b"", _lines, _lines_chunk, b" ", None),
     }
 )
 
@@ -104,12 +110,7 @@ async def stream(
     try:
         if subscription.finished:
             return empty_reply(204, headers)
-        headers = {
-            "content-type": form.content_type,
-            "cache-control": "no-store",
-            "x-accel-buffering": "no",
-            **headers,
-        }
+        headers = stream_headers(form.content_type, {**headers, **request.answer_headers})
         if request.method == "HEAD":
             return Reply(200, headers, b"")
         await _Opening(request, heartbeat).accept(headers)
@@ -173,6 +174,8 @@ class Stream:
     """A response that is being sent; see `stream`.
 
     Attributes:
+        credential: what it was opened with; None for one that anybody may read.
+        principal: whose it is.
         sending: the connection has enough for now.
         wrote_at: the heartbeat's time of the last write.
     """
@@ -188,6 +191,8 @@ class Stream:
         "_subscription",
         "_write",
         "_write_batch",
+        "credential",
+        "principal",
         "sending",
         "wrote_at",
     )
@@ -201,6 +206,8 @@ class Stream:
         self._opened = not form.opening
         self._over = False
         self.sending = False
+        self.principal = request.credential.principal
+        self.credential = None if self.principal.anonymous else request.credential
         heartbeat.add(self)
         self.wrote_at = heartbeat.now
         self._connection = connection = _connection(request, self)
@@ -268,6 +275,21 @@ class Stream:
         _tell_cut(self._context, self._path, frozen=self.sending)
         self._leave()
         self._connection.cut()
+
+    def expire(self) -> None:
+        """End the response, and say why; a form that has no word for that is seen to break off."""
+        if self._over:
+            return
+        self._context.run(_log.info, "a reader's credential is over", path=self._path)
+        self._leave()
+        if self._form.farewell is None or self.sending:
+            self._connection.cut()
+            return
+        try:
+            self._connection.say(self._form.farewell)
+            self._connection.finish()
+        except Exception:
+            self.fail()
 
     # -- what the connection says --------------------------------------------------------------------------------------
 

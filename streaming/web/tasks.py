@@ -19,7 +19,7 @@ from streaming.web.query import Query
 from streaming.web.reply import JSON, SSE, Reply, empty_reply, json_reply
 from streaming.web.request import Request
 from streaming.web.shown import task_json
-from streaming.web.site import PRINCIPAL, Site
+from streaming.web.site import Site
 from streaming.web.stream import Stream
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
@@ -32,24 +32,22 @@ async def start_task(site: Site, request: Request) -> Reply | Stream:
     key = idempotency_key(request)
     body = needed(await read_object(request, site.settings))
     if form == JSON:
-        record, created = await _start(site, body, key)
+        record, created = await _start(site, request, body, key)
         headers = {"location": location_of(record), "vary": "accept"}
         return json_reply(201 if created else 200, record.as_json(), headers=headers)
     with place(site, request):
-        record, _ = await _start(site, body, key)
+        record, _ = await _start(site, request, body, key)
         return await watch_new(site, request, record.id, {"location": location_of(record), "vary": "accept"})
 
 
-async def _start(site: Site, body: dict[str, object], key: str | None) -> tuple[Record, bool]:
+async def _start(site: Site, request: Request, body: dict[str, object], key: str | None) -> tuple[Record, bool]:
     fields = read_fields(StartFields, body)
-    options = fields.options(site.settings)
-    options["created_by"] = PRINCIPAL
-    return await site.coordinator.start(
+    return await site.view(request).start(
         fields.type,
         fields.params,
         idempotency_key=key,
         fingerprint=fingerprint(body) if key is not None else "",
-        **options,
+        **fields.options(site.settings),
     )
 
 
@@ -84,8 +82,8 @@ async def cancel_task(site: Site, request: Request, task_id: str) -> Reply:
     query = Query(request.query_string, ("wait_s",))
     wait_s = query.seconds("wait_s", most=site.settings.wait_max_s)
     fields = read_fields(CancelFields, await read_object(request, site.settings) or {})
-    before = await site.coordinator.get(task_id)
-    await site.coordinator.cancel_task(task_id, reason=fields.reason, by=PRINCIPAL)
+    before = await site.view(request).get(task_id)
+    await site.view(request).cancel_task(task_id, reason=fields.reason)
     record = await _wait(site, request, task_id, wait_s)
     stopped = before.status in TERMINAL or (wait_s > 0 and record.status in TERMINAL)
     return json_reply(200 if stopped else 202, task_json(site, record))
@@ -93,13 +91,13 @@ async def cancel_task(site: Site, request: Request, task_id: str) -> Reply:
 
 async def _wait(site: Site, request: Request, task_id: str, wait_s: float) -> Record:
     if wait_s == 0:
-        return await site.coordinator.get(task_id)
-    return await while_present(request, site.coordinator.wait(task_id, wait_s))
+        return await site.view(request).get(task_id)
+    return await while_present(request, site.view(request).wait(task_id, wait_s))
 
 
 async def delete_task(site: Site, request: Request, task_id: str) -> Reply:
     """``DELETE /tasks/{id}``: forget a terminal task."""
     Query(request.query_string, ())
     read_fields(NoFields, await read_object(request, site.settings) or {})
-    await site.coordinator.delete(task_id)
+    await site.view(request).delete(task_id)
     return empty_reply(204)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from streaming.config import Settings
 from streaming.errors import Forbidden, StoreUnreachable
+from streaming.web.cors import cors_headers, preflight
 from streaming.web.loopback import require_loopback
 from streaming.web.problems import problem
 from streaming.web.reply import Reply
@@ -35,8 +36,10 @@ class Waiting:
             await send({"type": "websocket.close", "code": 1000})
             return
         request = Request(scope, receive, send)
-        reply = self._reply(request)
-        headers = {**reply.headers, "content-length": str(len(reply.body))}
+        reply = preflight(self._settings, request) or self._reply(request)
+        headers = {**reply.headers, **cors_headers(self._settings, request)}
+        if reply.status != 204:
+            headers["content-length"] = str(len(reply.body))
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
         await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else reply.body})

@@ -9,13 +9,20 @@ import pytest
 
 from streaming.engine import bulk
 from streaming.engine.bulk import Refusal, Report, cancel_each, delete_each, find_ended, find_live
+from streaming.engine.view import View
 from streaming.errors import Draining, InvalidParams, StoreUnavailable
+from streaming.rules.access import Principal, Scope
 from streaming.rules.filters import Filter
 from streaming.rules.sorting import parse_sort
 from tests.kit import build, events_of
 from tests.stage import Gate, deaf, forever, instant, rounds, running
 
 pytestmark = pytest.mark.clock("virtual")
+
+
+def anna(coordinator: Any) -> View:
+    return View(coordinator, Principal("anna", frozenset(Scope)))
+
 
 HANDLERS = [forever, instant, deaf]
 
@@ -38,11 +45,11 @@ async def test_live_tasks_are_found_newest_first_up_to_the_limit(monkeypatch: py
         ids = await started(coordinator, 5)
         await ended(coordinator, 1)
 
-        assert (await find_live(coordinator, Filter(), 3)).ids == tuple(ids[:1:-1])
-        assert (await find_live(coordinator, Filter(), 3)).more
-        full_pages = await find_live(coordinator, Filter(), 4)
+        assert (await find_live(anna(coordinator), Filter(), 3)).ids == tuple(ids[:1:-1])
+        assert (await find_live(anna(coordinator), Filter(), 3)).more
+        full_pages = await find_live(anna(coordinator), Filter(), 4)
         assert (len(full_pages.ids), full_pages.more) == (4, True)
-        everyone = await find_live(coordinator, Filter(), 5, parse_sort("created_at"))
+        everyone = await find_live(anna(coordinator), Filter(), 5, parse_sort("created_at"))
         assert (everyone.ids, everyone.more) == (tuple(ids), False)
 
 
@@ -54,7 +61,7 @@ async def test_what_is_cancelled_already_is_not_found_again() -> None:
         await coordinator.cancel_task(slow)
 
         assert (await coordinator.get(slow)).status == "running"
-        assert (await find_live(coordinator, Filter(), 10)).ids == (other,)
+        assert (await find_live(anna(coordinator), Filter(), 10)).ids == (other,)
         await coordinator.shutdown(0)
 
 
@@ -64,9 +71,9 @@ async def test_ended_tasks_are_found_and_deleted() -> None:
         ids = await ended(coordinator, 3)
         await started(coordinator, 2)
 
-        found = await find_ended(coordinator, Filter(), 2)
+        found = await find_ended(anna(coordinator), Filter(), 2)
         assert (found.ids, found.more) == ((ids[2], ids[1]), True)
-        assert await delete_each(coordinator, found.ids) == Report(2)
+        assert await delete_each(anna(coordinator), found.ids) == Report(2)
         assert await store.record(ids[1]) is None
         assert await store.record(ids[0]) is not None
 
@@ -77,9 +84,9 @@ async def test_a_result_that_nobody_has_acknowledged_is_not_found_to_be_deleted(
         (plain,) = await ended(coordinator, 1)
         kept = (await coordinator.start("instant", {}, keep_until_ack=True))[0].id
         await events_of(coordinator, kept)
-        assert (await find_ended(coordinator, Filter(), 10)).ids == (plain,)
+        assert (await find_ended(anna(coordinator), Filter(), 10)).ids == (plain,)
         await coordinator.acknowledge(kept)
-        assert (await find_ended(coordinator, Filter(), 10)).ids == (kept, plain)
+        assert (await find_ended(anna(coordinator), Filter(), 10)).ids == (kept, plain)
 
 
 async def test_a_task_that_moves_while_it_is_looked_for_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,14 +104,14 @@ async def test_a_task_that_moves_while_it_is_looked_for_is_found_once(monkeypatc
             return page
 
         monkeypatch.setattr(coordinator, "list", moving)
-        found = await find_live(coordinator, Filter(), 10, parse_sort("updated_at"))
+        found = await find_live(anna(coordinator), Filter(), 10, parse_sort("updated_at"))
         assert sorted(found.ids) == sorted(ids)
 
 
 async def test_nothing_to_do_is_done() -> None:
     coordinator, _ = build(HANDLERS)
     async with coordinator:
-        assert await cancel_each(coordinator, (), by="me") == Report(0)
+        assert await cancel_each(anna(coordinator), ()) == Report(0)
 
 
 async def test_each_task_is_cancelled_and_told_why() -> None:
@@ -112,7 +119,7 @@ async def test_each_task_is_cancelled_and_told_why() -> None:
     coordinator, _ = build([*HANDLERS, gate.handler])
     async with coordinator:
         ids = [await running(coordinator, "forever"), *await started(coordinator, 2)]
-        assert await cancel_each(coordinator, ids, reason="enough", by="anna") == Report(3)
+        assert await cancel_each(anna(coordinator), ids, reason="enough") == Report(3)
         for task_id in ids:
             await events_of(coordinator, task_id)
             receipt = (await coordinator.get(task_id)).cancel
@@ -127,7 +134,7 @@ async def test_one_that_refuses_stops_no_other() -> None:
         (live,) = await started(coordinator, 1)
         absent = "f" * 32
 
-        report = await cancel_each(coordinator, [absent, done, live], by="me")
+        report = await cancel_each(anna(coordinator), [absent, done, live])
         assert report == Report(
             1,
             (
@@ -135,7 +142,7 @@ async def test_one_that_refuses_stops_no_other() -> None:
                 Refusal(done, "task_terminal", f"Task {done} has ended before: it is completed."),
             ),
         )
-        report = await delete_each(coordinator, [absent, done])
+        report = await delete_each(anna(coordinator), [absent, done])
         assert (report.done, [each.code for each in report.refused]) == (1, ["not_found"])
 
 
@@ -144,7 +151,7 @@ async def test_a_task_that_goes_on_is_not_deleted() -> None:
     async with coordinator:
         (live,) = await started(coordinator, 1)
         (done,) = await ended(coordinator, 1)
-        report = await delete_each(coordinator, [live, done])
+        report = await delete_each(anna(coordinator), [live, done])
         assert (report.done, [each.code for each in report.refused]) == (1, ["task_active"])
 
 
@@ -166,13 +173,13 @@ async def test_a_store_that_goes_away_stops_the_rest_and_what_was_done_is_told(
             await real(task_id)
 
         monkeypatch.setattr(coordinator, "delete", failing)
-        report = await delete_each(coordinator, ids)
+        report = await delete_each(anna(coordinator), ids)
         assert (report.done, report.untried) == (3, 3)
         assert [each.task_id for each in report.refused] == [ids[3]]
         assert tried == ids[:4]
 
         with pytest.raises(type(trouble)):
-            await delete_each(coordinator, ids[4:])
+            await delete_each(anna(coordinator), ids[4:])
         assert len(tried) == 6
 
 
@@ -181,7 +188,7 @@ async def test_what_no_task_refuses_with_is_raised_when_all_were_tried(monkeypat
     async with coordinator:
         ids = await started(coordinator, 3)
         with pytest.raises(InvalidParams, match="reason"):
-            await cancel_each(coordinator, ids, reason="x" * 1001, by="me")
+            await cancel_each(anna(coordinator), ids, reason="x" * 1001)
         assert (await coordinator.get(ids[0])).cancel is None
 
         tried: list[str] = []
@@ -194,7 +201,7 @@ async def test_what_no_task_refuses_with_is_raised_when_all_were_tried(monkeypat
 
         monkeypatch.setattr(coordinator, "cancel_task", buggy)
         with pytest.raises(ZeroDivisionError):
-            await cancel_each(coordinator, ids, by="me")
+            await cancel_each(anna(coordinator), ids)
         assert tried == ids
 
 
@@ -204,5 +211,5 @@ async def test_many_are_one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
         ids = await started(coordinator, bulk.AT_ONCE)
         await rounds()
         before = len(store.commits)
-        assert (await cancel_each(coordinator, ids[1:], by="me")).done == bulk.AT_ONCE - 1
+        assert (await cancel_each(anna(coordinator), ids[1:])).done == bulk.AT_ONCE - 1
         assert len(store.commits) - before <= 3

@@ -329,8 +329,10 @@ async def test_the_same_key_for_something_else_is_refused() -> None:
         with pytest.raises(IdempotencyMismatch):
             await coordinator.start("instant", {}, idempotency_key="k", fingerprint="b")
         await coordinator.start("instant", {}, idempotency_key="k", fingerprint="b", created_by="berta")
+        await coordinator.start("instant", {}, idempotency_key="k", fingerprint="c", created_by="berta", tenant="acme")
+        await coordinator.start("instant", {}, idempotency_key="k", fingerprint="d", created_by="acme", tenant="berta")
 
-        assert len(await stored_ids(store)) == 2
+        assert len(await stored_ids(store)) == 4
 
 
 async def test_a_key_is_free_again_once_its_task_is_deleted() -> None:

@@ -71,13 +71,15 @@ def test_a_start_may_ask_for_something_else_than_its_type_says() -> None:
         keep_until_ack=True,
         tags=["a", "b", "a"],
         created_by="anna",
+        tenant="acme",
     )
     record = wanted.record
     retry = RetryPolicy(9, 3, 9, ("KeyError", "oops"))
     assert record.policy == Policy(retry, 2, 3, 4, 5, keep_until_ack=True)
     assert (record.timeout_s, record.retries_left, record.priority) == (1, 9, Priority.URGENT)
     assert (record.key, record.external_id, record.tags, record.created_by) == ("k", "x", ("a", "b"), "anna")
-    assert (wanted.key, wanted.if_running) == ("anna\nk", IfRunning.JOIN)
+    assert record.tenant == "acme"
+    assert (wanted.key, wanted.owner, wanted.if_running) == ("acme\nanna\nk", "acme\nanna", IfRunning.JOIN)
 
 
 def test_what_is_none_is_left_to_the_type() -> None:
@@ -128,7 +130,7 @@ def test_every_part_of_a_retry_has_its_limits(name: str, right: list[Any], wrong
         assert [error.field for error in refused.value.errors] == [f"retry.{name}"]
 
 
-@pytest.mark.parametrize("name", ["key", "external_id"])
+@pytest.mark.parametrize("name", ["key", "external_id", "created_by", "tenant"])
 def test_a_name_is_short_and_printable(name: str) -> None:
     for right in ("x", "x" * NAME_MAX, "schlüssel 🔑"):
         assert getattr(drafted(**dict[str, Any]({name: right})).record, name) == right
@@ -225,3 +227,19 @@ def test_a_key_is_that_of_its_principal() -> None:
     anna, bert = drafted(key="k", created_by="anna"), drafted(key="k", created_by="bert")
     assert anna.key == scoped_key(anna.record) != bert.key
     assert scoped_key(drafted().record) is None
+
+
+def test_a_key_is_that_of_its_tenant_too_and_without_one_as_it_was_before_there_were_any() -> None:
+    plain, acme, anna = (
+        drafted(key="k", created_by=name, tenant=tenant)
+        for name, tenant in (("anna", None), ("anna", "acme"), ("acme", "anna"))
+    )
+    assert (plain.owner, plain.key) == ("anna", "anna\nk")
+    assert len({plain.owner, acme.owner, anna.owner}) == len({plain.key, acme.key, anna.key}) == 3
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\n", "\nb", ""])
+def test_no_name_can_look_like_that_of_a_principal_of_a_tenant(name: str) -> None:
+    for given in ({"created_by": name}, {"tenant": name}):
+        with pytest.raises(InvalidParams):
+            drafted(**given)

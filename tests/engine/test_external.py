@@ -17,12 +17,13 @@ from streaming.errors import (
     InvalidParams,
     InvalidTaskType,
     KeyBusy,
+    LogTooLarge,
     NotExternal,
     StatusConflict,
     StoreUnavailable,
     TaskNotFound,
     TaskTerminal,
-    TooManyTasks,
+    TooManyEvents,
 )
 from streaming.events import Event
 from streaming.records import CancelOutcome, Priority, Progress, Steps, TaskError, TaskStatus
@@ -145,26 +146,6 @@ async def test_it_takes_no_place_of_those_that_run_here_and_waits_for_none() -> 
         assert [(await coordinator.get(each)).status for each in (first, second, third)] == ["running"] * 3
 
 
-async def test_there_are_not_more_of_them_than_there_may_be() -> None:
-    coordinator, store = built(max_external=2)
-    async with coordinator:
-        task_id = await begun(coordinator)
-        store.hold()
-        starting = asyncio.create_task(coordinator.start("external", {}))
-        await rounds()
-        with pytest.raises(TooManyTasks, match="at most 2"):
-            await coordinator.start("external", {})
-        store.release()
-        await starting
-        with pytest.raises(TooManyTasks):
-            await coordinator.start("external", {})
-        await running(coordinator, "forever")
-
-        await coordinator.report(task_id, DONE)
-
-        await coordinator.start("external", {})
-
-
 # -- reports -----------------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +228,48 @@ async def test_the_limits_of_the_settings_hold(settings: dict[str, Any]) -> None
         await coordinator.report(task_id, Report(events=[ReportedEvent("tick", 1)] * 2))
         with pytest.raises(InvalidParams):
             await coordinator.report(task_id, Report(events=[ReportedEvent("tick", "1234567")] * 3))
+        assert coordinator.limits_hit["report_too_large"] == 1
+        with pytest.raises(InvalidParams):
+            await coordinator.report(task_id, Report(events=[ReportedEvent("a b", 1)]))
+        assert coordinator.limits_hit["report_too_large"] == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_log_has_so_many_events_and_takes_no_more_of_its_worker(known: bool) -> None:
+    coordinator, _ = built(events_max=6)
+    async with coordinator:
+        task_id = await begun(coordinator) if known else (await coordinator.start("external", {}))[0].id
+        half_way = dataclasses.replace(ticked(1, 2, 3), progress=(50, None))
+        with pytest.raises(TooManyEvents, match="and can have 6"):
+            await coordinator.report(task_id, dataclasses.replace(half_way, events=ticked(1, 2, 3, 4).events))
+        assert (await coordinator.get(task_id)).last_seq == (2 if known else 1), "all of a report is taken, or nothing"
+        assert (await coordinator.report(task_id, half_way)).last_seq == 6
+        for more in (ticked(4), Report(progress=(51, None)), dataclasses.replace(DONE, events=ticked(4).events)):
+            with pytest.raises(TooManyEvents):
+                await coordinator.report(task_id, more)
+        assert coordinator.limits_hit["too_many_events"] == 4
+
+        await coordinator.report(task_id, ticked(1, 2, 3))  # sent once more: nothing of it is new
+        await coordinator.report(task_id, WORD)
+        assert (await coordinator.report(task_id, DONE)).status is TaskStatus.COMPLETED
+        assert types(await log_of(coordinator, task_id))[-1] == "completed"
+    assert leftovers(coordinator) == {}
+
+
+async def test_a_log_has_so_many_bytes_and_takes_no_more_of_its_worker() -> None:
+    said = Report(events=ticked(1, 2).events, progress=(50, "half"))
+    size = 2 * len('{"n":1}') + len('{"percent":50.0,"message":"half"}')
+    for room, fits in ((size, True), (size - 1, False)):
+        coordinator, _ = built(log_bytes_max=2 + len('{"attempt":1}') + room)
+        async with coordinator:
+            task_id = await begun(coordinator)
+            if fits:
+                await coordinator.report(task_id, said)
+            else:
+                with pytest.raises(LogTooLarge):
+                    await coordinator.report(task_id, said)
+            assert coordinator.limits_hit["log_too_large"] == (0 if fits else 1)
+            assert (await coordinator.report(task_id, DONE)).status is TaskStatus.COMPLETED
 
 
 async def test_a_heartbeat_is_no_event_and_is_stored() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from streaming import TaskContext, TaskCoordinator, task
 from streaming.engine.journal import RecordQuery
+from streaming.engine.subscription import Subscription
 from streaming.errors import (
     BadCursor,
     TaskCancelled,
@@ -21,9 +22,11 @@ from streaming.errors import (
 )
 from streaming.events import Event
 from streaming.records import Change, TaskStatus
+from streaming.rules.access import SCOPES_DEFAULT, Principal
 from streaming.rules.deadlines import Limit
 from streaming.rules.fields import Operator
 from streaming.rules.filters import Filter, Term
+from streaming.rules.log import Reading
 from streaming.rules.statistics import StatisticsQuery
 from tests.engine.hubs import seqs, to_end
 from tests.kit import build, collect, events_of, types
@@ -355,6 +358,16 @@ async def test_a_task_that_begins_and_ends_while_the_store_is_asked_is_read_to_i
 # -- the feed ----------------------------------------------------------------------------------------------------------
 
 
+async def task_ids(reader: Subscription, count: int) -> list[str]:
+    """Whose the next events are."""
+    found: list[str] = []
+    while len(found) < count:
+        batch = await reader.next()
+        assert batch is not None
+        found += [event.task_id for event in batch.events]
+    return found
+
+
 async def test_the_feed_is_followed_from_a_cursor_a_tail_or_the_beginning() -> None:
     coordinator, _ = build(HANDLERS)
     async with coordinator:
@@ -369,6 +382,25 @@ async def test_the_feed_is_followed_from_a_cursor_a_tail_or_the_beginning() -> N
         assert await seqs(await coordinator.follow(task_types=frozenset({"ticks"}), tag="t"), 5) == [1, 2, 3, 4, 5]
         with pytest.raises(BadCursor):
             await coordinator.follow(after=6)
+
+
+async def test_the_feed_of_a_principal_is_of_its_own_tasks_stored_or_live() -> None:
+    coordinator, _ = build(HANDLERS)
+    anna, acme, bert = (
+        Principal(name, SCOPES_DEFAULT, tenant) for name, tenant in (("anna", None), ("anna", "acme"), ("bert", None))
+    )
+    async with coordinator:
+        live = {each: await coordinator.follow(principal=each) for each in (anna, acme, bert)}
+        begun = {
+            each: (await coordinator.start("ticks", {"n": 1}, created_by=each.name, tenant=each.tenant))[0].id
+            for each in (anna, acme)
+        }
+        for task_id in begun.values():
+            await coordinator.wait(task_id, 100)
+        for each in (anna, acme):
+            for reader in (live[each], await coordinator.follow(principal=each)):
+                assert await task_ids(reader, 4) == [begun[each]] * 4
+        assert live[bert].poll() is Reading.WAIT
 
 
 # -- history -----------------------------------------------------------------------------------------------------------

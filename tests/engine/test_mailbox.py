@@ -10,7 +10,7 @@ import pytest
 
 from streaming import TaskContext, TaskCoordinator, task
 from streaming.engine.mailbox import Input, Mailbox
-from streaming.errors import InvalidParams, StoreUnavailable, TooManyInputs
+from streaming.errors import InvalidParams, LogTooLarge, StoreUnavailable, TooManyEvents, TooManyInputs
 from streaming.events import DEPTH_MAX, Event, encode_payload
 from tests.engine.hubs import Desk
 from tests.kit import TestedStore, build
@@ -197,7 +197,7 @@ async def test_a_log_that_has_lost_its_events_has_no_inputs() -> None:
     async with Desk() as desk:
         log = await desk.log()
         resumed = desk.hub.resume(log.record)
-        mailbox = Mailbox(desk.hub, resumed, inputs_max=5, bytes_max=100)
+        mailbox = Mailbox(desk.hub, resumed, desk.settings)
         mailbox._resumed_at = 99
         reading = asyncio.ensure_future(anext(mailbox.read()))
         await rounds()
@@ -207,8 +207,8 @@ async def test_a_log_that_has_lost_its_events_has_no_inputs() -> None:
 
 @pytest.mark.parametrize("data", ["x" * 90, object(), float("inf"), "\ud800"])
 async def test_what_cannot_be_stored_is_refused_and_not_counted(data: object) -> None:
-    async with Desk() as desk:
-        mailbox = Mailbox(desk.hub, await desk.log(), inputs_max=1, bytes_max=100)
+    async with Desk(inputs_max=1, event_bytes_max=100) as desk:
+        mailbox = Mailbox(desk.hub, await desk.log(), desk.settings)
         nested: Any = 0
         for _ in range(DEPTH_MAX + 1):
             nested = [nested]
@@ -218,4 +218,22 @@ async def test_what_cannot_be_stored_is_refused_and_not_counted(data: object) ->
         mailbox.put("x" * 60, "anna")
         with pytest.raises(TooManyInputs, match="1 inputs"):
             mailbox.put("", "anna")
+        assert desk.hub.limits_hit["input_too_large"] == (1 if data == "x" * 90 else 0)
+        assert desk.hub.limits_hit["too_many_inputs"] == 1
+
+
+async def test_a_full_log_takes_no_input() -> None:
+    async with Desk(events_max=3) as desk:
+        mailbox = Mailbox(desk.hub, await desk.log(), desk.settings)
+        mailbox.put("a", "anna")
+        with pytest.raises(TooManyEvents):
+            mailbox.put("b", "anna")
+    async with Desk(log_bytes_max=4 + len('{"by":"anna","data":"a"}')) as desk:
+        log = await desk.log()
+        mailbox = Mailbox(desk.hub, log, desk.settings)
+        mailbox.put("a", "anna")
+        with pytest.raises(LogTooLarge):
+            mailbox.put("", "anna")
+        assert (log.window.last, log.bytes) == (3, desk.settings.log_bytes_max)
+        await desk.end(log)
         assert now() == 0

@@ -59,14 +59,15 @@ async def test_a_task_gets_results_of_tasks_that_it_has_started() -> None:
 
 
 async def test_a_task_has_the_principal_of_its_parent_and_its_priority_unless_another_is_named() -> None:
-    parent = Parent(("instant", {}), ("instant", {"options": {"priority": Priority.LOW, "created_by": "mallory"}}))
+    mallory = {"created_by": "mallory", "tenant": None}
+    parent = Parent(("instant", {}), ("instant", {"options": {"priority": Priority.LOW, **mallory}}))
     coordinator, _ = build([parent.handler, instant])
     async with coordinator:
-        record, _ = await coordinator.start("parent", {}, created_by="anna", priority=Priority.HIGH)
+        record, _ = await coordinator.start("parent", {}, created_by="anna", tenant="acme", priority=Priority.HIGH)
         await coordinator.result(record.id)
         first, second = [await child.record() for child in parent.children]
-    assert (first.created_by, first.priority) == ("anna", Priority.HIGH)
-    assert (second.created_by, second.priority) == ("anna", Priority.LOW)
+    assert (first.created_by, first.tenant, first.priority) == ("anna", "acme", Priority.HIGH)
+    assert (second.created_by, second.tenant, second.priority) == ("anna", "acme", Priority.LOW)
 
 
 async def test_a_task_must_have_ended_when_the_time_of_its_parent_is_over() -> None:

@@ -7,6 +7,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,15 +15,16 @@ import structlog
 from structlog.testing import capture_logs
 
 from streaming import Record, TaskContext, ThreadContext, task
+from streaming.config import Settings
 from streaming.engine import runner as runner_module
 from streaming.engine.journal import Commit
-from streaming.errors import HandlerError, StoreUnavailable, TaskNotFound, TaskTerminal
+from streaming.errors import HandlerError, StoreUnavailable, TaskNotFound, TaskTerminal, TooManyEvents
 from streaming.events import Event
-from streaming.records import CancelOutcome, CancelReceipt
+from streaming.records import CancelOutcome, CancelReceipt, TaskError, TaskStatus
 from streaming.rules.deadlines import Limit
 from streaming.rules.lifecycle import TERMINAL
 from tests.engine.hubs import end_elsewhere
-from tests.kit import build, collect, types
+from tests.kit import TestedStore, build, collect, events_of, types
 from tests.leftovers import leftovers
 from tests.stage import (
     Gate,
@@ -409,6 +411,7 @@ async def test_a_result_that_cannot_be_kept_is_the_handlers_failure(what: str, c
     assert record.error is not None
     assert record.error.code == code
     assert record.result is None
+    assert coordinator.limits_hit["result_too_large"] == (1 if code == "result_too_large" else 0)
 
 
 @task
@@ -430,6 +433,116 @@ async def test_an_event_that_cannot_be_kept_is_the_handlers_failure(type: str, c
     assert types(events) == ["pending", "running", "failed"]
     assert record.error is not None
     assert record.error.code == code
+
+
+@task(retries=3)
+async def chatters(ctx: TaskContext, n: int, how: str, attempts: int = 1) -> int:
+    said = 0
+    for number in range(n):
+        if how == "emit":
+            await ctx.emit("tick", 1)
+        else:
+            await ctx.progress(number)
+        said += 1
+    if ctx.attempt < attempts:
+        raise ValueError("once more")
+    return said
+
+
+@task(run_in="thread")
+def chatters_in_a_thread(ctx: ThreadContext, n: int, how: str) -> int:
+    for number in range(n):
+        if how == "log":
+            ctx.log("a line")
+        else:
+            ctx.steps(number, n)
+    return n
+
+
+@pytest.mark.parametrize("how", ["emit", "progress"])
+@pytest.mark.parametrize("durable", [True, False])
+async def test_a_handler_that_says_more_than_a_log_may_have_has_failed(how: str, durable: bool) -> None:
+    await _has_failed("chatters", how, durable=durable)
+
+
+@pytest.mark.clock("real")
+@pytest.mark.parametrize("how", ["log", "steps"])
+async def test_a_handler_in_a_thread_that_says_more_than_a_log_may_have_has_failed(how: str) -> None:
+    await _has_failed("chatters_in_a_thread", how, durable=True)
+
+
+async def _has_failed(type: str, how: str, *, durable: bool) -> None:
+    store = TestedStore(Settings(memory_events_max=3), durable=durable)  # what it forgets counts as well
+    coordinator, _ = build([chatters, chatters_in_a_thread], store, events_max=10)
+    async with coordinator:
+        record, _ = await run(coordinator, type, n=8, how=how)
+        assert (record.status, record.result, record.last_seq) == (TaskStatus.COMPLETED, 8, 11)
+        assert coordinator.limits_hit["too_many_events"] == 0
+
+        record, _ = await run(coordinator, type, n=9, how=how)
+        assert record.error == TaskError("too_many_events", "The task has 10 events, and can have 10.")
+        assert (record.status, record.last_seq) == (TaskStatus.FAILED, 11)
+        assert coordinator.limits_hit["too_many_events"] == 1
+
+
+async def test_a_handler_that_says_more_bytes_than_a_log_may_have_has_failed() -> None:
+    coordinator, _ = build([chatters], log_bytes_max=100)
+    async with coordinator:
+        record, _ = await run(coordinator, "chatters", n=200, how="emit")
+        assert record.error is not None
+        assert record.error.code == "log_too_large"
+        assert coordinator.limits_hit["log_too_large"] == 1
+        assert record.last_seq == 2 + (100 - 2 - len('{"attempt":1}')) + 1, "another attempt would fail as well"
+
+
+async def test_what_a_failed_attempt_has_said_counts_for_the_next_one() -> None:
+    coordinator, _ = build([chatters], events_max=20)
+    async with coordinator:
+        record, _ = await run(coordinator, "chatters", n=7, how="emit", attempts=2)  # 1, 1 + 7, 1, 1 + 7
+        assert (record.status, record.last_seq) == (TaskStatus.COMPLETED, 19)
+        record, _ = await run(coordinator, "chatters", n=9, how="emit", attempts=2)
+        assert record.error is not None
+        assert (record.error.code, record.attempt, record.last_seq) == ("too_many_events", 2, 21)
+
+
+async def test_what_was_said_before_a_crash_counts() -> None:
+    @task("chatters", on_interrupt="restart", attempts_max=2)
+    async def chatters_on(ctx: TaskContext) -> None:
+        for _ in range(5):
+            await ctx.emit("tick")
+        if ctx.attempt == 1:
+            await asyncio.get_running_loop().create_future()
+
+    for events_max, status in ((14, TaskStatus.COMPLETED), (13, TaskStatus.FAILED)):
+        coordinator, store = build([chatters_on], events_max=events_max, grace_s=0.5)
+        async with coordinator:
+            task_id = await running(coordinator, "chatters")
+        again, _ = build([chatters_on], store, events_max=events_max)
+        async with again:
+            assert (await again.wait(task_id, 10)).status is status
+
+
+async def test_a_full_log_takes_all_that_the_server_has_to_say() -> None:
+    @task
+    async def fills(ctx: TaskContext) -> None:
+        await ctx.emit("tick")
+        with suppress(TooManyEvents):
+            await ctx.emit("tick")
+        await asyncio.get_running_loop().create_future()
+
+    coordinator, _ = build([fills], events_max=3)
+    async with coordinator:
+        task_id = await running(coordinator, "fills")
+        with pytest.raises(TooManyEvents):
+            await coordinator.send_input(task_id, "more")
+        await coordinator.cancel_task(task_id, wait_s=10)
+        assert types(await events_of(coordinator, task_id)) == [
+            *("pending", "running", "tick", "cancel_requested", "cancelled")
+        ]
+        record, _ = await coordinator.start("fills", {}, timeout_s=1)
+        assert types(await events_of(coordinator, record.id)) == [
+            *("pending", "running", "tick", "deadline_warning", "timed_out")
+        ]
 
 
 @task

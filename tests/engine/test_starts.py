@@ -246,8 +246,10 @@ async def test_the_key_of_somebody_else_is_another_one() -> None:
         bert, created = await coordinator.start("forever", {}, key="k", if_running=IfRunning.JOIN, created_by="bert")
         assert created
         assert anna.id != bert.id
+        there = await start(coordinator, "forever", key="k", created_by="anna", tenant="bert")
+        assert there.id not in (anna.id, bert.id)
         await rounds()
-        assert len(coordinator.running()) == 2
+        assert len(coordinator.running()) == 3
     assert leftovers(coordinator) == {}
 
 
@@ -356,6 +358,7 @@ async def test_as_many_wait_as_may(together: bool) -> None:
         else:
             found = [(await asyncio.gather(each, return_exceptions=True))[0] for each in starts]
         assert outcomes(found) == {"new": 5, "too_many_tasks": 3}
+        assert coordinator.limits_hit["too_many_tasks"] == 3
         await rounds()
         assert (len(coordinator.running()), len(coordinator._turns)) == (2, 3)
         await coordinator.cancel_task(f"{1:032x}", wait_s=10)
@@ -363,6 +366,52 @@ async def test_as_many_wait_as_may(together: bool) -> None:
         await start(coordinator, "forever")
         with pytest.raises(TooManyTasks):
             await start(coordinator, "forever")
+    assert leftovers(coordinator) == {}
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_of_one_principal_no_more_are_taken_in_than_may_run_and_wait_and_others_are_not_held_up(
+    together: bool,
+) -> None:
+    coordinator, _ = build([forever], principal_running_max=2, principal_pending_max=3)
+    async with coordinator:
+        starts = [coordinator.start("forever", {}, created_by="anna") for _ in range(8)]
+        if together:
+            found = await asyncio.gather(*starts, return_exceptions=True)
+        else:
+            found = [(await asyncio.gather(each, return_exceptions=True))[0] for each in starts]
+        assert outcomes(found) == {"new": 5, "too_many_tasks": 3}
+        assert coordinator.limits_hit["too_many_tasks_of_principal"] == 3
+        await rounds()
+        assert (len(coordinator.running()), len(coordinator._turns)) == (2, 3)
+        await start(coordinator, "forever", created_by="bert")
+        await start(coordinator, "forever", created_by="anna", tenant="x")
+        await coordinator.cancel_task(f"{1:032x}", wait_s=10)
+        await rounds()
+        await start(coordinator, "forever", created_by="anna")
+        with pytest.raises(TooManyTasks, match="at most 3 of one principal may") as refused:
+            await start(coordinator, "forever", created_by="anna")
+        assert refused.value.retry_after_s == 5
+        assert coordinator.limits_hit["too_many_tasks"] == 0
+    assert leftovers(coordinator) == {}
+
+
+async def test_a_task_that_a_handler_starts_counts_for_the_principal_of_that() -> None:
+    met: list[str] = []
+
+    @task
+    async def parent(ctx: TaskContext) -> None:
+        for _ in range(4):
+            try:
+                await ctx.start("forever", created_by="somebody else")
+            except TooManyTasks as refusal:
+                met.append(refusal.detail)
+
+    coordinator, _ = build([parent, forever], principal_running_max=2, principal_pending_max=1)
+    async with coordinator:
+        record, _ = await coordinator.start("parent", {}, created_by="anna")
+        await coordinator.wait(record.id, 10)
+    assert met == ["Too many tasks of yours wait already: at most 1 of one principal may."] * 2
     assert leftovers(coordinator) == {}
 
 

@@ -520,9 +520,10 @@ async def test_a_manual_retry_is_a_new_task_with_the_wishes_of_the_old() -> None
         with pytest.raises(Exception, match="cancel it first"):
             await coordinator.retry(record.id)
         old, _ = await ended(coordinator, record.id)
-        new, created = await coordinator.retry(old.id, by="bert")
+        new, created = await coordinator.retry(old.id, by="bert", tenant="acme")
         assert created
         assert (new.retry_of, new.created_by, new.key, new.tags) == (old.id, "bert", "k", ("a",))
+        assert new.tenant == "acme", "that of whoever retries"
         assert (new.external_id, new.timeout_s, new.policy, new.status) == ("x", 7, old.policy, TaskStatus.PENDING)
         assert (await ended(coordinator, new.id))[0].status is TaskStatus.FAILED
         assert (await events_of(coordinator, old.id))[-1].type == "failed"

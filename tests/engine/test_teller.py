@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from streaming import TaskContext, task
 from streaming.engine.backlog import UNAWAITED_BACKLOGS
 from streaming.engine.log import Log
 from streaming.engine.teller import HEARTBEAT_STORED_S, SECTION_REASON_MAX, LogTeller
-from streaming.errors import EventTooLarge, InvalidEvent, TaskEnded
+from streaming.errors import EventTooLarge, InvalidEvent, LogTooLarge, TaskEnded, TooManyEvents
 from streaming.events import Event, seconds_of
 from streaming.records import Progress
 from streaming.rules.reporting import PROGRESS_MESSAGE_MAX
@@ -117,6 +118,66 @@ async def test_an_event_with_one_byte_more_takes_no_place(text: str, size: int) 
             it.teller.tell("tick", text)
 
         assert it.teller.tell("tick", {}) == 3
+        assert desk.hub.limits_hit["event_too_large"] == 1
+
+
+VERBS: dict[str, Callable[[LogTeller], int]] = {
+    "emit": lambda teller: teller.tell("tick", {"n": 1}),
+    "progress": lambda teller: teller.tell_progress(50, None),
+    "steps": lambda teller: teller.tell_steps(1, 2, None),
+    "log": lambda teller: teller.tell_log("info", "a line", {}),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_log_has_so_many_events_and_takes_no_more_of_its_handler(verb: str) -> None:
+    async with Desk(events_max=4) as desk:
+        it = await told(desk)
+        assert (VERBS[verb](it.teller), VERBS[verb](it.teller)) == (3, 4)
+
+        for _ in range(2):
+            with pytest.raises(TooManyEvents, match="has 4 events, and can have 4"):
+                VERBS[verb](it.teller)
+
+        assert desk.hub.limits_hit["too_many_events"] == 2
+        await desk.end(it.log)
+        assert (await it.last())[0] == "completed", "what the server has to say fits always"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_log_has_so_many_bytes_and_takes_no_more_of_its_handler(verb: str) -> None:
+    async with Desk() as desk:
+        it = await told(desk)
+        VERBS[verb](it.teller)
+        size, whole = len((await it.events())[-1].payload), it.log.bytes
+
+    async with Desk(log_bytes_max=whole + size) as desk:
+        it = await told(desk)
+        assert (VERBS[verb](it.teller), VERBS[verb](it.teller)) == (3, 4)
+        assert it.log.bytes == whole + size
+        with pytest.raises(LogTooLarge, match=f"have {whole + size} bytes, and can have {whole + size}"):
+            VERBS[verb](it.teller)
+        assert desk.hub.limits_hit["log_too_large"] == 1
+        await desk.end(it.log)
+
+    async with Desk(log_bytes_max=whole + size - 1) as desk:
+        it = await told(desk)
+        VERBS[verb](it.teller)
+        with pytest.raises(LogTooLarge):
+            VERBS[verb](it.teller)
+        assert it.log.window.last == 3, "what does not fit takes no place"
+
+
+async def test_what_the_server_says_about_a_handler_fits_into_a_full_log() -> None:
+    async with Desk(events_max=2, log_bytes_max=1) as desk:
+        it = await told(desk)
+        section = it.teller.enter("save", 1.0)
+        it.teller.report_overruns(asyncio.get_running_loop().time() + 2)
+        await it.teller.leave(section)
+
+        assert [event.type for event in await it.events()] == ["log"]
+        with pytest.raises(TooManyEvents):
+            it.teller.tell("tick", {})
 
 
 async def test_nothing_can_be_said_after_the_end() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from streaming import TaskContext, TaskCoordinator, task
 from streaming.engine.family import Child
-from streaming.errors import TaskCancelled, TaskFailed
+from streaming.errors import TaskCancelled, TaskFailed, TooManyTasks
 from streaming.events import rfc3339
 from streaming.records import Priority, TaskStatus
 from streaming.rules.deadlines import Limit
@@ -151,6 +151,112 @@ async def test_a_type_that_is_full_holds_no_other_up() -> None:
         await wait_all(coordinator, ids)
 
 
+# -- of one principal --------------------------------------------------------------------------------------------------
+
+
+ANNA: dict[str, Any] = {"created_by": "anna"}
+BERT: dict[str, Any] = {"created_by": "bert"}
+
+
+@pytest.mark.parametrize("most", [1, 3])
+async def test_no_more_of_one_principal_run_at_once_than_may(most: int) -> None:
+    works = Works()
+    coordinator, _ = build([works.handler], principal_running_max=most)
+    async with coordinator:
+        ids = await start_all(coordinator, *((str(number), ANNA) for number in range(10)))
+        await wait_all(coordinator, ids)
+    assert works.most == most
+    assert works.order == [str(number) for number in range(10)]
+    assert leftovers(coordinator) == {}
+
+
+async def test_a_principal_that_is_full_holds_no_other_up_whatever_its_priority() -> None:
+    works = Works()
+    coordinator, _ = build([works.handler], max_running=3, principal_running_max=1)
+    async with coordinator:
+        ids = await start_all(coordinator, *((f"anna {n}", {**ANNA, "priority": Priority.URGENT}) for n in range(3)))
+        ids += await start_all(coordinator, ("bert", {**BERT, "priority": Priority.LOW}))
+        await rounds()
+        assert works.order == ["anna 0", "bert"]
+        await wait_all(coordinator, ids)
+    assert leftovers(coordinator) == {}
+
+
+async def test_principals_of_one_name_in_two_tenants_are_two() -> None:
+    works = Works()
+    coordinator, _ = build([works.handler], principal_running_max=1)
+    async with coordinator:
+        whose: list[dict[str, Any]] = [ANNA, {**ANNA, "tenant": "x"}, {**ANNA, "tenant": "y"}, {**ANNA, "tenant": "x"}]
+        ids = await start_all(coordinator, *((str(number), each) for number, each in enumerate(whose)))
+        await rounds()
+        assert works.order == ["0", "1", "2"]
+        await wait_all(coordinator, ids)
+    assert works.order[3:] == ["3"]
+    assert leftovers(coordinator) == {}
+
+
+@pytest.mark.parametrize("first", ["end", "start"])
+async def test_a_start_and_the_end_of_another_of_its_principal_in_the_same_step(first: str) -> None:
+    works = Works()
+    coordinator, store = build([works.handler], principal_running_max=1)
+    async with coordinator:
+        ids = await start_all(coordinator, ("old", ANNA), ("waits", ANNA))
+        if first == "start":
+            await asyncio.sleep(0.999)
+            store.hold()
+        else:
+            await asyncio.sleep(1)  # the end is written, and not stored
+            store.hold()
+        starting = asyncio.create_task(start_all(coordinator, ("new", ANNA)))
+        await asyncio.sleep(0.5)
+        store.release()
+        ids += await starting
+        await wait_all(coordinator, ids)
+    assert (works.order, works.most) == (["old", "waits", "new"], 1)
+    assert leftovers(coordinator) == {}
+
+
+async def test_between_two_attempts_a_task_leaves_its_place_to_others_of_its_principal() -> None:
+    works = Works()
+
+    @task(retries=1, backoff_s=10)
+    async def fails(ctx: TaskContext) -> None:
+        works.order.append(f"attempt {ctx.attempt}")
+        await asyncio.sleep(1)
+        raise ValueError("no luck")
+
+    coordinator, _ = build([works.handler, fails], principal_running_max=1)
+    async with coordinator:
+        record, _ = await coordinator.start("fails", {}, created_by="anna")
+        ids = [record.id, *await start_all(coordinator, ("a", {**ANNA, "key": "k"}), ("b", {**ANNA, "key": "k"}))]
+        ids += await start_all(coordinator, ("c", ANNA), ("d", ANNA))
+        assert coordinator._turns.waiting_of["anna"] == 4
+        await asyncio.sleep(1)
+        assert coordinator._turns.waiting_of["anna"] == 4, "who pauses waits"
+        await wait_all(coordinator, ids)
+    assert works.order == ["attempt 1", "a", "b", "c", "d", "attempt 2"]
+    assert leftovers(coordinator) == {}
+
+
+async def test_after_a_crash_more_wait_than_may_and_no_more_run_than_may() -> None:
+    works = Works()
+    coordinator, store = build([works.handler], principal_running_max=1, grace_s=0)
+    async with coordinator:
+        await start_all(coordinator, *((str(number), ANNA) for number in range(6)))
+    works.order.clear()
+
+    again, _ = build([works.handler], store, principal_running_max=2, principal_pending_max=1)
+    async with again:
+        await rounds()
+        assert again._turns.waiting_of["anna"] == 3
+        with pytest.raises(TooManyTasks, match="at most 1 of one principal"):
+            await again.start("work", {}, created_by="anna")
+        await wait_all(again, [f"{number:032x}" for number in range(2, 7)])
+    assert works.most == 2
+    assert sorted(works.order) == ["1", "2", "3", "4", "5"]
+    assert leftovers(again) == {}
+
+
 # -- places that are lent ----------------------------------------------------------------------------------------------
 
 
@@ -163,7 +269,11 @@ async def nest(ctx: TaskContext, depth: int) -> int:
     return 1 + int(await child.result())
 
 
-@pytest.mark.parametrize("settings", [{"max_running": 1}, {"type_limits": {"nest": 1}}], ids=["instance", "type"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_running": 1}, {"type_limits": {"nest": 1}}, {"principal_running_max": 1}],
+    ids=["instance", "type", "principal"],
+)
 async def test_tasks_under_tasks_never_wait_for_the_place_of_their_parents(settings: dict[str, Any]) -> None:
     coordinator, _ = build([nest], **settings)
     async with coordinator:
@@ -205,11 +315,14 @@ class Family:
 
 
 @pytest.mark.parametrize("kind", ["work", "broken"])
+@pytest.mark.parametrize("settings", [{"max_running": 2}, {"principal_running_max": 2}], ids=["instance", "principal"])
 @pytest.mark.parametrize("together", [False, True])
-async def test_one_that_comes_back_waits_until_there_is_a_place_again(together: bool, kind: str) -> None:
+async def test_one_that_comes_back_waits_until_there_is_a_place_again(
+    together: bool, kind: str, settings: dict[str, Any]
+) -> None:
     """Otherwise each round of waiting would add one to those that run."""
     family = Family(3, together=together, kind=kind)
-    coordinator, _ = build([family.handler, family.works.handler, broken], max_running=2)
+    coordinator, _ = build([family.handler, family.works.handler, broken], **settings)
     async with coordinator:
         ids = [(await coordinator.start("parent", {}))[0].id for _ in range(6)]
         ids += await start_all(coordinator, *((str(number), {"priority": Priority.HIGH}) for number in range(20)))

@@ -103,7 +103,7 @@ async def test_requests_that_get_lost_hold_no_connection_and_disturb_no_stream(t
                 proxy.stall("requests")
                 opened = [await asyncio.open_connection("127.0.0.1", proxy.port) for _ in range(20)]
                 for _, writer in opened:
-                    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 await asyncio.to_thread(proxy.wait_until_held, 20)
                 assert connections(server) >= 20
                 await witness.until_ended(task_id)

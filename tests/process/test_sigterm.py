@@ -122,7 +122,7 @@ async def test_a_reader_that_never_reads_does_not_hang_the_exit_and_misses_nothi
 
 HALF = {
     "headers": b"POST /tasks HTTP/1.1\r\nHost: te",
-    "body": b'POST /tasks HTTP/1.1\r\nHost: x\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{"ty',
+    "body": b'POST /tasks HTTP/1.1\r\nHost: [::1]\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{"ty',
     "idle": b"",
 }
 

@@ -35,8 +35,8 @@ NEVER_READ = 100
 #: What an honest reader may have to wait for an event, on a machine that is busy with tests.
 P99_S = 1.0
 
-GET = b"GET /tasks HTTP/1.1\r\nHost: x\r\n"
-POST = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+GET = b"GET /tasks HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 #: What is sent at once, and the status of the answer; then comes a byte at a time, which ends nothing.
 TRICKLES = {
@@ -44,7 +44,7 @@ TRICKLES = {
     "headers that never end": (GET + b"X-A: b\r\n" * 20, 408),
     "a body that never ends": (POST + b"Content-Length: 100000\r\n\r\n{", 408),
     "chunks that never end": (POST + b"Transfer-Encoding: chunked\r\n\r\n64\r\n{", 408),
-    "a body that nobody asked for": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", 200),
+    "a body that nobody asked for": (b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 100000\r\n\r\n", 200),
 }
 
 
@@ -146,7 +146,7 @@ def never_read(port: int, path: str, accept: str = "text/event-stream") -> socke
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", port))
-    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n".encode())
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode())
     return client
 
 

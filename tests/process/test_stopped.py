@@ -85,7 +85,7 @@ async def test_a_reader_that_was_behind_is_not_blamed_for_the_pause(way: str, tm
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that the buffers of both sides are full soon
         client.connect(("127.0.0.1", server.port))
-        client.sendall(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        client.sendall(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         client.setblocking(False)
         await server.until(lambda: select.select([client], [], [], 0)[0])
         for _ in range(20):

@@ -41,6 +41,7 @@ def records(ids: st.SearchStrategy[str]) -> st.SearchStrategy[Record]:
         acked_at=st.none() | TIMES,
         started_at=st.none() | TIMES,
         finished_at=st.none() | TIMES,
+        tenant=st.none() | LETTERS,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.errors import BadCursor
 from streaming.events import Event
+from streaming.rules.access import SCOPES_DEFAULT, Principal, Scope
 from streaming.rules.feed import FeedFilter, FeedItem, FeedWindow, feed_batch
 from streaming.rules.log import BATCH_BYTES_MAX, BATCHES_KEPT, Batch, Reading
 from streaming.rules.sse import feed_frame
@@ -17,9 +20,16 @@ ALL = FeedFilter()
 
 
 def item(
-    position: int, type: str = "tick", task_type: str = "count", tags: tuple[str, ...] = (), size: int = 2
+    position: int,
+    type: str = "tick",
+    task_type: str = "count",
+    tags: tuple[str, ...] = (),
+    size: int = 2,
+    created_by: str = "ann",
+    tenant: str | None = None,
 ) -> FeedItem:
-    return FeedItem(position, Event("0" * 32, position, type, TIME, '"' + "x" * (size - 2) + '"'), task_type, tags)
+    event = Event("0" * 32, position, type, TIME, '"' + "x" * (size - 2) + '"')
+    return FeedItem(position, event, task_type, tags, created_by, tenant)
 
 
 def window_of(*items: FeedItem, items_max: int = 1000) -> FeedWindow:
@@ -41,12 +51,21 @@ items = st.builds(
     st.sampled_from(["count", "fetch"]),
     st.sampled_from([(), ("a",), ("a", "b")]),
     st.sampled_from([2, 100, 30_000, 70_000]),
+    st.sampled_from(["ann", "bob"]),
+    st.sampled_from([None, "ann", "acme"]),
 )
 filters = st.builds(
     FeedFilter,
     st.frozensets(st.sampled_from(["tick", "tock", "running", "none"]), max_size=2),
     st.frozensets(st.sampled_from(["count", "fetch", "none"]), max_size=2),
     st.sampled_from([None, "a", "b", "none"]),
+    st.none()
+    | st.builds(
+        Principal,
+        st.sampled_from(["ann", "cid"]),
+        st.sampled_from([SCOPES_DEFAULT, frozenset(Scope)]),
+        st.sampled_from([None, "ann", "acme"]),
+    ),
 )
 
 
@@ -56,7 +75,7 @@ def feeds(draw: st.DrawFn) -> list[FeedItem]:
     for each in draw(st.lists(items, max_size=25)):
         position += draw(st.integers(1, 3))  # positions grow, but may have holes
         event = Event(each.event.task_id, position, each.event.type, TIME, each.event.payload)
-        feed.append(FeedItem(position, event, each.task_type, each.tags))
+        feed.append(replace(each, position=position, event=event))
     return feed
 
 
@@ -65,7 +84,36 @@ def plainly_wanted(wanted: FeedFilter, each: FeedItem) -> bool:
         return False
     if wanted.task_types and each.task_type not in wanted.task_types:
         return False
-    return wanted.tag is None or wanted.tag in each.tags
+    if wanted.tag is not None and wanted.tag not in each.tags:
+        return False
+    return wanted.principal is None or wanted.principal.sees(each.created_by, each.tenant)
+
+
+@pytest.mark.parametrize(
+    ("principal", "expected"),
+    [
+        (None, [1, 2, 3, 4, 5]),
+        (Principal("ann", SCOPES_DEFAULT), [1]),
+        (Principal("acme", SCOPES_DEFAULT), []),
+        (Principal("ann", SCOPES_DEFAULT, "acme"), [3, 4]),
+        (Principal("dan", SCOPES_DEFAULT, "acme"), [3, 4]),
+        (Principal("ann", SCOPES_DEFAULT, "ann"), []),
+        (Principal("root", frozenset({Scope.ADMIN})), [1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_principal_gets_the_events_of_tasks_that_are_there_for_it(
+    principal: Principal | None, expected: list[int]
+) -> None:
+    of_nobody = FeedItem(5, Event("0" * 32, 5, "tick", TIME, "{}"), "count")
+    window = window_of(
+        item(1, created_by="ann"),
+        item(2, created_by="bob"),
+        item(3, created_by="ann", tenant="acme"),
+        item(4, created_by="bob", tenant="acme"),
+        of_nobody,
+    )
+
+    assert positions(window.after(0, FeedFilter(principal=principal))) == expected
 
 
 @given(feeds(), filters, st.integers(0, 30), st.floats(0, 1))

@@ -39,6 +39,7 @@ FULL = Record(
     acked_at="2026-11-01T12:00:00.000005Z",
     started_at="2026-11-01T12:00:00.000006Z",
     finished_at="2026-11-01T12:00:00.000007Z",
+    tenant="t",
 )
 VALUES: dict[str, Any] = {"tag": FULL.tags, "error": "timed_out", "progress": 40.0}
 

@@ -10,7 +10,7 @@ from streaming.errors import BadFilter
 from streaming.records import TaskStatus
 from streaming.rules.fields import Operator
 from streaming.rules.filters import Filter, FilterLimits, Term, parse_filter
-from streaming.rules.plan import Gather, Piece, Walk, Word, choose, sources, walk
+from streaming.rules.plan import Gather, Own, Piece, Walk, Word, choose, orders, sources, walk
 from streaming.rules.sorting import Key, parse_sort
 
 T1, T2, T3 = (f"2026-11-0{day}T00:00:00.000000Z" for day in (1, 2, 3))
@@ -46,7 +46,17 @@ def pieces(sort: str, after: Key | None = None, **pairs: str) -> list[tuple[bool
 
 @pytest.mark.parametrize(
     "name",
-    ["id", "id__in", "key__startswith", "external_id", "parent__between", "retry_of__gt", "type__lte", "type__in"],
+    [
+        "id",
+        "id__in",
+        "key__startswith",
+        "external_id",
+        "parent__between",
+        "retry_of__gt",
+        "type__lte",
+        "type__in",
+        "tenant",
+    ],
 )
 def test_texts_with_an_index_are_found_by_value_range_and_start(name: str) -> None:
     filter = asked(**{name: "a,b" if "in" in name or "between" in name else "a"})
@@ -78,6 +88,59 @@ def test_any_of_several_tags_is_one_condition_and_not_having_one_is_none() -> No
     assert sources(asked(tag="a,b")) == list(asked(tag="a,b").terms)
     assert sources(asked(tag="a")) == list(asked(tag="a").terms)
     assert sources(asked(tag__ne="a", tag__nin="b,c")) == []
+
+
+# -- the tasks of one owner --------------------------------------------------------------------------------------------
+
+OWN: Any = {"created_by": "ann", "tenant__null": "true"}
+
+
+def test_the_tasks_of_a_principal_without_a_tenant_are_a_condition() -> None:
+    assert sources(asked(**OWN)) == [Own("ann")]
+    assert sources(asked(created_by="ann", tenant__null="false")) == []
+    assert sources(asked(created_by__ne="ann", tenant__null="true")) == []
+    assert sources(asked(created_by="ann", tenant="t")) == [Term("tenant", Operator.EQ, ("t",))]
+
+
+@pytest.mark.parametrize("sort", ["created_at", "-created_at", "finished_at", "-finished_at"])
+def test_the_owner_leads_whatever_else_is_asked_for(sort: str) -> None:
+    assert walked(sort, **OWN, status="running", key="k").lead == Own("ann")
+    assert walked(sort, tenant="t", key="k", created_by="ann").lead == Term("tenant", Operator.EQ, ("t",))
+    assert walked("tenant,created_by," + sort, tenant="t", created_by="ann").lead is not None
+
+
+def test_no_walk_leads_over_the_tasks_of_others_to_those_of_an_owner() -> None:
+    for filter in (asked(**OWN), asked(tenant="t")):
+        assert walk(filter, parse_sort("id"), None) is None
+        assert orders(filter) == ("created_at", "finished_at")
+        with pytest.raises(BadFilter, match=r"sort by one of created_at, finished_at, with"):
+            choose(None, (None, 11), parse_sort("id"), 10, orders(filter))
+    assert orders(asked(created_by="ann")) == ("created_at", "finished_at", "id")
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    ("own", "asks"),
+    [
+        (OWN, {"created_by": "bob"}),
+        (OWN, {"tenant": "t"}),
+        ({"tenant": "t"}, {"tenant": "u"}),
+        ({"tenant": "t"}, {"created_by": "ann", "tenant__null": "true"}),
+    ],
+)
+def test_whoever_asks_for_the_tasks_of_others_is_led_over_none(own: Any, asks: Any, first: bool) -> None:
+    one, other = asked(**own), asked(**asks)
+    filter = one.narrowed(other) if first else other.narrowed(one)
+    found = walk(filter, parse_sort("-created_at"), None)
+    assert found is not None
+    assert found.pieces == ()
+
+
+def test_what_is_asked_for_twice_is_not_impossible() -> None:
+    assert len(walked("-created_at", **OWN).pieces) == 1
+    twice = walk(asked(**OWN).narrowed(asked(**OWN)), parse_sort("-created_at"), None)
+    assert twice is not None
+    assert len(twice.pieces) == 1
 
 
 # -- walks -------------------------------------------------------------------------------------------------------------

@@ -19,9 +19,14 @@ AGEING_S = 60.0
 
 
 def waiting(
-    id: str, since: float = 0.0, priority: Priority = Priority.NORMAL, key: str | None = None, type: str = "count"
+    id: str,
+    since: float = 0.0,
+    priority: Priority = Priority.NORMAL,
+    key: str | None = None,
+    type: str = "count",
+    principal: str = "anna",
 ) -> Waiting:
-    return Waiting(id, type, key, priority, since)
+    return Waiting(id, type, key, priority, since, principal)
 
 
 def line_of(*tasks: Waiting) -> Line:
@@ -94,6 +99,49 @@ def test_nobody_waits_twice() -> None:
         line_of(waiting("a"), waiting("a"))
     with pytest.raises(ValueError, match="a waits already"):
         line_of(waiting("a", key="k")).take("a", "k")
+
+
+# -- principals --------------------------------------------------------------------------------------------------------
+
+
+def test_a_principal_that_is_full_holds_up_nobody_else() -> None:
+    line = line_of(waiting("a", 0), waiting("b", 1, principal="bert"), waiting("c", 2, type="fetch"))
+    line.close("anna")
+
+    assert [turn(line), turn(line)] == ["b", None]
+    assert line.full == {"anna"}
+    line.open("anna")
+    assert [turn(line), turn(line)] == ["a", "c"]
+    assert line.full == frozenset()
+
+
+def test_who_waits_behind_a_full_principal_keeps_its_place() -> None:
+    line = line_of(waiting("a", 0))
+    line.close("anna")
+    line.add(waiting("b", 1, principal="bert"))
+    line.add(waiting("c", 0.5))
+    line.open("anna")
+
+    assert turns(line) == ["a", "c", "b"]
+
+
+def test_a_key_that_passes_on_to_a_full_principal_waits_with_it() -> None:
+    line = line_of(waiting("a", key="k"), waiting("b", key="k"))
+    assert turn(line) == "a"
+    line.close("anna")
+    line.ended("a")
+
+    assert turn(line) is None
+    line.open("anna")
+    assert turn(line) == "b"
+
+
+def test_to_open_what_was_never_closed_changes_nothing() -> None:
+    line = line_of(waiting("a"))
+    line.open("anna")
+    line.open("nobody")
+
+    assert (turns(line), line.size) == (["a"], 0)
 
 
 # -- leaving -----------------------------------------------------------------------------------------------------------
@@ -297,6 +345,20 @@ def test_ten_thousand_tasks_that_wait_for_one_key_cost_the_others_nothing() -> N
     assert work(lambda: long.add(waiting("x", Counted(0)))) <= work(lambda: short.add(waiting("x", Counted(0)))) + 2
 
 
+@pytest.mark.parametrize("principals", [1, 10_000])
+def test_ten_thousand_tasks_of_full_principals_cost_the_others_nothing(principals: int) -> None:
+    full = [str(number % principals) for number in range(10_000)]
+    line = line_of(*(waiting(f"{number}", Counted(number), principal=full[number]) for number in range(10_000)))
+    for principal in full[:principals]:
+        line.close(principal)
+    assert turn(line) is None
+    line.add(waiting("x", Counted(1), principal="else"))
+
+    assert work(lambda: line.next(every)) < 60
+    assert work(lambda: line.open("0")) < 60
+    assert turn(line) == "0"
+
+
 def test_a_turn_costs_little_more_in_a_long_line() -> None:
     line = line_of(*(waiting(str(number), Counted(number * 7919 % 10_000)) for number in range(10_000)))
 
@@ -326,6 +388,7 @@ class Model:
 
     waiting: list[tuple[float, int, Waiting]] = field(default_factory=list)
     keys: dict[str, list[str]] = field(default_factory=dict)
+    full: set[str] = field(default_factory=set)
     arrived: int = 0
 
     def announce(self, id: str, key: str | None) -> None:
@@ -346,7 +409,8 @@ class Model:
     def next(self, free: Callable[[str], bool]) -> str | None:
         for place in sorted(self.waiting, key=lambda place: place[:2]):
             task = place[2]
-            if free(task.type) and (task.key is None or self.keys[task.key][0] == task.id):
+            may = free(task.type) and task.principal not in self.full
+            if may and (task.key is None or self.keys[task.key][0] == task.id):
                 self.waiting.remove(place)
                 return task.id
         return None
@@ -361,10 +425,11 @@ class Model:
                 members.remove(id)
 
 
-#: Each task has one key and one type all its life.
+#: Each task has one key, one type and one principal all its life.
 TASKS = [(f"t{number}", (None, "k", "l")[number % 3], ("count", "fetch")[number % 2]) for number in range(10)]
+PRINCIPALS = {id: ("anna", "anna", "bert")[number % 3 - number % 2] for number, (id, _, _) in enumerate(TASKS)}
 moves = st.tuples(
-    st.sampled_from(["add", "add", "add", "next", "next", "remove", "ended", "announce", "take"]),
+    st.sampled_from(["add", "add", "add", "next", "next", "remove", "ended", "announce", "take", "close", "open"]),
     st.sampled_from(TASKS),
     st.sampled_from(Priority),
     st.integers(0, 300),
@@ -379,7 +444,7 @@ def test_a_line_gives_the_turns_that_a_sorted_list_gives(
     line, model = Line(AGEING_S), Model()
     for move, (id, key, type), priority, since, types in given:
         if move == "add" and not model.has(id):
-            model.add(task := Waiting(id, type, key, priority, since))
+            model.add(task := Waiting(id, type, key, priority, since, PRINCIPALS[id]))
             line.add(task)
         elif move == "next":
             assert turn(line, types.__contains__) == model.next(types.__contains__)
@@ -393,12 +458,22 @@ def test_a_line_gives_the_turns_that_a_sorted_list_gives(
         elif move == "announce":
             model.announce(id, key)
             line.announce(id, key)
+        elif move == "close":
+            model.full.add(PRINCIPALS[id])
+            line.close(PRINCIPALS[id])
+        elif move == "open":
+            model.full.discard(PRINCIPALS[id])
+            line.open(PRINCIPALS[id])
         elif move == "take" and not model.has(id):
             model.take(id, key)
             line.take(id, key)
 
         assert set(line) == {task.id for _, _, task in model.waiting}
         assert [line.live(each) for each in "kl"] == [tuple(model.keys.get(each, ())) for each in "kl"]
+    assert [turn(line) for _ in TASKS] == [model.next(every) for _ in TASKS]
+    for principal in sorted(model.full):
+        line.open(principal)
+    model.full.clear()
     assert [turn(line) for _ in TASKS] == [model.next(every) for _ in TASKS]
 
 

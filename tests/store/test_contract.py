@@ -247,6 +247,7 @@ FULL = record(
     type="http_fetch",
     params={"url": "http://x/\N{SNOWMAN}\N{GRINNING FACE}\x00", "nested": [1, 2.5, None, {"a": [True]}], "empty": {}},
     created_by="ann",
+    tenant="acme",
     tags=("a", "b c", "\N{GRINNING FACE}"),
     attempt=3,
     progress=Progress(33.333333333333336, "a third\x00"),
@@ -270,7 +271,7 @@ async def test_every_field_of_a_record_comes_back_as_it_was(store: Journal) -> N
 
 
 async def test_an_update_writes_every_field_that_can_change(store: Journal) -> None:
-    created = record(7, type=FULL.type, params=FULL.params, created_by=FULL.created_by, tags=FULL.tags)
+    created = record(7, type=FULL.type, params=FULL.params, created_by=FULL.created_by, tags=FULL.tags, tenant="acme")
     await store.commit(Commit([event(7, 1)], created=[created]))
     await store.commit(Commit([], updated=[FULL]))
 
@@ -438,12 +439,12 @@ async def test_a_piece_of_the_feed_has_its_bounds(
 
 
 async def test_a_feed_item_has_what_its_readers_filter_by(store: Journal) -> None:
-    await store.commit(start(1, type="a", tags=("red", "blue")))
+    await store.commit(start(1, type="a", tags=("red", "blue"), created_by="ann", tenant="acme"))
     await store.commit(start(2, type="b"))
 
     assert await store.feed_after(0, last_position=2, limit=9) == [
-        FeedItem(1, event(1, 1, "pending"), "a", ("red", "blue")),
-        FeedItem(2, event(2, 1, "pending"), "b"),
+        FeedItem(1, event(1, 1, "pending"), "a", ("red", "blue"), "ann", "acme"),
+        FeedItem(2, event(2, 1, "pending"), "b", (), "anonymous"),
     ]
 
 

@@ -12,9 +12,11 @@ import pytest
 
 from streaming.engine.journal import Commit, Journal
 from streaming.records import Change, Policy, TaskStatus
+from streaming.rules.fields import Operator
+from streaming.rules.filters import Filter, Term
 from streaming.rules.statistics import Bucket, StatisticsQuery
 from tests.store.conftest import MakeStore
-from tests.store.samples import at, event, record, start, task_id
+from tests.store.samples import at, event, record, start, task_id, wanted
 
 DONE, FAILED, CANCELLED = TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED
 PENDING, RUNNING, RETRYING = TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.RETRYING
@@ -84,6 +86,48 @@ async def test_statistics_of_some_types(store: Journal, types: tuple[str, ...], 
     await ran(store, 4, 0, 10, 50)
 
     assert (await store.statistics(question(types=types))).total.tasks == tasks
+
+
+OWN = (Term("created_by", Operator.EQ, ("ann",)), Term("tenant", Operator.NULL, (True,)))
+
+
+@pytest.mark.parametrize(
+    ("terms", "types", "tasks"),
+    [
+        (OWN, (), 2),
+        (OWN, ("other",), 1),
+        (OWN, ("other", "countdown"), 2),
+        (wanted(tenant="acme").terms, (), 2),
+        (wanted(tenant="acme").terms, ("countdown",), 1),
+        (wanted(tenant="acme", created_by="ann").terms, (), 1),
+        ((*OWN, *wanted(tenant="acme").terms), (), 0),
+        (wanted(created_by="ann").terms, (), 3),
+        (wanted(created_by="ann").terms, ("other",), 2),
+        (wanted(tag="red").terms, (), 1),
+    ],
+)
+async def test_statistics_of_the_tasks_of_some_principals(
+    store: Journal, terms: tuple[Term, ...], types: tuple[str, ...], tasks: int
+) -> None:
+    await ran(store, 1, 0, 10, 99, created_by="ann")
+    await ran(store, 2, 0, 10, 100, created_by="ann", tags=("red",))
+    await ran(store, 3, 0, 10, 150, created_by="ann", type="other", policy=Policy(keep_until_ack=True))
+    await ran(store, 4, 0, 10, 160, created_by="ann", type="other", tenant="acme")
+    await ran(store, 5, 0, 10, 170, created_by="bob", tenant="acme")
+    await ran(store, 6, 0, 10, 180, created_by="bob")
+    await ran(store, 7, 0, 10, 200, created_by="ann", tenant="acme")
+    await store.commit(start(8, created_by="ann"))
+
+    assert (await store.statistics(question(100, 200, types=types, within=Filter(terms)))).total.tasks == tasks
+
+
+async def test_of_too_many_tasks_of_an_owner_the_newest_count(store: Journal) -> None:
+    for number in range(1, 9):
+        await ran(store, number, 0, 1, 10 * number, created_by="bob" if number in (2, 8) else "ann")
+
+    answer = await store.statistics(question(tasks_max=3, within=Filter(OWN)))
+
+    assert (answer.total.tasks, answer.sampled, answer.since) == (3, True, at(50))
 
 
 @pytest.mark.parametrize("types", [(), ("countdown",)])

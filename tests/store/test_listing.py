@@ -110,6 +110,7 @@ records = st.builds(
     last_seq=st.just(0),
     client_seq=st.just(0),
     log_bytes=st.just(0),
+    tenant=or_null(texts),
 )
 many_records = st.lists(records, max_size=25, unique_by=lambda record: record.id)
 
@@ -236,6 +237,67 @@ def test_a_list_goes_on_behind_the_place_of_a_record_that_it_does_not_have(
     query = RecordQuery(wanted(type="b"), order, sort_key(other, order), limit=2)
 
     assert whole_list(asked, query, scan_max) == model(everything, query)
+
+
+few_owned = st.builds(
+    lambda number, created_by, tenant, finished_at: record(
+        number, created_by=created_by, tenant=tenant, finished_at=finished_at, created_at=at(number // 3)
+    ),
+    st.integers(1, 12),
+    st.sampled_from("ab"),
+    st.sampled_from([None, "a", "b"]),
+    few_times,
+)
+created = st.sampled_from([Operator.GT, Operator.GTE, Operator.LT, Operator.LTE])
+OWN = Filter((Term("created_by", Operator.EQ, ("a",)), Term("tenant", Operator.NULL, (True,))))
+
+
+@by_chance(60)
+@given(
+    everything=st.lists(few_owned, max_size=12, unique_by=lambda record: record.id),
+    asked_for=st.sampled_from(
+        [
+            *(OWN, wanted(tenant="a"), wanted(tenant="a", created_by="b")),
+            *(OWN.narrowed(wanted(tenant="b")), wanted(created_by="b").narrowed(OWN)),
+        ]
+    ),
+    ends=st.lists(
+        st.builds(
+            lambda field, operator, second: Term(field, operator, (at(second),)),
+            st.sampled_from(["created_at", "finished_at"]),
+            created,
+            st.integers(0, 4),
+        ),
+        max_size=2,
+    ),
+    order=st.tuples(st.sampled_from(["created_at", "finished_at"]), st.booleans(), st.booleans()),
+    place=st.none() | few_owned,
+    scan_max=st.integers(1, 3),
+)
+def test_the_tasks_of_one_owner_are_found_among_those_of_others_and_no_place_of_another_is_told(
+    asked: Asked,
+    everything: list[Record],
+    asked_for: Filter,
+    ends: list[Term],
+    order: tuple[str, bool, bool],
+    place: Record | None,
+    scan_max: int,
+) -> None:
+    asked.fill(everything)
+    by = (Order(order[0], order[1]), Order("id", order[2]))
+    after = None if place is None else sort_key(place, by)
+    query = RecordQuery(asked_for.narrowed(Filter(tuple(ends))), by, after, limit=2)
+    found: list[Record] = []
+    owned = {sort_key(each, by) for each in everything if asked_for.matches(each, words_of(each))}
+    theirs = {sort_key(each, by) for each in everything if each.tenant == "a"}
+    while True:
+        page = asked.page(query, scan_max)
+        found += page
+        if page.more is None:
+            break
+        assert page.more in (theirs if wanted(tenant="a").terms[0] in asked_for.terms else owned)
+        query = replace(query, after=page.more)
+    assert found == model(everything, RecordQuery(query.filter, by, after))
 
 
 # -- texts ------------------------------------------------------------------------------------------------------------

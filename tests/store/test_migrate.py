@@ -159,6 +159,7 @@ def first(tmp_path: Path) -> Path:
         "0002: Records that can be found and steered: priority, keys, policies, history, search terms.",
         "0003: Records and events that are not kept for ever: who waits for an acknowledgement, how much there is of "
         "each type.",
+        "0004: Whose tasks are whose: tenants, API keys, and the secrets of the server.",
     ]
     return path
 
@@ -179,7 +180,7 @@ async def test_records_of_the_first_version_are_what_they_were(upgraded: Journal
     assert (one.status, one.tags, one.last_seq, one.log_bytes) == (TaskStatus.RUNNING, ("nightly", "a", "a"), 3, 22)
     assert one.progress is not None
     assert one.progress.percent == 40.5
-    assert (one.priority.value, one.key, one.retries_left) == ("normal", None, 0)
+    assert (one.priority.value, one.key, one.retries_left, one.tenant) == ("normal", None, 0, None)
     assert two is not None
     assert two.error is not None
     assert two.error.code == "disk_full"

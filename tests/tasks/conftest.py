@@ -9,9 +9,13 @@ from typing import Any, cast
 
 import pytest
 
+from streaming.config import Settings
 from streaming.engine.context import Deadline, Links, TaskContext, ThreadContext
-from streaming.errors import Stopped
+from streaming.engine.registry import Registry
+from streaming.errors import HandlerError, Stopped
 from streaming.events import BUILT_IN_TYPES, encode_payload
+from streaming.tasks.dialer import system_resolve
+from streaming.tasks.fetch import http_fetch
 
 TASK_ID = "0123456789abcdef0123456789abcdef"
 
@@ -221,6 +225,49 @@ async def silence(request: str, reader: asyncio.StreamReader, writer: asyncio.St
     """A script that says nothing more, and notices when the client leaves."""
     await writer.drain()
     await reader.read()
+
+
+Fetch = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
+
+
+async def names(host: str, port: int) -> list[str]:
+    """Every name under .test is this machine; metadata.test is what its name says."""
+    if host == "metadata.test":
+        return ["169.254.169.254"]
+    return ["127.0.0.1"] if host.endswith(".test") else await system_resolve(host, port)
+
+
+@pytest.fixture
+def fetch(ctx: TaskContext) -> Fetch:
+    """Fetch with this machine opened; settings and times by name."""
+
+    async def run(
+        url: str,
+        save_as: str | None = None,
+        *,
+        fetch_allow: tuple[str, ...] = ("127.0.0.0/8",),
+        connect_s: float = 10.0,
+        read_s: float = 10.0,
+        head_s: float = 60.0,
+        resolve: Any = names,
+        **settings: Any,
+    ) -> dict[str, Any]:
+        allowed = Settings(fetch_allow=list(fetch_allow), **settings)
+        task_type = Registry().add(
+            http_fetch(allowed, resolve=resolve, connect_s=connect_s, read_s=read_s, head_s=head_s)
+        )
+        arguments = task_type.arguments({"url": url, "save_as": save_as})
+        result: dict[str, Any] = await task_type.handler(ctx, **arguments)
+        return result
+
+    return run
+
+
+async def failure(running: Coroutine[Any, Any, Any]) -> HandlerError:
+    """What a handler fails with."""
+    with pytest.raises(HandlerError) as raised:
+        await running
+    return raised.value
 
 
 __all__ = ["Recorder", "Server", "Stop", "Stopped", "answer", "redirect", "silence"]

@@ -46,6 +46,18 @@ NOT_PUBLIC = [
     "3fff::1",
     "5f00::1",
     "64:ff9b:1::808:808",
+    "::127.0.0.1",
+    "::8.8.8.8",
+    "::ffff:127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "64:ff9b::169.254.169.254",
+    "2002:a9fe:a9fe::1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "2606:4700::5efe:127.0.0.1",
+    "2606:4700::200:5efe:10.0.0.1",
+    "fe80::a9fe:a9fe",
+    "fd20:ce::254",
+    "169.254.170.2",
 ]
 
 
@@ -66,9 +78,11 @@ def test_an_ipv4_address_is_judged_the_same_in_every_wrapping(address: ipaddress
         ipaddress.IPv6Address(0xFFFF << 32 | number),
         ipaddress.IPv6Address(0x0064FF9B << 96 | number),
         ipaddress.IPv6Address(0x2002 << 112 | number << 80 | 1),
+        ipaddress.IPv6Address(0x26064700 << 96 | 0x5EFE << 32 | number),
+        ipaddress.IPv6Address(0x26064700 << 96 | 0x2005EFE << 32 | number),
     ]
-    assert [unwrap(wrapping) for wrapping in wrappings] == [address] * 3
-    assert [is_public(wrapping) for wrapping in wrappings] == [is_public(address)] * 3
+    assert [unwrap(wrapping) for wrapping in wrappings] == [address] * 5
+    assert [is_public(wrapping) for wrapping in wrappings] == [is_public(address)] * 5
 
 
 @given(st.ip_addresses())
@@ -114,6 +128,55 @@ def test_an_opening_opens_what_it_says_and_nothing_else(
     entry: str, host: str, port: int, address: str, allowed: bool
 ) -> None:
     assert allows(entry, host, port, address) is allowed
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "168.63.129.16",
+        "100.100.100.200",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "fe80::a9fe:a9fe",
+        "::ffff:169.254.169.254",
+        "64:ff9b::169.254.169.254",
+        "2002:a9fe:a9fe::1",
+    ],
+)
+@pytest.mark.parametrize("entry", ["inside.test", "0.0.0.0/0", "::/0", "100.64.0.0/10", "fd00::/8", "64:ff9b::/96"])
+def test_metadata_is_opened_by_no_name_and_by_no_wider_network(entry: str, address: str) -> None:
+    """The name server of an opened name is somebody else's, and whoever opens a network means its hosts."""
+    assert not allows(entry, "inside.test", 80, address)
+
+
+@pytest.mark.parametrize(
+    ("entry", "address"),
+    [
+        ("169.254.169.254", "169.254.169.254"),
+        ("169.254.169.254:80", "169.254.169.254"),
+        ("169.254.0.0/16", "169.254.170.2"),
+        ("169.254.169.254", "::ffff:169.254.169.254"),
+        ("fd00:ec2::254", "fd00:ec2::254"),
+    ],
+)
+def test_metadata_is_opened_by_whoever_means_it(entry: str, address: str) -> None:
+    assert allows(entry, "any.test", 80, address)
+
+
+@pytest.mark.parametrize("port", [22, 25, 110, 143, 2049, 6000, 6667, 10080])
+def test_a_port_of_another_protocol_is_closed_unless_it_is_opened(port: int) -> None:
+    assert not AllowList([]).allows("mail.test", port, ipaddress.ip_address("8.8.8.8"))
+    assert allows(f"mail.test:{port}", "mail.test", port, "8.8.8.8")
+    assert allows("8.8.8.8", "mail.test", port, "8.8.8.8")
+    assert not allows("mail.test:80", "mail.test", port, "8.8.8.8")
+
+
+@pytest.mark.parametrize("port", [80, 443, 8000, 8080, 8443, 65535])
+def test_other_ports_of_the_public_internet_are_open(port: int) -> None:
+    assert AllowList([]).allows("www.test", port, ipaddress.ip_address("8.8.8.8"))
 
 
 @pytest.mark.parametrize(

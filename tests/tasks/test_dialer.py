@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from streaming.errors import HandlerError
 from streaming.tasks.address import AllowList
-from streaming.tasks.dialer import ADDRESSES_MAX, Dialer, system_resolve
+from streaming.tasks.dialer import ADDRESSES_MAX, HEAD_BYTES_MAX, Dialer, system_resolve
 from tests.tasks.conftest import Serve, silence
 
 
@@ -30,15 +31,21 @@ class Names:
 
 
 class Stream(httpcore.AsyncNetworkStream):
-    """A connection to ``peer``."""
+    """A connection from ``local`` to ``peer``, over which bytes come without end."""
 
-    def __init__(self, peer: str | None) -> None:
-        self.peer = peer
+    def __init__(self, peer: str | None, local: str) -> None:
+        self.addresses = {"server_addr": peer, "client_addr": local}
         self.closed = False
 
     def get_extra_info(self, info: str) -> Any:
-        assert info == "server_addr"
-        return None if self.peer is None else (self.peer, 80)
+        address = self.addresses[info]
+        return None if address is None else (address, 80)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  # httpcore's
+        return bytes(max_bytes)
+
+    async def start_tls(self, *args: Any) -> httpcore.AsyncNetworkStream:
+        return self
 
     async def aclose(self) -> None:
         self.closed = True
@@ -52,6 +59,7 @@ class Wire(httpcore.AsyncNetworkBackend):
         self.dialled: list[str] = []
         self.timeouts: list[float | None] = []
         self.streams: list[Stream] = []
+        self.local = "192.0.2.1"
 
     async def connect_tcp(
         self,
@@ -66,7 +74,7 @@ class Wire(httpcore.AsyncNetworkBackend):
         answer = self.answers.get(host, host)
         if isinstance(answer, Exception):
             raise answer
-        self.streams.append(Stream(answer))
+        self.streams.append(Stream(answer, self.local))
         return self.streams[-1]
 
 
@@ -129,6 +137,45 @@ async def test_a_connection_that_went_somewhere_else_is_not_used() -> None:
     assert raised.value.code == "address_not_allowed"
     await dialer.aclose()
     assert wire.streams[0].closed
+
+
+@pytest.mark.parametrize(
+    ("opened", "reached"), [("", False), ("8.8.8.8:80", True), ("own.test", True), ("x.test", False)]
+)
+async def test_a_public_address_of_this_machine_is_closed_as_the_others_are(opened: str, reached: bool) -> None:
+    """From itself, a machine is reached behind its firewall."""
+    wire = Wire({})
+    wire.local = "8.8.8.8"
+    dialer = Dialer(AllowList(opened.split()), Names(["8.8.8.8"]), wire)
+    if reached:
+        await dialer.connect_tcp("own.test", 80)
+    else:
+        with pytest.raises(HandlerError, match="this machine itself") as raised:
+            await dialer.connect_tcp("own.test", 80)
+        assert raised.value.code == "address_not_allowed"
+    await dialer.aclose()
+    assert wire.streams[0].closed
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_server_that_sends_without_answering_is_given_up(tls: bool) -> None:
+    dialer = Dialer(AllowList([]), Names(["8.8.8.8"]), Wire({}))
+    stream = await dialer.connect_tcp("flood.test", 443)
+    if tls:
+        stream = await stream.start_tls(ssl.create_default_context(), "flood.test")
+    await stream.read(HEAD_BYTES_MAX)
+    with pytest.raises(HandlerError, match="no answer") as raised:
+        await stream.read(1)
+    assert raised.value.code == "bad_response"
+
+
+async def test_what_comes_after_the_answer_has_begun_is_not_counted_and_each_connection_begins_anew() -> None:
+    dialer = Dialer(AllowList([]), Names(["8.8.8.8"], ["8.8.8.8"]), Wire({}))
+    for _ in range(2):
+        stream = await dialer.connect_tcp("large.test", 80)
+        await stream.read(HEAD_BYTES_MAX)
+        dialer.answered()
+        await stream.read(1)
 
 
 async def test_a_server_that_hangs_up_at_once_has_no_address_to_compare() -> None:

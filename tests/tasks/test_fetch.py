@@ -7,62 +7,18 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streaming.config import Settings
-from streaming.engine.context import TaskContext
 from streaming.engine.registry import Registry
-from streaming.errors import HandlerError, InvalidParams, InvalidSettings
-from streaming.tasks.dialer import system_resolve
+from streaming.errors import InvalidParams, InvalidSettings
 from streaming.tasks.fetch import REDIRECTS_MAX, http_fetch
-from tests.tasks.conftest import Recorder, Serve, Server, answer, redirect, silence
+from tests.tasks.conftest import Fetch, Recorder, Serve, Server, answer, failure, redirect, silence
 
 TLS = Path(__file__).parent / "tls"
-Fetch = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
-
-
-async def names(host: str, port: int) -> list[str]:
-    """Every name under .test is this machine; metadata.test is what its name says."""
-    if host == "metadata.test":
-        return ["169.254.169.254"]
-    return ["127.0.0.1"] if host.endswith(".test") else await system_resolve(host, port)
-
-
-@pytest.fixture
-def fetch(ctx: TaskContext) -> Fetch:
-    """Fetch with this machine opened; settings and times by name."""
-
-    async def run(
-        url: str,
-        save_as: str | None = None,
-        *,
-        fetch_allow: tuple[str, ...] = ("127.0.0.0/8",),
-        connect_s: float = 10.0,
-        read_s: float = 10.0,
-        resolve: Any = names,
-        **settings: Any,
-    ) -> dict[str, Any]:
-        task_type = Registry().add(
-            http_fetch(
-                Settings(fetch_allow=list(fetch_allow), **settings), resolve=resolve, connect_s=connect_s, read_s=read_s
-            )
-        )
-        arguments = task_type.arguments({"url": url, "save_as": save_as})
-        result: dict[str, Any] = await task_type.handler(ctx, **arguments)
-        return result
-
-    return run
-
-
-async def failure(running: Coroutine[Any, Any, Any]) -> HandlerError:
-    with pytest.raises(HandlerError) as raised:
-        await running
-    return raised.value
-
 
 # -- what comes back
 

@@ -115,15 +115,46 @@ async def test_no_folder_that_is_a_link_is_entered(tmp_path: Path) -> None:
     assert os.listdir(outside) == []
 
 
-async def test_an_unfinished_file_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["symbolic", "hard", "fifo"])
+async def test_what_stands_in_the_place_of_the_unfinished_file_is_not_written_to(tmp_path: Path, how: str) -> None:
+    """It may be of a run that was killed, or of somebody who knows the task's id."""
     root, outside = tmp_path / "root", tmp_path / "outside"
     root.mkdir()
     outside.write_text("precious")
-    (root / ".id.part").symlink_to(outside)
+    match how:
+        case "symbolic":
+            (root / ".id.part").symlink_to(outside)
+        case "hard":
+            (root / ".id.part").hardlink_to(outside)
+        case _:
+            os.mkfifo(root / ".id.part")
+    await kept(FileTarget(root, "file", "id"), b"new")
+    assert outside.read_text() == "precious"
+    assert (root / "file").read_text() == "new"
+    assert os.listdir(root) == ["file"]
+
+
+async def test_whoever_is_faster_does_not_get_the_unfinished_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The link comes between the look and the creation."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.write_text("precious")
+    real_open = os.open
+
+    def swap(path: object, *args: object, **options: object) -> int:
+        if path == ".id.part":
+            (root / ".id.part").hardlink_to(outside)
+        return real_open(path, *args, **options)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(os, "open", swap)
     target = FileTarget(root, "file", "id")
-    with pytest.raises(HandlerError):
+    with pytest.raises(HandlerError) as raised:
         await target.open()
     await target.aclose()
+    monkeypatch.undo()
+    assert raised.value.code == "save_failed"
     assert outside.read_text() == "precious"
 
 

@@ -26,6 +26,7 @@ import uvicorn
 from httpx_sse import ServerSentEvent, aconnect_sse
 
 from streaming import Registry, TaskContext, TaskCoordinator, task
+from streaming.access.gate import Gate
 from streaming.config import Settings
 from streaming.engine.journal import Journal
 from streaming.store import open_store
@@ -168,7 +169,7 @@ class Live:
         try:
             client.connect(("127.0.0.1", self.port))
             client.setblocking(False)
-            client.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            client.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             yield client
         finally:
             client.close()
@@ -259,6 +260,7 @@ async def live(
     host: str = "127.0.0.1",
     wrap: Callable[[Application], Any] = lambda app: app,
     certificate: Path | None = None,
+    gate: Gate | None = None,
     **settings: Any,
 ) -> AsyncIterator[Live]:
     """Run a server.
@@ -269,6 +271,7 @@ async def live(
         host: address to listen on.
         wrap: goes around the application.
         certificate: a file with a certificate and its key, for a server that speaks TLS.
+        gate: what knows credentials; else what the settings say.
         settings: of the server.
     """
     configured = Settings(**{"store_url": "memory://", "grace_s": 0.2, **settings})
@@ -285,7 +288,7 @@ async def live(
     )
     await store.open()
     async with coordinator:
-        app = Application(coordinator, configured)
+        app = Application(coordinator, configured, gate=gate)
         asgi = wrap(app)
         # asyncio turns Nagle off only where the protocol is named.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -99,7 +99,7 @@ async def test_headers_that_are_no_text_are_no_error() -> None:
         task_id = await here.counted()
         for header in (b"X-Odd: \xff\xfe", b"Accept: \xff", b"Content-Type: \xff", b"Cookie: a\xe9b"):
             answer = await here.exchange(
-                b"GET /tasks/%s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n" % (task_id.encode(), header)
+                b"GET /tasks/%s HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n" % (task_id.encode(), header)
             )
             assert answer.status == 200
 
@@ -193,7 +193,7 @@ async def test_a_websocket_is_refused_before_it_is_one() -> None:
 async def test_a_request_for_a_websocket_is_a_request() -> None:
     async with live() as here:
         answer = await here.exchange(
-            b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
         assert answer.status == 200
@@ -231,7 +231,9 @@ async def test_the_end_waits_for_answers_that_are_on_their_way() -> None:
 async def test_the_end_does_not_wait_for_an_upload_that_stands_still(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     async with live(body_timeout_s=600) as here, here.raw() as (reader, writer):
-        writer.write(b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        writer.write(
+            b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
         await here.until(lambda: bool(here.app._requests))
         assert await here.app.end(0.02) == 1
         with contextlib.suppress(ConnectionError):
@@ -244,7 +246,7 @@ async def test_the_end_does_not_wait_for_an_upload_that_stands_still(caplog: pyt
 async def test_a_stream_is_no_request_any_more_and_the_end_waits_for_it() -> None:
     async with live() as here, here.raw() as (reader, writer):
         task_id = await here.start()
-        writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await read_chunk_behind_a_head(reader)
         assert (len(here.app._requests), here.app.heartbeat.open) == (0, 1)
         ending = asyncio.create_task(here.app.end(600))
@@ -259,10 +261,10 @@ async def test_a_stream_is_no_request_any_more_and_the_end_waits_for_it() -> Non
 
 @pytest.mark.usefixtures("path")
 async def test_the_end_counts_each_stream_and_each_request_that_it_cuts_off() -> None:
-    head = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    head = b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     async with live(body_timeout_s=600) as here, here.raw() as (reader, writer), here.raw() as (_, uploading):
         task_id = await here.start()
-        writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await read_chunk_behind_a_head(reader)
         uploading.write(head)
         await here.until(lambda: bool(here.app._requests))

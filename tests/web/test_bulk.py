@@ -299,7 +299,9 @@ async def test_a_client_that_leaves_while_tasks_are_looked_for_has_asked_for_not
         with monkeypatch.context() as patch:
             patch.setattr(store, "records", slow)
             async with here.raw() as (_, writer):
-                writer.write(b"POST /tasks/cancel?type=sleeper HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+                writer.write(
+                    b"POST /tasks/cancel?type=sleeper HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+                )
                 await looking.wait()
             await here.quiet()
         assert (await here.http.get(f"/tasks/{task_id}")).json()["cancel"] is None

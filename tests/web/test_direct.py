@@ -32,12 +32,12 @@ pytestmark = pytest.mark.clock("each")
 METHODS = ["on_message_begin", "on_body", "pause_writing", "resume_writing", "connection_lost", "on_response_complete"]
 ATTRIBUTES = ["cycle", "transport", "scope", "headers", "loop", "flow"]
 
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
     """A request."""
-    return "\r\n".join([f"{method} {path} HTTP/{version}", "Host: x", *headers, "", ""]).encode()
+    return "\r\n".join([f"{method} {path} HTTP/{version}", "Host: localhost", *headers, "", ""]).encode()
 
 
 class Connected:

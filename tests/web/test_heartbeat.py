@@ -13,6 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streaming.errors import TooManyStreams
+from streaming.rules.access import ANONYMOUS, SCOPES_DEFAULT, Credential, Principal
+from streaming.web.expiry import Expiry
 from streaming.web.heartbeat import LOOKS, Heartbeat
 from tests.virtual import VirtualLoop
 
@@ -20,8 +22,10 @@ from tests.virtual import VirtualLoop
 class Reader:
     """A stream that notes what happens to it; a nudge makes it write at once."""
 
-    def __init__(self, heartbeat: Heartbeat) -> None:
+    def __init__(self, heartbeat: Heartbeat, principal: Principal = ANONYMOUS) -> None:
         self.heartbeat = heartbeat
+        self.principal = principal
+        self.credential: Credential | None = None
         self.sending = False
         self.wrote_at = 0.0
         self.nudged_at: list[float] = []
@@ -31,6 +35,9 @@ class Reader:
 
     def write(self) -> None:
         self.wrote_at = self.heartbeat.now
+
+    def expire(self) -> None:
+        raise AssertionError("nothing expires here")
 
     def nudge(self) -> None:
         self.nudged_at.append(asyncio.get_running_loop().time())
@@ -42,7 +49,24 @@ class Reader:
 
 
 def made(*, streams_max: int = 10, keepalive_s: float = 15.0, send_timeout_s: float = 30.0, **more: Any) -> Heartbeat:
-    return Heartbeat(streams_max=streams_max, keepalive_s=keepalive_s, send_timeout_s=send_timeout_s, **more)
+    return Heartbeat(
+        streams_max=streams_max,
+        principal_max=3,
+        keepalive_s=keepalive_s,
+        send_timeout_s=send_timeout_s,
+        expiry=Expiry(Everlasting(), lambda: 0.0, 5.0),
+        **more,
+    )
+
+
+class Everlasting:
+    """What knows credentials that never end."""
+
+    def still_good(self, credential: Credential, now: float) -> bool:
+        return True
+
+    async def refresh(self) -> None:
+        """Nothing is revoked."""
 
 
 def on_virtual_time(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -289,3 +313,42 @@ def test_a_place_comes_back_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), heartbeat.place():
         raise ZeroDivisionError
     assert heartbeat.open == 0
+
+
+def test_a_principal_has_as_many_streams_as_it_may_and_not_one_more() -> None:
+    async def main() -> None:
+        heartbeat = made()
+        anna, tenant = Principal("anna", SCOPES_DEFAULT), Principal("anna", SCOPES_DEFAULT, "acme")
+        readers = [Reader(heartbeat, anna) for _ in range(2)]
+        with heartbeat.place(anna):
+            assert heartbeat.open_of(anna) == 3
+            with pytest.raises(TooManyStreams, match="'anna' has 3 open streams"), heartbeat.place(anna):
+                pass
+            with heartbeat.place(tenant), heartbeat.place():
+                pass
+        readers.append(Reader(heartbeat, anna))
+        with pytest.raises(TooManyStreams), heartbeat.place(anna):
+            pass
+        with pytest.raises(TooManyStreams), heartbeat.place(Principal("anna", frozenset())):  # whatever its scopes
+            pass
+        heartbeat.discard(readers.pop())
+        heartbeat.discard(readers[0])
+        heartbeat.discard(readers[0])  # once is enough
+        assert heartbeat.open_of(anna) == 1
+        heartbeat.discard(readers[1])
+        assert heartbeat.open_of(anna) == 0
+        assert not heartbeat._of
+
+    on_virtual_time(main)
+
+
+def test_everybody_who_has_no_name_shares_all_streams() -> None:
+    async def main() -> None:
+        heartbeat = made(streams_max=5)
+        readers = [Reader(heartbeat) for _ in range(5)]
+        with pytest.raises(TooManyStreams, match="5 streams are open"), heartbeat.place():
+            pass
+        for reader in readers:
+            heartbeat.discard(reader)
+
+    on_virtual_time(main)

@@ -307,7 +307,9 @@ async def test_a_question_that_is_none_is_told_what_would_be(query: str, says: s
 @pytest.mark.parametrize("target", [b"GET /tasks", b"GET /tasks/count", b"DELETE /tasks", b"POST /tasks/cancel"])
 async def test_a_query_that_cannot_be_read_is_refused(target: bytes, query: bytes) -> None:
     async with live() as here:
-        answer = await here.exchange(target + b"?" + query + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        answer = await here.exchange(
+            target + b"?" + query + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+        )
         check_problem(answer, 400, "bad_request")
 
 

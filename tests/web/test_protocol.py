@@ -19,13 +19,15 @@ from tests.web.test_routes import check_problem
 
 NO_HTTP = [
     b"garbage\r\n\r\n",
-    b"FROBNICATE / HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"FROBNICATE / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
 ]
 
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-CHUNKED = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CHUNKED = (
+    b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 START = b'14\r\n{"type": "sleeper" }\r\n'
 
 #: What the parser calls, and what we call or look at: nothing of it is a promise of uvicorn's.
@@ -33,7 +35,6 @@ REACHED = [
     "connection_made",
     "connection_lost",
     "data_received",
-    "send_400_response",
     "on_message_begin",
     "on_header",
     "on_headers_complete",
@@ -83,11 +84,11 @@ async def test_a_client_of_java_starts_a_task_and_goes_on() -> None:
     length = b"Content-Type: application/json\r\nContent-Length: 19"
     async with live() as here, here.raw() as (reader, writer):
         for _ in range(2):
-            writer.write(b"POST /tasks HTTP/1.1\r\n%s\r\nHost: x\r\n%s\r\n\r\n" % (offer, length))
+            writer.write(b"POST /tasks HTTP/1.1\r\n%s\r\nHost: localhost\r\n%s\r\n\r\n" % (offer, length))
             await here.http.get("/healthz")
             writer.write(b'{"type": "sleeper"}')
             assert (await read_answer(reader)).status == 201
-        writer.write(b"GET /tasks/count HTTP/1.1\r\n%s\r\nHost: x\r\n\r\n" % offer)
+        writer.write(b"GET /tasks/count HTTP/1.1\r\n%s\r\nHost: localhost\r\n\r\n" % offer)
         assert (await read_answer(reader)).json()["count"] == 2
 
 
@@ -97,7 +98,7 @@ async def test_a_client_of_java_starts_a_task_and_goes_on() -> None:
 def head(*, url: int = 0, lines: int = 0, value: int = 0) -> bytes:
     """A request with a long URL, many headers, or a long one."""
     more = b"".join(b"X-%d: x\r\n" % number for number in range(lines))
-    return b"GET /healthz?%s HTTP/1.1\r\nHost: x\r\n%sY: %s\r\n\r\n" % (b"u" * url, more, b"y" * value)
+    return b"GET /healthz?%s HTTP/1.1\r\nHost: localhost\r\n%sY: %s\r\n\r\n" % (b"u" * url, more, b"y" * value)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,9 @@ async def test_a_head_that_never_ends_is_refused_as_soon_as_it_is_too_large() ->
 async def test_a_large_body_behind_a_small_head_is_no_large_head() -> None:
     async with live(header_bytes_max=1000) as here:
         body = b'{"type": "sleeper"}' + b" " * 900_000
-        request = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        request = (
+            b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        )
         whole = request % len(body) + body
 
         assert (await here.exchange(whole)).status == 201
@@ -192,7 +195,7 @@ async def test_an_answer_to_the_next_request_is_not_taken_for_one_to_this() -> N
     """It is on its way; what comes behind it is no request."""
     async with live() as here, here.raw() as (reader, writer):
         task_id = await here.start()
-        writer.write(f"GET /tasks/{task_id}?wait_s=9 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET /tasks/{task_id}?wait_s=9 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await here.http.get("/healthz")
         writer.write(NO_HTTP[0])
         assert await lost(reader)
@@ -218,7 +221,9 @@ async def trickle(writer: asyncio.StreamWriter, ended: asyncio.Task[RawAnswer] |
 
 
 @pytest.mark.parametrize(
-    "begun", [b"G", b"GET / HTTP/1.1\r\nHost: x\r\nX: ", HEALTH + b"GET /x"], ids=["a byte", "a header", "the next one"]
+    "begun",
+    [b"G", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", HEALTH + b"GET /x"],
+    ids=["a byte", "a header", "the next one"],
 )
 async def test_a_head_that_does_not_end_is_answered_and_its_connection_ends(begun: bytes) -> None:
     async with live(**SOON) as here, here.raw() as (reader, writer):
@@ -245,7 +250,7 @@ async def test_who_says_nothing_is_told_nothing(begun: bytes) -> None:
 
 async def test_the_rest_of_a_body_that_nobody_needs_has_its_time_too() -> None:
     async with live(**SOON) as here, here.raw() as (reader, writer):
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx")
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx")
         assert (await read_answer(reader)).status == 200
         ending = asyncio.create_task(lost(reader))
         await trickle(writer, ending)
@@ -254,7 +259,7 @@ async def test_the_rest_of_a_body_that_nobody_needs_has_its_time_too() -> None:
 
 async def test_a_connection_that_is_kept_alive_is_not_hurried() -> None:
     """Neither after an answer, nor after the rest of a body that came late, nor after an empty line."""
-    body = b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+    body = b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
     async with live(**SOON) as here, here.raw() as (reader, writer):
         for sent, late in ((HEALTH, b""), (body, b"{}"), (HEALTH, b"\r\n")):
             writer.write(sent)
@@ -274,7 +279,7 @@ async def test_what_is_answered_late_has_arrived_in_time() -> None:
         for piece in (
             b"GET /tas",
             b"ks/%s?wait_s=%f HTTP/1.1\r\n" % (task_id.encode(), wait_s),
-            b"Host: x\r\n",
+            b"Host: localhost\r\n",
             b"\r\n",
         ):
             writer.write(piece)
@@ -304,7 +309,7 @@ def client_of(writer: asyncio.StreamWriter) -> object:
 async def test_nothing_is_written_into_a_stream_that_is_sent_on_the_same_connection(behind: bytes) -> None:
     async with live(**SOON, header_bytes_max=1000) as here, here.raw() as (reader, writer):
         task_id = await here.start()
-        writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert (await read_head(reader)).status == 200
         seen = await read_chunk(reader)
         writer.write(behind)

@@ -91,7 +91,7 @@ async def test_head_on_a_stream_has_its_headers_and_runs_nothing(path: str, acce
     async with live() as here:
         assert await here.start("sleeper") == ID
         async with here.raw() as (reader, writer):
-            ask = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n".encode()
+            ask = f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode()
             for _ in range(2):  # the connection is free again at once
                 writer.write(ask)
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -161,7 +161,7 @@ async def test_a_path_that_is_none_is_404_and_nothing_is_looked_up(
         monkeypatch.setattr(here.coordinator, "get", never)
         monkeypatch.setattr(here.coordinator, "watch", never)
         for path in NO_PATHS:
-            answer = await here.exchange(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            answer = await here.exchange(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             check_problem(answer, 404, "not_found")
             assert len(answer.body) < 1000
 
@@ -169,7 +169,7 @@ async def test_a_path_that_is_none_is_404_and_nothing_is_looked_up(
 async def test_escaped_letters_are_the_letters() -> None:
     async with live() as here:
         task_id = await here.counted()
-        answer = await here.exchange(f"GET /t%61sks/%30{task_id[1:]} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answer = await here.exchange(f"GET /t%61sks/%30{task_id[1:]} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert answer.json()["id"] == task_id
 
 

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.clock("each"), pytest.mark.usefixtures("path")]
 
 async def open_raw(here: Live, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Ask for a stream, and read up to its events."""
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert (await read_head(reader)).status == 200
 
 
@@ -97,7 +97,7 @@ async def test_a_line_of_json_stays_one_with_a_keepalive_in_front() -> None:
         task_id = await here.start()
         async with here.raw() as (reader, writer):
             writer.write(
-                f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n".encode()
+                f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: [::1]\r\nAccept: application/x-ndjson\r\n\r\n".encode()
             )
             await read_head(reader)
             body = await read_chunk(reader)
@@ -200,7 +200,9 @@ async def test_a_reader_that_does_not_even_take_what_comes_before_its_stream_is_
         small_buffers(here)
         task_id = await here.start()
         await flood(here, task_id, 1000)
-        page = f"/tasks/{task_id}/events?limit=100 HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\nGET /events"
+        page = (
+            f"/tasks/{task_id}/events?limit=100 HTTP/1.1\r\nHost: [::1]\r\nAccept: application/json\r\n\r\nGET /events"
+        )
         with here.frozen(page) as client:
             await here.until(lambda: here.app.heartbeat.open == 1)
             await here.quiet()
@@ -300,7 +302,7 @@ async def test_a_request_behind_another_one_on_its_connection_is_not_named_with_
         task_id = await here.start()
         with structlog.testing.capture_logs(processors=BOUND) as lines:
             paths = [f"/tasks/{task_id}?wait_s=10", "/types"]
-            writer.write(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
+            writer.write(b"".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in paths))
             here.puppet.finish(task_id)
             assert [(await read_answer(reader)).status for _ in paths] == [200, 200]
         requests = [(line["path"], line.get("task_id")) for line in lines if line["event"] == "request"]
@@ -400,7 +402,7 @@ async def test_a_reader_that_left_before_its_stream_began_leaves_nothing() -> No
 
         store.record = slow  # type: ignore[method-assign]  # a store that takes its time
         async with here.raw() as (_, writer):
-            writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            writer.write(f"GET /tasks/{task_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             await looked_up.wait()
         goes_on.set()
         await here.quiet()

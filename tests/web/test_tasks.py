@@ -173,7 +173,7 @@ async def test_another_content_type_is_told_how(content_type: str | None) -> Non
 async def test_a_client_that_waits_for_100_continue_is_refused_before_it_sends() -> None:
     async with live(body_bytes_max=100) as here:
         head = (
-            b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 101\r\nExpect: 100-continue\r\n\r\n"
         )
         check_problem(await here.exchange(head), 413, "body_too_large")
@@ -181,14 +181,16 @@ async def test_a_client_that_waits_for_100_continue_is_refused_before_it_sends()
 
 async def test_a_refused_upload_hears_why_although_it_goes_on_sending() -> None:
     async with live(body_bytes_max=1000) as here:
-        head = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n"
+        head = (
+            b"POST /tasks HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n"
+        )
         check_problem(await here.exchange(head, *[b" " * 9000] * 100), 413, "body_too_large")
 
 
 async def test_a_body_that_stops_half_way_is_given_up() -> None:
     async with live(body_timeout_s=0.05) as here, here.raw() as (reader, writer):
         writer.write(
-            b'POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{"type'
+            b'POST /tasks HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{"type'
         )
         answer = await read_answer(reader)
         assert "0.05 s" in check_problem(answer, 408, "request_timeout")["detail"]
@@ -201,7 +203,7 @@ async def test_a_client_that_leaves_in_mid_body_makes_no_noise(
     async with live() as here:
         async with here.raw() as (_, writer):
             writer.write(
-                b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{"
+                b"POST /tasks HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{"
             )
             await here.until(lambda: bool(here.app._requests))
         await here.until(lambda: not here.app._requests)
@@ -329,7 +331,7 @@ async def test_a_client_that_leaves_ends_its_wait() -> None:
     async with live() as here:
         task_id = await here.start()
         async with here.raw() as (_, writer):
-            writer.write(f"GET /tasks/{task_id}?wait_s=60 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            writer.write(f"GET /tasks/{task_id}?wait_s=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             await here.until(lambda: here.readers == 1)
         await here.quiet()
         assert (await here.http.get(f"/tasks/{task_id}")).json()["status"] == "running"
@@ -457,7 +459,7 @@ async def test_a_client_that_leaves_its_wait_has_cancelled_all_the_same() -> Non
         await here.until(lambda: bool(here.coordinator.running()))
         async with here.raw() as (_, writer):
             writer.write(
-                f"POST /tasks/{task_id}/cancel?wait_s=60 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
+                f"POST /tasks/{task_id}/cancel?wait_s=60 HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 0\r\n\r\n".encode()
             )
             await here.until(lambda: here.readers == 1)
         await here.quiet()
@@ -501,7 +503,7 @@ async def test_the_stream_of_a_start_says_where_its_task_is() -> None:
     async with live() as here, here.raw() as (reader, writer):
         body = json.dumps({"type": "sleeper"}).encode()
         writer.write(
-            b"POST /tasks HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n"
+            b"POST /tasks HTTP/1.1\r\nHost: [::1]\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
         )
         answer = await read_head(reader)

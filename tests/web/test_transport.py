@@ -33,7 +33,7 @@ async def cut_connection(http: Any) -> None:
     await server.startup()
     port = server.servers[0].sockets[0].getsockname()[1]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     data = b""
     with contextlib.suppress(ConnectionError):
         async with asyncio.timeout(5):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -11,10 +13,11 @@ from streaming.config import Settings
 from streaming.web.waiting import Waiting
 
 HERE = ("127.0.0.1", 8000)
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 async def ask(
-    method: str, path: str, server: tuple[str, int] = HERE, **settings: Any
+    method: str, path: str, server: tuple[str, int] = HERE, asked: Mapping[str, str] = NOTHING, **settings: Any
 ) -> tuple[int, dict[str, str], bytes]:
     sent: list[Any] = []
 
@@ -26,7 +29,8 @@ async def ask(
 
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
-        "headers": [], "server": server, "http_version": "1.1",
+        "headers": [(name.encode(), value.encode()) for name, value in asked.items()],
+        "server": server, "http_version": "1.1",
     }  # fmt: skip
     await Waiting(Settings(store_url="postgresql+psycopg://me:secret@there/tasks", **settings))(scope, receive, send)
     begin, body = sent
@@ -59,6 +63,20 @@ async def test_everything_else_is_503_with_a_time_to_come_again(method: str, pat
 async def test_from_elsewhere_it_is_403_unless_it_is_public() -> None:
     assert (await ask("GET", "/healthz", ("10.1.2.3", 80)))[0] == 403
     assert (await ask("GET", "/healthz", ("10.1.2.3", 80), insecure_public=True))[0] == 200
+
+
+async def test_a_page_that_may_call_can_read_that_it_is_away() -> None:
+    page = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    status, headers, body = await ask("OPTIONS", "/tasks", asked=page, cors_origins=["https://app.example"])
+    assert (status, body, headers["access-control-max-age"]) == (204, b"", "600")
+    assert "content-length" not in headers
+
+    status, headers, _ = await ask("GET", "/tasks", asked=page, cors_origins=["https://app.example"])
+    assert (status, headers["access-control-allow-origin"]) == (503, "https://app.example")
+
+    status, headers, _ = await ask("OPTIONS", "/tasks", asked=page)
+    assert status == 503
+    assert not [name for name in headers if name.startswith("access-control")]
 
 
 async def test_a_websocket_is_closed() -> None:

@@ -42,6 +42,7 @@ CHILDREN_MAX = 3
 
 #: So long may a store that stumbles take to store the end of a parent.
 LATE_S = 3.0
+PRINCIPALS = ("anna", "anna", "bert")
 KEYS = ("a", "a", "b", None, None)
 PAUSES_S = (0.0, 0.0, 0.001, 0.3, 1.0, 4.0)
 KINDS = ("plain", "plain", "fails once", "fails", "parent", "parent", "parent", "listens", "saves", "slow to stop")
@@ -78,9 +79,12 @@ class Crowd:
             "backlog_events_max": choice((2, 512)),
             "inputs_max": choice((2, 100)),
         }
+        self._whose = world.stream("principals")
+        self._settings["principal_running_max"] = self._whose.draw((None, None, 1, 2))
+        self._settings["principal_pending_max"] = self._whose.draw((None, None, 1, 3))
         if self._chance.happens(0.5):
             world.faults = STUMBLING
-        self._ids: dict[str, None] = {}
+        self._ids: dict[str, str] = {}
         self._holds: dict[str, str] = {}
         self._at_work: dict[str, str] = {}
         self._keys: dict[str, str] = {}
@@ -122,10 +126,12 @@ class Crowd:
 
     # -- the work -----------------------------------------------------------------------------------------------------
 
-    async def work(self, ctx: TaskContext, kind: str, key: str | None, pauses: list[float], depth: int) -> str:
-        self._begin(ctx, key)
+    async def work(
+        self, ctx: TaskContext, who: str, kind: str, key: str | None, pauses: list[float], depth: int
+    ) -> str:
+        self._begin(ctx, who, key)
         try:
-            await self._work(ctx, kind, pauses, depth)
+            await self._work(ctx, who, kind, pauses, depth)
         except asyncio.CancelledError:
             self._rest(ctx)
             if kind == "slow to stop":
@@ -137,22 +143,24 @@ class Crowd:
                 del self._holds[key]
         return kind
 
-    def _begin(self, ctx: TaskContext, key: str | None) -> None:
-        self._active(ctx)
+    def _begin(self, ctx: TaskContext, who: str, key: str | None) -> None:
+        self._active(ctx, who)
         if key is not None:
             self._keys[ctx.task_id] = key
             other = self._holds.setdefault(key, ctx.task_id)
             self._must(other == ctx.task_id, "of one key one task works at a time")
 
-    def _active(self, ctx: TaskContext) -> None:
-        self._at_work[ctx.task_id] = ""
+    def _active(self, ctx: TaskContext, who: str) -> None:
+        self._at_work[ctx.task_id] = who
         limit = min(self._settings["max_running"], self._settings["type_limits"].get("work", 100))
         self._must(self._drained or len(self._at_work) <= limit, "no more work at once than may")
+        own, limit = list(self._at_work.values()).count(who), self._settings["principal_running_max"] or 100
+        self._must(self._drained or own <= limit, "no more of one principal work at once than may")
 
     def _rest(self, ctx: TaskContext) -> None:
         self._at_work.pop(ctx.task_id, None)
 
-    async def _work(self, ctx: TaskContext, kind: str, pauses: list[float], depth: int) -> None:
+    async def _work(self, ctx: TaskContext, who: str, kind: str, pauses: list[float], depth: int) -> None:
         for pause_s in pauses:
             await ctx.emit("tick", {"attempt": ctx.attempt})
             if kind == "saves":
@@ -163,7 +171,7 @@ class Crowd:
         if kind == "listens":
             await self._listen(ctx)
         if kind == "parent" and depth:
-            await self._raise_children(ctx, depth)
+            await self._raise_children(ctx, who, depth)
         if kind == "fails" or (kind == "fails once" and ctx.attempt == 1):
             raise ValueError("no luck")
 
@@ -177,27 +185,27 @@ class Crowd:
         logged = [seq for (id, seq), event in sorted(self._world.disk.events.items()) if _is_input(event, id, ctx)]
         self._must(found == logged[: len(found)], "inputs come in their order, from the first")
 
-    async def _raise_children(self, ctx: TaskContext, depth: int) -> None:
+    async def _raise_children(self, ctx: TaskContext, who: str, depth: int) -> None:
         wanted = 1 + self._chance.pick(CHILDREN_MAX)
         children = []
         for _ in range(wanted):
-            params, options = self._wish(depth - 1)
+            params, options = self._wish(who, depth - 1)
             with contextlib.suppress(*REFUSALS):
                 children.append(await ctx.start("work", params, **options))
         for child in children if self._chance.happens(0.8) else []:
-            async with self._resting(ctx):
+            async with self._resting(ctx, who):
                 with contextlib.suppress(TaskUnsuccessful):
                     await child.result()
 
     @asynccontextmanager
-    async def _resting(self, ctx: TaskContext) -> AsyncIterator[None]:
+    async def _resting(self, ctx: TaskContext, who: str) -> AsyncIterator[None]:
         self._rest(ctx)
         yield
-        self._active(ctx)
+        self._active(ctx, who)
 
     # -- actors -------------------------------------------------------------------------------------------------------
 
-    def _wish(self, depth: int = 2) -> tuple[dict[str, Any], StartOptions]:
+    def _wish(self, who: str, depth: int = 2) -> tuple[dict[str, Any], StartOptions]:
         choice = self._chance.draw
         key = choice(KEYS)
         pauses = [choice(PAUSES_S) for _ in range(self._chance.pick(4))]
@@ -212,18 +220,19 @@ class Crowd:
             "cancel_unwatched_s": choice((None, 2)),
             "retry": {"retries": choice((0, 1, 3)), "backoff_s": choice((0.01, 2.0))},
         }
-        return {"kind": choice(KINDS), "key": key, "pauses": pauses, "depth": depth}, options
+        own_key = None if key is None else f"{key} of {who}"
+        return {"who": who, "kind": choice(KINDS), "key": own_key, "pauses": pauses, "depth": depth}, options
 
     async def _starter(self, coordinator: TaskCoordinator) -> None:
         for _ in range(1 + self._chance.pick(4)):
             if self._chance.happens(0.5):
                 await self._sometime()
-            params, options = self._wish()
+            params, options = self._wish(who := self._whose.draw(PRINCIPALS))
             once = self._chance.draw((None, None, "once"))
             # A body that is always the same, as who repeats a request sends it.
             with contextlib.suppress(*REFUSALS):
-                record, _ = await coordinator.start("work", params, idempotency_key=once, **options)
-                self._ids[record.id] = None
+                record, _ = await coordinator.start("work", params, idempotency_key=once, created_by=who, **options)
+                self._ids[record.id] = who
                 self._must((record.id, 1) in self._world.disk.events, "a start that was acknowledged is stored")
 
     async def _steerer(self, coordinator: TaskCoordinator) -> None:
@@ -249,8 +258,8 @@ class Crowd:
             await self._sometime()
             reader.close()
         elif what == "retry":
-            record, _ = await coordinator.retry(task_id)
-            self._ids[record.id] = None
+            record, _ = await coordinator.retry(task_id, by=self._ids[task_id])
+            self._ids[record.id] = record.created_by
         else:
             await coordinator.delete(task_id)
             self._ids.pop(task_id, None)
@@ -327,9 +336,9 @@ def _fits(tick: Event, events: list[Event]) -> bool:
 
 
 @task("work")
-async def work(ctx: TaskContext, kind: str, key: str | None, pauses: list[float], depth: int) -> str:
+async def work(ctx: TaskContext, who: str, kind: str, key: str | None, pauses: list[float], depth: int) -> str:
     playing: Crowd = current_world().props["crowd"]
-    return await playing.work(ctx, kind, key, pauses, depth)
+    return await playing.work(ctx, who, kind, key, pauses, depth)
 
 
 async def crowd(world: World) -> None:

@@ -165,8 +165,9 @@ class Feed:
 
     def items(self) -> list[FeedItem]:
         """All that was ever stored, in the order of the commits."""
+        records = self._records
         return [
-            FeedItem(position, event, self._records[event.task_id].type, self._records[event.task_id].tags)
+            FeedItem(position, event, (of := records[event.task_id]).type, of.tags, of.created_by, of.tenant)
             for event, position in sorted(self.positions.items(), key=lambda entry: entry[1])
         ]
 

@@ -316,7 +316,7 @@ _SERVER = {
         },
     ),
     "Health": _of(
-        "The process is alive, and what it is.",
+        "The process is alive; and what it is, on a server that asks for no credentials.",
         {
             "status": {"const": "ok"},
             "version": _TEXT,
@@ -332,8 +332,19 @@ _SERVER = {
                 optional=("synchronous", "breaker"),
             ),
         },
+        optional=("version", "store"),
     ),
-    "Readiness": _of("A start would be accepted.", {"status": {"const": "ready"}}),
+    "Readiness": _of(
+        "A start would be accepted.",
+        {
+            "status": {"const": "ready"},
+            "warnings": _with({"type": "array", "items": _TEXT}, "What whoever runs this server ought to know."),
+        },
+    ),
+    "StreamToken": _of(
+        "A credential that may stand in a URL.",
+        {"token": _TEXT, "expires_at": _TIME, "url": _with(_TEXT, "The path of the stream, with the token.")},
+    ),
 }
 
 _PROBLEMS = {

@@ -16,9 +16,10 @@ from streaming.engine.registry import TaskType
 from streaming.errors import StreamingError
 from streaming.web.openapi.answers import ANSWERS, ref
 from streaming.web.openapi.bodies import bodies
-from streaming.web.openapi.operations import ALWAYS, OPERATIONS, Answer, Operation
+from streaming.web.openapi.operations import ALWAYS, GUARDED, OPERATIONS, Answer, Operation
 from streaming.web.openapi.parameters import parameters
 from streaming.web.problems import CONTENT_TYPE, INTERNAL, STATUSES, TITLES
+from streaming.web.query import STREAM_TOKEN
 from streaming.web.reply import JSON, Reply, json_reply
 from streaming.web.request import Request
 from streaming.web.site import Site
@@ -30,6 +31,7 @@ Run long tasks, and stream everything that happens to them.
 - Bodies are strict UTF-8 JSON. Times are RFC 3339 in UTC. Durations are seconds.
 - An unknown query parameter or body field is refused, never ignored.
 - `HEAD` works where `GET` does and sends no body. `OPTIONS` answers 204 with `Allow`; any other method is a 405.
+- A server without credentials asks for none, and answers its own machine only. Any other one wants an API key or a JWT.
 - Whatever is wrong is a Problem with a `code` for programs. The extension `x-codes` names those of an answer.
 - Answers may get more fields.
 """
@@ -48,6 +50,12 @@ HEADERS = {
         "schema": {"type": "string", "pattern": "^/tasks/[0-9a-f]{32}$"},
     },
     "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},
+}
+
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a JWT."},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    "stream_token": {"type": "apiKey", "in": "query", "name": STREAM_TOKEN, "description": "Opens one stream."},
 }
 
 #: Statuses whose answers say when to try again.
@@ -85,7 +93,9 @@ def describe(settings: Settings, task_types: Iterable[TaskType], *, root: str = 
             "schemas": {**bodies(settings, task_types), **ANSWERS},
             "parameters": parameters(settings),
             "headers": HEADERS,
+            "securitySchemes": SECURITY_SCHEMES,
         },
+        "security": [{"bearer": []}, {"api_key": []}],
     }
 
 
@@ -103,9 +113,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.body is not None:
         found["requestBody"] = {"required": operation.body_required, "content": {JSON: {"schema": operation.body}}}
+    if not operation.guarded:
+        found["security"] = []
+    elif operation.by_token:
+        found["security"] = [{"bearer": []}, {"api_key": []}, {"stream_token": []}]
     found["responses"] = {
         **{str(int(status)): _answer(status, answer) for status, answer in operation.answers.items()},
-        **_refusals((*operation.refusals, *ALWAYS)),
+        **_refusals((*operation.refusals, *(GUARDED if operation.guarded else ()), *ALWAYS)),
     }
     return found
 

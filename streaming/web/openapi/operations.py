@@ -67,6 +67,8 @@ class Operation:
         answers: what it answers if nothing is wrong, by status.
         refusals: the errors it may answer with, besides those of every operation.
         parameters: names of parameters.
+        guarded: whether it asks who is calling.
+        by_token: whether a stream token will do.
         body: the schema of its body; None if there is nothing to say.
         body_required: whether it must have one.
         description: more words.
@@ -78,6 +80,8 @@ class Operation:
     answers: Mapping[int, Answer]
     refusals: tuple[type[StreamingError], ...] = ()
     parameters: tuple[str, ...] = ()
+    guarded: bool = True
+    by_token: bool = False
     body: Schema | None = None
     body_required: bool = True
     description: str = ""
@@ -88,7 +92,15 @@ def _json(name: str, description: str, *headers: str) -> Answer:
 
 
 #: What every operation may answer.
-ALWAYS: tuple[type[StreamingError], ...] = (errors.Forbidden, errors.HeadersTooLarge, StreamingError)
+ALWAYS: tuple[type[StreamingError], ...] = (
+    errors.Forbidden,
+    errors.UriTooLong,
+    errors.HeadersTooLarge,
+    StreamingError,
+)
+
+#: What one may answer that asks who is calling.
+GUARDED: tuple[type[StreamingError], ...] = (errors.Unauthenticated, errors.RateLimited, errors.StoreUnavailable)
 
 _QUERY = (errors.BadRequest, errors.BadFilter)
 _BODY = (
@@ -280,6 +292,18 @@ _EVENTS = {
         },
         (*_TASK, *_STREAMS, errors.BadCursor),
         ("task_id", "Last-Event-ID", "last_event_id", "tail", "event_limit"),
+        by_token=True,
+    ),
+    ("/tasks/{id}/stream-token", "post"): Operation(
+        "give_stream_token",
+        "Events",
+        "Get a token for a URL",
+        {_CREATED: _json("StreamToken", "It opens the events of this task for some minutes, and nothing else.")},
+        (*_TASK, *_BODY),
+        ("task_id",),
+        body={"type": "object", "additionalProperties": False},
+        body_required=False,
+        description="For EventSource, which sends no headers: `?stream_token=` stands in the URL.",
     ),
     ("/tasks/{id}/events", "post"): Operation(
         "report_events",
@@ -330,7 +354,7 @@ _SERVER = {
         "list_types", "Server", "What can be started", {_OK: _json("TypePage", "The task types.")}
     ),
     ("/healthz", "get"): Operation(
-        "get_health", "Server", "Whether the process is alive", {_OK: _json("Health", "It is.")}
+        "get_health", "Server", "Whether the process is alive", {_OK: _json("Health", "It is.")}, guarded=False
     ),
     ("/readyz", "get"): Operation(
         "get_readiness",
@@ -338,6 +362,7 @@ _SERVER = {
         "Whether a start would be accepted",
         {_OK: _json("Readiness", "It would.")},
         (errors.Draining, *_STORE),
+        guarded=False,
     ),
     (OPENAPI_JSON, "get"): Operation(
         "get_description",

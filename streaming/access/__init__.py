@@ -1,0 +1,1 @@
+"""Who is calling: from what a request carries to a credential, without a word about HTTP servers."""

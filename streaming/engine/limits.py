@@ -1,0 +1,88 @@
+"""The limits that are hit: how often each of them was, and that of a log.
+
+Owns:   the names of the limits, and one number for each; what is refused to who writes into a log that is full.
+Never:  stops the server's own events: a task that has too many of its own still has its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, TypeAlias, get_args
+
+from streaming.config import Settings
+from streaming.engine.log import Log
+from streaming.errors import LogTooLarge, TooManyEvents
+
+#: All limits that are counted. Where a limit has an error code of its own, it has that name.
+LimitName: TypeAlias = Literal[
+    # Of starts: the queue, the external tasks, and what one principal may have of each; idempotency keys.
+    "too_many_tasks",
+    "too_many_external",
+    "too_many_tasks_of_principal",
+    "too_many_external_of_principal",
+    "too_many_keys",
+    # Of one task: by its handler, its worker, and those who send something into it.
+    "event_too_large",
+    "result_too_large",
+    "report_too_large",
+    "input_too_large",
+    "too_many_events",
+    "log_too_large",
+    "too_many_lines",
+    "too_many_inputs",
+    # Of requests and streams.
+    "rate_limited",
+    "authentication_failed",
+    "authentication_held",
+    "too_many_streams",
+    "too_many_streams_of_principal",
+    "body_too_large",
+    "uri_too_long",
+    "headers_too_large",
+    "request_timeout",
+    "too_many_connections",
+]
+
+
+class LimitsHit(Mapping[str, int]):
+    """How often each limit was hit since the process has begun; every name is there from the first moment."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = dict.fromkeys(get_args(LimitName), 0)
+
+    def hit(self, name: LimitName) -> None:
+        """Count one."""
+        self._counts[name] += 1
+
+    def __getitem__(self, name: str) -> int:
+        return self._counts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+
+def check_fits(log: Log, settings: Settings, limits_hit: LimitsHit, *, events: int, size: int) -> None:
+    """Refuse what does not fit into a log any more.
+
+    Args:
+        log: of the task.
+        settings: how much there may be.
+        limits_hit: where it is counted.
+        events: so many are to be written.
+        size: so many bytes their data have.
+
+    Raises:
+        TooManyEvents: they would be too many.
+        LogTooLarge: they would be too large.
+    """
+    if log.window.last + events > settings.events_max:
+        limits_hit.hit("too_many_events")
+        raise TooManyEvents(f"The task has {log.window.last} events, and can have {settings.events_max}.")
+    if log.bytes + size > settings.log_bytes_max:
+        limits_hit.hit("log_too_large")
+        raise LogTooLarge(f"The events of the task have {log.bytes} bytes, and can have {settings.log_bytes_max}.")

@@ -1,0 +1,292 @@
+"""A process beside each program: it starts the program, and lets nothing of it outlive its task or the server.
+
+It is run by its path, in a process that has nothing of the server but this file, and little else, so that it begins
+soon. The server and it talk over a socket, its standard input:
+
+    from the server   ``T``: tell them to end; ``K``, or the end of the socket: kill them
+    to the server     ``started PID``, or ``failed ERRNO``; later ``exited STATUS``, where a signal counts negative
+
+The kernel gives it the children of those that end before them (Linux): so it finds everything that the program has
+started, in whatever session that is by now. It keeps what the program's end has left in the process table, so that the
+number of the program's group is nobody else's.
+
+Owns:   the process: its program's limits, directory and end, and what the program leaves behind.
+Never:  reads or writes what the program does; is moved by a signal (all are blocked when it is started).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from errno import EIO
+
+TERM, KILL = b"T", b"K"
+
+#: The numbers are the same on every system; the module `signal` would take longer to import than all the others.
+_SIGTERM, _SIGKILL = 15, 9
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+#: Milliseconds between two looks for the dead that are nobody's child any more.
+_TICK_MS = 10_000
+
+#: Where the kernel does not tell when a process ends.
+_SHORT_TICK_MS = 20
+
+#: Milliseconds between two looks for those that have to be killed: twice as long each time.
+_PAUSE_MS, _PAUSE_MAX_MS = 2, 100
+
+#: Where the server is gone, at most so many files of the program are removed.
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def written(limits: Mapping[str, tuple[int, int]]) -> str:
+    """Limits as an argument of a keeper: the soft and the hard one of each, by its name in `resource`."""
+    return ",".join(f"{name}={soft}:{hard}" for name, (soft, hard) in limits.items())
+
+
+def set_limits(text: str) -> None:
+    """Set limits for this process, and for what it starts; what is lower already stays.
+
+    Raises:
+        OSError: and ValueError: the system refuses.
+    """
+    for entry in filter(None, text.split(",")):
+        name, _, values = entry.partition("=")
+        number = getattr(resource, name)
+        most = resource.getrlimit(number)[1]
+        wanted = [int(value) for value in values.split(":")]
+        if most != resource.RLIM_INFINITY:
+            wanted = [min(value, most) for value in wanted]
+        resource.setrlimit(number, (wanted[0], wanted[1]))
+
+
+def remove(folder: str) -> None:
+    """Remove a directory with all that is in it, however deep that is; no link is followed.
+
+    What is deep is moved up, so that neither the stack nor the number of open files limits the depth.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    with suppress(FileNotFoundError):
+        root = os.open(folder, _DIRECTORY)
+        try:
+            moved = 0
+            while names := os.listdir(root):
+                for name in names:
+                    moved = _remove_entry(root, name, moved)
+        finally:
+            os.close(root)
+        os.rmdir(folder)
+
+
+def _remove_entry(root: int, name: str, moved: int) -> int:
+    """Remove an entry of the root; how many directories have been moved there so far."""
+    if not _is_directory(root, name):
+        os.unlink(name, dir_fd=root)
+        return moved
+    os.chmod(name, 0o700, dir_fd=root)
+    folder = os.open(name, _DIRECTORY, dir_fd=root)
+    try:
+        for inner in os.listdir(folder):
+            if _is_directory(folder, inner):
+                os.chmod(inner, 0o700, dir_fd=folder)
+                while True:
+                    moved += 1
+                    with suppress(FileExistsError, NotADirectoryError):
+                        os.rename(inner, f".{moved}", src_dir_fd=folder, dst_dir_fd=root)
+                        break
+            else:
+                os.unlink(inner, dir_fd=folder)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=root)
+    return moved
+
+
+def _is_directory(folder: int, name: str) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def descendants(of: int) -> list[tuple[int, int]]:
+    """Everything alive that a process has started, and that that has started: its number, and that of its group."""
+    children: dict[int, list[tuple[int, int]]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                # The name in parentheses may hold anything, parentheses included.
+                state, parent, group = file.read().rpartition(b")")[2].split()[:3]
+                children.setdefault(int(parent), []).append((int(name), -1 if state in b"ZX" else int(group)))
+    found, places = [], [of]
+    while places:
+        for process, group in children.get(places.pop(), ()):
+            places.append(process)
+            if group >= 0:
+                found.append((process, group))
+    return found
+
+
+class Keeper:
+    """Keeps one program.
+
+    Args:
+        program: its number; it leads a group of this number.
+        adopts: whether the children of the dead become ours.
+    """
+
+    def __init__(self, program: int, adopts: bool) -> None:
+        self._program = program
+        self._adopts = adopts
+        self._ended = False
+
+    def keep(self) -> bool:
+        """Until all is over; whether the server wants it so, and is still there."""
+        events = select.poll()
+        events.register(0, select.POLLIN)
+        tick_ms, exit_ = _TICK_MS, _watch(self._program)
+        if exit_ is None:
+            tick_ms = _SHORT_TICK_MS
+        else:
+            events.register(exit_, select.POLLIN)
+        while True:
+            for ready, _ in events.poll(tick_ms):
+                if ready == 0:
+                    orders = _hear()
+                    if TERM in orders:
+                        self._tell_to_end()
+                    if not orders or KILL in orders:
+                        return bool(orders)
+            self._look()
+            if self._ended and exit_ is not None:
+                events.unregister(exit_)
+                os.close(exit_)
+                tick_ms, exit_ = _TICK_MS, None
+
+    def kill(self) -> None:
+        """Kill everything, until nothing is left but what is not ours to kill."""
+        self._signal_group(_SIGKILL)
+        pause_ms = _PAUSE_MS
+        while True:
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return  # nobody is left
+            if self._adopts and not _signal(descendants(os.getpid()), _SIGKILL):
+                return
+            select.poll().poll(pause_ms)
+            pause_ms = min(2 * pause_ms, _PAUSE_MAX_MS)
+
+    def _tell_to_end(self) -> None:
+        self._signal_group(_SIGTERM)
+        if self._adopts:
+            _signal([each for each in descendants(os.getpid()) if each[1] != self._program], _SIGTERM)
+
+    def _signal_group(self, number: int) -> None:
+        # Nobody is left, or nobody whom we may signal: then there is nothing but waiting for the end.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._program, number)
+
+    def _look(self) -> None:
+        """See who has ended: the program is told of, and stays; the others are forgotten."""
+        while not self._ended:
+            dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if dead is None:
+                return
+            if dead.si_pid == self._program:
+                self._ended = True
+                _say(f"exited {dead.si_status if dead.si_code == os.CLD_EXITED else -dead.si_status}")
+            else:
+                os.waitpid(dead.si_pid, 0)
+
+
+def _signal(processes: Sequence[tuple[int, int]], number: int) -> int:
+    """Signal each of these; how many we may."""
+    reached = 0
+    for process, _ in processes:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process, number)
+            reached += 1
+    return reached
+
+
+def _watch(process: int) -> int | None:
+    """A descriptor that is ready once a process has ended, where there is such a thing."""
+    try:
+        return os.pidfd_open(process)
+    except (AttributeError, OSError):
+        return None
+
+
+def _hear() -> bytes:
+    try:
+        return os.read(0, 1024)
+    except OSError:
+        return b""
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the server is gone, and the next look at the socket says so
+        os.write(0, f"{text}\n".encode())
+
+
+def _adopt() -> bool:
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    return prctl is not None and prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0) == 0
+
+
+def _start(limits: str, signals: str, argv: Sequence[str]) -> int:
+    nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    defaults = [int(number) for number in signals.split(",")]
+    set_limits(limits)
+    program = os.posix_spawnp(
+        argv[0], argv, os.environ, file_actions=[nothing], setsid=True, setsigmask=(), setsigdef=defaults
+    )
+    for descriptor in (1, 2):  # they are the program's alone, so that they end with it
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)
+    return program
+
+
+def main(limits: str, signals: str, folder: str, *argv: str) -> None:
+    """Be a keeper.
+
+    Args:
+        limits: of the program; see `written`.
+        signals: numbers of those that Python ignores, and a program does not expect to be ignored.
+        folder: the directory to make for the program.
+        argv: the program and its arguments.
+    """
+    os.closerange(3, 65_536)
+    try:
+        os.mkdir(folder, 0o700)
+        try:
+            os.chdir(folder)
+            adopts = _adopt()
+            program = _start(limits, signals, argv)
+        except BaseException:
+            os.rmdir(folder)
+            raise
+    except (OSError, ValueError) as error:
+        _say(f"failed {getattr(error, 'errno', None) or EIO}")
+        return
+    _say(f"started {program}")
+    keeper = Keeper(program, adopts)
+    wanted = keeper.keep()
+    keeper.kill()
+    if not wanted:
+        with suppress(OSError):
+            remove(folder)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+    os._exit(0)

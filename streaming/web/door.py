@@ -1,0 +1,240 @@
+"""The door: who is calling, from where, and whether they may come in.
+
+Rules of this file:
+
+- Without credentials the server answers on loopback only, and only to what is no page of somebody else.
+- A wrong credential costs whoever sends it more than it costs us: above a rate its answer is held back.
+- Every refusal is told to the security log, and counted.
+
+Owns:   the order of the checks in front of every route; what an answer says of rates.
+Uses:   access.gate (credentials), web.rates (how often), web.loopback (what is local), observe.security (who is told).
+Never:  knows a route, or looks at a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+
+import asgineer
+
+from streaming.access.gate import Gate, Presented
+from streaming.access.proxy import UNIX, bucket
+from streaming.config import Settings, read_rate
+from streaming.engine.limits import LimitName
+from streaming.errors import Forbidden, RateLimited, Unauthenticated
+from streaming.observe.security import tell
+from streaming.rules.access import Credential, Scope
+from streaming.web.loopback import require_loopback, require_own_name, require_own_origin, require_same_origin
+from streaming.web.query import STREAM_TOKEN
+from streaming.web.rates import Rate
+from streaming.web.request import NOBODY, Request
+from streaming.web.transport import abort
+
+#: What holds where no setting says otherwise: of an address, but for a server that answers this machine only; of a
+#: principal, but for the anonymous one.
+ADDRESS_RATE, PRINCIPAL_RATE, FAILURE_RATE = (500, 1), (100, 1), (10, 1)
+
+#: So long the answer to a wrong credential is held back, once its address has sent too many.
+HELD_S = 1.0
+
+#: So many answers are held back for one address at the same time; whoever has more open is cut off.
+HELD_MAX = 256
+
+#: Methods that change nothing (RFC 9110, 9.2.1).
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class Door:
+    """What stands in front of the routes of one server.
+
+    Args:
+        settings: the rates, and whether everybody may come.
+        gate: knows credentials.
+        hit: called with the name of each limit that is hit.
+        clock: seconds; it never goes back.
+    """
+
+    def __init__(
+        self, settings: Settings, gate: Gate, hit: Callable[[LimitName], object], clock: Callable[[], float]
+    ) -> None:
+        self.gate = gate
+        self._settings = settings
+        self._hit = hit
+        self._clock = clock
+        self._held: Counter[str] = Counter()
+        self._failures = _rate(settings.rate_limit_failures, FAILURE_RATE, clock)
+        self._of_address = _rate(settings.rate_limit_address, ADDRESS_RATE, clock)
+        self._of_principal = _rate(settings.rate_limit, PRINCIPAL_RATE, clock)
+
+    # -- who -----------------------------------------------------------------------------------------------------------
+
+    async def admit(self, request: Request) -> None:
+        """Find out who is calling, and let them in; then ``request.credential`` says who it is.
+
+        Raises:
+            Forbidden: it comes from where nobody may, or from a page of somebody else.
+            RateLimited: it comes too often.
+            Unauthenticated: nobody may come without a credential, or with this one.
+            StoreUnavailable: nobody can tell whether the credential is good.
+        """
+        self.admit_anybody(request)
+        self._ask_address(request)
+        try:
+            request.credential = await self.gate.identify(_presented(request))
+        except Unauthenticated as failure:
+            await self._fail(request, failure)
+            raise
+        self._ask_principal(request)
+        self._require_own_page(request)
+
+    def admit_anybody(self, request: Request) -> None:
+        """Let in whoever may reach this server at all, without a question.
+
+        Raises:
+            Forbidden: it comes from where nobody may, or from a page of somebody else.
+        """
+        request.address = self.gate.proxies.client_address(_peer(request), request.headers("x-forwarded-for"))
+        if self.local_only:
+            self._require_local(request)
+
+    @property
+    def local_only(self) -> bool:
+        """Whether nobody is asked who they are, and so only this machine may come."""
+        return not (self.gate.configured or self._settings.insecure_public)
+
+    def require(self, request: Request, scope: Scope | None, *, task_id: str | None, logs: bool) -> None:
+        """Refuse what the credential of a request is not good for.
+
+        Args:
+            request: has been admitted.
+            scope: what the route needs; None needs nothing.
+            task_id: of the route.
+            logs: whether the route shows the log of a task, and nothing else.
+
+        Raises:
+            Forbidden: it is not.
+        """
+        credential = request.credential
+        if credential.task_id is not None and (not logs or credential.task_id != task_id):
+            raise Forbidden("A stream token opens the events of its own task, and nothing else.")
+        if scope is not None and not credential.principal.may(scope):
+            raise Forbidden(f"This needs the scope {scope}; the credential has {_listed(credential)}.")
+        if credential.principal.admin and not credential.principal.anonymous and request.method not in SAFE:
+            self.tell("admin_act", request, task_id=task_id, failed=False)
+
+    def tell(
+        self, act: str, request: Request, *, task_id: str | None = None, failed: bool = True, **details: object
+    ) -> None:
+        """Write a line to the security log about a request."""
+        credential = request.credential
+        tell(
+            act,
+            principal=None if credential is NOBODY else credential.principal.name,
+            address=request.address,
+            task_id=task_id,
+            failed=failed,
+            by=None if credential is NOBODY else credential.id,
+            method=request.method,
+            path=request.path[:200],
+            **details,
+        )
+
+    def _require_local(self, request: Request) -> None:
+        require_loopback(request.server)
+        if request.server is not None and request.server[1] is None:
+            return  # no page gets at a unix socket
+        if (origin := request.header("origin")) not in self._settings.cors_origins:
+            require_own_origin(request.method, origin)
+        if (host := request.header("host")) is not None:  # every browser names one
+            require_own_name(host)
+
+    def _require_own_page(self, request: Request) -> None:
+        """A proxy may know a browser by a cookie, which pages of others send as well (CSRF)."""
+        if request.method not in SAFE and request.credential.id.startswith("proxy:"):
+            require_same_origin(
+                request.header("origin"),
+                request.header("host"),
+                request.header("sec-fetch-site"),
+                self._settings.cors_origins,
+            )
+
+    # -- how often -----------------------------------------------------------------------------------------------------
+
+    def _ask_address(self, request: Request) -> None:
+        if self.local_only and not self._settings.rate_limit_address:
+            return
+        allowance = self._of_address.ask(bucket(request.address))
+        if not allowance.granted:
+            request.answer_headers.update(allowance.headers("address"))
+            raise RateLimited(
+                f"This address has sent {allowance.limit} requests in {allowance.window_s} s; no more are possible.",
+                retry_after_s=allowance.wait_s,
+            )
+
+    def _ask_principal(self, request: Request) -> None:
+        principal = request.credential.principal
+        if principal.anonymous and not self._settings.rate_limit:
+            return
+        allowance = self._of_principal.ask(principal.owner)
+        request.answer_headers.update(allowance.headers("principal"))
+        if not allowance.granted:
+            raise RateLimited(
+                f"{principal.name!r} has sent {allowance.limit} requests in {allowance.window_s} s; no more are "
+                "possible.",
+                retry_after_s=allowance.wait_s,
+            )
+
+    async def _fail(self, request: Request, failure: Unauthenticated) -> None:
+        """Tell of a wrong credential, and hold the answer back where too many have come.
+
+        Raises:
+            DisconnectedError: too many answers are held back for this address: it gets none.
+        """
+        self._hit("authentication_failed")
+        self.tell("authentication_failed", request, reason=failure.reason)
+        where = bucket(request.address)
+        if self._failures.ask(where).granted:
+            return
+        self._hit("authentication_held")
+        if self._held[where] >= HELD_MAX:
+            abort(request.send)
+            raise asgineer.DisconnectedError
+        self._held[where] += 1
+        try:
+            await asyncio.sleep(HELD_S)
+        finally:
+            self._held[where] -= 1
+            if not self._held[where]:
+                del self._held[where]
+
+
+def _rate(notation: str | None, default: tuple[int, int], clock: Callable[[], float]) -> Rate:
+    return Rate(*(default if notation is None else read_rate(notation)), clock)
+
+
+def _presented(request: Request) -> Presented:
+    """What a request carries of credentials."""
+    tokens: list[str] = []
+    if STREAM_TOKEN.encode() in request.query_string:
+        tokens = [value for name, value in parse_qsl(request.query_string.decode("latin-1")) if name == STREAM_TOKEN]
+    return Presented(
+        authorization=request.headers("authorization"),
+        api_key=request.headers("x-api-key"),
+        stream_token=tokens[0] if tokens else None,
+        peer=_peer(request),
+        header=request.headers,
+    )
+
+
+def _peer(request: Request) -> str | None:
+    """The other end of the connection."""
+    if request.server is not None and request.server[1] is None:
+        return UNIX
+    return None if request.client is None else request.client[0]
+
+
+def _listed(credential: Credential) -> str:
+    return ", ".join(sorted(credential.principal.scopes)) or "none"
