@@ -354,10 +354,21 @@ class Settings(BaseSettings):
     checksum_roots: Annotated[list[Path], NoDecode] = Field(
         default_factory=list, description="Directories whose files checksum may read, by commas."
     )
-    commands: Annotated[dict[str, str], NoDecode] = Field(
+    commands: Annotated[dict[str, str | dict[str, Any]], NoDecode] = Field(
         default_factory=dict,
-        description='Command lines that command may run, as JSON: {"name": "program arg ..."}.',
+        description='What command may run, as JSON: {"name": "program arg ..."}, or with places; see task-types.',
     )
+    command_dir: Path | None = Field(None, description="Where programs get their directories; unset: as is usual here.")
+    command_cpu_s: Count = Field(3600, description="Seconds of processor time that one process of a program may take.")
+    command_memory_bytes_max: int = Field(
+        4_294_967_296, ge=67_108_864, description="Bytes of address space that one process of a program may have."
+    )
+    command_file_bytes_max: Bytes = Field(
+        1_073_741_824, description="Bytes of one file that a program writes, at most."
+    )
+    command_files_max: int = Field(256, ge=16, description="Files that one process of a program has open, at most.")
+    command_output_bytes_max: Bytes = Field(67_108_864, description="Bytes of output that a program may write.")
+    command_lines_max: Count = Field(1_000_000, description="Lines, or pieces of long ones, that a program may write.")
 
     # -- log lines ---------------------------------------------------------------------------------------------------
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
@@ -377,9 +388,9 @@ class Settings(BaseSettings):
 
     @field_validator("commands")
     @classmethod
-    def _command_lines(cls, value: dict[str, str]) -> dict[str, str]:
+    def _command_lines(cls, value: dict[str, str | dict[str, Any]]) -> dict[str, str | dict[str, Any]]:
         for name, line in value.items():
-            if not shlex.split(line):
+            if isinstance(line, str) and not shlex.split(line):
                 raise ValueError(f"command {name!r} is empty")
         return value
 

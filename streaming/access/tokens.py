@@ -61,6 +61,7 @@ class _Good:
     credential: Credential
     since: float
     until: float
+    generation: int
 
 
 class Tokens:
@@ -83,7 +84,6 @@ class Tokens:
         url = settings.jwt_jwks_url
         self._jwks = None if url is None else Jwks(url, settings, ticks, transport)
         self._good: OrderedDict[bytes, _Good] = OrderedDict()
-        self._generation = 0
 
     @property
     def configured(self) -> bool:
@@ -147,21 +147,22 @@ class Tokens:
         return None if self._jwks is None else await self._jwks.find(kid, algorithm)
 
     def _remembered(self, digest: bytes, now: float) -> Credential | None:
-        if self._jwks is not None and self._jwks.generation != self._generation:
-            self._good.clear()  # a key may be gone
-            self._generation = self._jwks.generation
         found = self._good.get(digest)
-        if found is None or not found.since <= now < found.until:
+        # With other public keys, its own may be gone; with a clock that was put back, its age is unknown.
+        if found is None or found.generation != self._generation() or not found.since <= now < found.until:
             return None
         self._good.move_to_end(digest)
         return found.credential
 
     def _remember(self, digest: bytes, credential: Credential, now: float) -> None:
         end = now + REMEMBERED_S if credential.expires_at is None else min(credential.expires_at, now + REMEMBERED_S)
-        self._good[digest] = _Good(credential, now, end)
+        self._good[digest] = _Good(credential, now, end, self._generation())
         self._good.move_to_end(digest)
         if len(self._good) > REMEMBERED:
             self._good.popitem(last=False)
+
+    def _generation(self) -> int:
+        return 0 if self._jwks is None else self._jwks.generation
 
 
 def _signed(token: str, key: str | PublicKey, algorithm: str) -> dict[str, Any]:

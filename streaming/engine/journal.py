@@ -12,7 +12,8 @@ The contract, which one test suite checks against every store:
   us, and so is one to whose log somebody else writes: it does not end there right before the first of our events. Its
   updates and events are left out, the rest of the commit is stored, and `Committed.lost` names it.
 - What somebody else has damaged takes nothing else with it, and a log line names it: a record that cannot be read is
-  left out of pages and of `Journal.unfinished`, and a ``gap`` with the reason ``damaged`` stands for such an event.
+  left out of pages and of `Journal.unfinished`, an API key is left out, and a ``gap`` with the reason ``damaged``
+  stands for such an event.
 - Anything that goes wrong outside our control is raised as `errors.StoreUnavailable`.
 """
 
@@ -24,7 +25,7 @@ from typing import Protocol
 
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
-from streaming.rules.access import Principal
+from streaming.rules.access import ApiKey, Principal
 from streaming.rules.breaker import Circuit
 from streaming.rules.feed import FeedItem
 from streaming.rules.filters import EVERYTHING, Filter
@@ -265,6 +266,9 @@ class Journal(Protocol):
     async def key(self, principal: str, key: str, *, created_after: str) -> IdempotencyKey | None:
         """The idempotency key, unless it was created at or before ``created_after`` (RFC 3339)."""
 
+    async def count_keys(self, principal: str, *, limit: int) -> int:
+        """How many idempotency keys of a principal there are, the forgotten ones left out; ``limit`` at most."""
+
     async def forget_keys(self, *, created_before: str) -> int:
         """Remove idempotency keys created before that time, and say how many."""
 
@@ -326,4 +330,15 @@ class Journal(Protocol):
 
         Raises:
             QueryTooSlow: it takes longer than ``query_timeout_s``.
+        """
+
+    async def api_keys(self) -> list[ApiKey]:
+        """All API keys that somebody has made, revoked ones as well, oldest first."""
+
+    async def secret(self, name: str, fresh: str) -> str:
+        """What only the servers of this store know: the same for all of them, now and after a restart.
+
+        Args:
+            name: which secret.
+            fresh: is stored, and is the secret from now on, if there is none yet.
         """

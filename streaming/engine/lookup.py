@@ -33,7 +33,6 @@ from streaming.errors import (
 from streaming.events import Event
 from streaming.records import CancelReceipt, Change, Record, TaskError, TaskStatus
 from streaming.rules.access import Principal
-from streaming.rules.access import Principal
 from streaming.rules.deadlines import Limit
 from streaming.rules.feed import FeedFilter
 from streaming.rules.filters import Filter

@@ -3,7 +3,7 @@
 Source: draft-ietf-httpapi-idempotency-key-header.
 
 Owns:   which keys are being looked up or stored right now.
-Uses:   the journal, which remembers keys for 24 hours.
+Uses:   the journal, which remembers keys for 24 hours; engine.keys (who may use one more).
 Never:  starts anything itself.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from streaming.engine.journal import Journal
+from streaming.engine.keys import KeyCounts
 from streaming.errors import IdempotencyMismatch, StoreUnavailable
 from streaming.events import rfc3339
 from streaming.records import IdempotencyKey, Record
@@ -28,11 +29,13 @@ class Once:
     Args:
         journal: where keys are remembered.
         wait_s: seconds that a start is waited for.
+        counts: how many keys there are.
     """
 
-    def __init__(self, journal: Journal, wait_s: float) -> None:
+    def __init__(self, journal: Journal, wait_s: float, counts: KeyCounts) -> None:
         self._journal = journal
         self._wait_s = wait_s
+        self._counts = counts
         self._sweep_due = ""
         self._flights: dict[tuple[str, str], asyncio.Task[tuple[str, bool]]] = {}
 
@@ -55,6 +58,7 @@ class Once:
 
         Raises:
             IdempotencyMismatch: the key stands for another request.
+            TooManyKeys: it is one more than the principal may use.
             StoreUnavailable: it takes too long to wait for; it goes on.
         """
         try:
@@ -83,7 +87,8 @@ class Once:
         known = await self._journal.key(wanted.principal, wanted.key, created_after=_earlier(wanted.created_at, KEPT))
         if known is None:
             await self._sweep(wanted.created_at)
-            record, created = await create(wanted)
+            async with self._counts.one_more(wanted.principal):
+                record, created = await create(wanted)
             return record.id, created
         if known.fingerprint != wanted.fingerprint:
             raise IdempotencyMismatch(

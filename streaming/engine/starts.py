@@ -16,6 +16,7 @@ from streaming.config import Settings
 from streaming.engine.draft import Draft
 from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
+from streaming.engine.keys import KeyCounts
 from streaming.engine.log import Log
 from streaming.engine.lookup import LiveTask
 from streaming.engine.once import Once
@@ -64,7 +65,8 @@ class Starts:
         self._new_id = new_id
         self._take_in = take_in
         self._replace = replace
-        self._once = Once(journal, settings.store_wait_s)
+        counts = KeyCounts(journal, settings.idempotency_keys_max, hub.limits_hit)
+        self._once = Once(journal, settings.store_wait_s, counts)
         self._starting: Counter[str] = Counter()
         self._queueing = 0
         self._starting_outside = 0

@@ -15,8 +15,9 @@ from streaming.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from streaming.store.database import Database
+    from streaming.store.key_store import KeyStore
 
-__all__ = ["open_database", "open_store"]
+__all__ = ["open_database", "open_key_store", "open_store"]
 
 _FILE = "sqlite:///"
 _READERS = 4
@@ -64,6 +65,22 @@ def open_database(settings: Settings) -> Database:
 
     synchronous, busy_s = settings.sqlite_synchronous, settings.store_wait_s
     return SqliteFile(Path(name), synchronous=synchronous, busy_s=busy_s, readers=_READERS)
+
+
+def open_key_store(settings: Settings) -> KeyStore:
+    """The API keys in the database that ``settings.store_url`` names, beside a server that may be running there.
+
+    Raises:
+        StoreUnavailable: the URL names no database that could be used; or it has the schema of another version.
+    """
+    if settings.store_url == "memory://":
+        raise StoreUnavailable(
+            "STREAMING_STORE_URL=memory:// keeps no API keys: name a database, or put keys into STREAMING_API_KEYS."
+        )
+    database = open_database(settings)
+    from streaming.store.key_store import KeyStore
+
+    return KeyStore(database)
 
 
 def _postgres(settings: Settings) -> Database:

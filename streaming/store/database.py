@@ -79,6 +79,13 @@ class Database(Protocol):
             StoreUnavailable: it cannot be read, or one of them may still be under way.
         """
 
+    def beside(self) -> AbstractContextManager[Connection]:
+        """As `writing`, without the lock: beside a server that may have it, for what no server writes. Needs no `open`.
+
+        Raises:
+            StoreUnavailable: it cannot be used, its schema is not that of this version, or nothing was committed.
+        """
+
     def reading(self, within_s: float | None = None) -> AbstractContextManager[Connection]:
         """A connection for questions; it sees all that was committed before, and never blocks the writer.
 

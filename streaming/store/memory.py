@@ -19,7 +19,7 @@ from streaming.engine.journal import Commit, Committed, FeedItem, Pruned, Record
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
-from streaming.rules.access import Principal
+from streaming.rules.access import ApiKey, Principal
 from streaming.rules.filters import Filter
 from streaming.rules.lifecycle import LIVE, TERMINAL
 from streaming.rules.retention import Bounds, Retention
@@ -158,6 +158,11 @@ class MemoryStore:
         found = self._keys.get((principal, key))
         return found if found is not None and found.created_at > created_after else None
 
+    async def count_keys(self, principal: str, *, limit: int) -> int:
+        """See `Journal.count_keys`."""
+        self._check_open()
+        return min(limit, sum(owner == principal for owner, _ in self._keys))
+
     async def forget_keys(self, *, created_before: str) -> int:
         """See `Journal.forget_keys`."""
         self._check_open()
@@ -216,6 +221,22 @@ class MemoryStore:
         """See `Journal.statistics`."""
         self._check_open()
         return memory_past.figures(self._tasks.values(), query)
+
+    # -- who may come in -----------------------------------------------------------------------------------------------
+
+    async def api_keys(self) -> list[ApiKey]:
+        """See `Journal.api_keys`: those that were added here, since nobody else reaches them."""
+        self._check_open()
+        return sorted(self._api_keys.values(), key=lambda key: (key.created_at, key.id))
+
+    def add_api_key(self, key: ApiKey) -> None:
+        """Add an API key, or put it in the place of the one with this id."""
+        self._api_keys[key.id] = key
+
+    async def secret(self, name: str, fresh: str) -> str:
+        """See `Journal.secret`."""
+        self._check_open()
+        return self._secrets.setdefault(name, fresh)
 
     # -- before a commit -----------------------------------------------------------------------------------------------
 
@@ -329,4 +350,6 @@ class MemoryStore:
         self._terminal: OrderedDict[str, None] = OrderedDict()
         self._held: OrderedDict[str, None] = OrderedDict()
         self._keys: dict[tuple[str, str], IdempotencyKey] = {}
+        self._api_keys: dict[str, ApiKey] = {}
+        self._secrets: dict[str, str] = {}
         self._feed = MemoryFeed()

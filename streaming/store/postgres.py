@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-- Nothing is written without the lock: the connection that writes has taken it when it was made, and loses it with its
+- No server writes without the lock: the connection that writes has taken it when it was made, and loses it with its
   end. So two servers never write, and what a lost connection had begun is over once the next one has the lock.
 - All that is ours lies in a schema of its own. What others have in the database is neither seen nor touched.
 - No wait is without a limit: for a connection, an answer, a lock, or the network.
@@ -34,8 +34,9 @@ from streaming.config import Settings
 from streaming.errors import StoreUnavailable
 from streaming.store.database import Inspection
 from streaming.store.faults import FEW_RIGHTS, READ_ONLY, faults, kind, reason, words
+from streaming.store.pipeline import one_trip
 from streaming.store.planner import DETOURS
-from streaming.store.revision import Tell, make_current, stored_revision
+from streaming.store.revision import Tell, check_current, make_current, stored_revision
 from streaming.store.schema import APPLICATION_ID, REVISION, SCHEMA, feed, metadata
 
 RV = TypeVar("RV")
@@ -175,7 +176,7 @@ class PostgresDatabase:
     @contextmanager
     def one_trip(self) -> Iterator[SqlConnection]:
         """See `Database.one_trip`."""
-        with faults("written"), self._writer.begin() as connection, _one_trip(_driver(connection)):
+        with faults("written"), self._writer.begin() as connection, one_trip(_driver(connection)):
             yield connection
 
     @contextmanager
@@ -190,6 +191,15 @@ class PostgresDatabase:
         with faults("read", within_s), self._questions.connect() as connection:
             if within_s is not None:
                 connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_ms(within_s)}")
+            yield connection
+
+    @contextmanager
+    def beside(self) -> Iterator[SqlConnection]:
+        """See `Database.beside`: without the lock, and so never where the server writes."""
+        with self._usable(), self._questions.begin() as connection:
+            connection.exec_driver_sql("SET TRANSACTION READ WRITE")
+            _check_server(connection)
+            check_current(connection)
             yield connection
 
     def checked_out(self) -> int:
@@ -292,52 +302,6 @@ def _ms(seconds: float) -> int:
 def _driver(connection: SqlConnection) -> _Connection:
     made: _Connection = connection.connection.driver_connection  # type: ignore[assignment]  # what `_connect` has made
     return made
-
-
-@contextmanager
-def _one_trip(connection: _Connection) -> Iterator[None]:
-    """A transaction in the pipeline mode of the protocol, from its beginning to its end.
-
-    If one statement fails, the server leaves out all that come behind it. To a beginning of its own, which it makes
-    where it does not commit by itself, psycopg would wait for an answer. Neither end is prepared: of a beginning that
-    fails, psycopg would not notice that it is not.
-    """
-    connection.autocommit = True
-    try:
-        with _pipeline(connection):
-            connection.execute("BEGIN", prepare=False)
-            yield
-            connection.execute("COMMIT", prepare=False)
-    except BaseException:
-        _take_back(connection)
-        raise
-    connection.autocommit = False
-
-
-@contextmanager
-def _pipeline(connection: _Connection) -> Iterator[None]:
-    """The one of psycopg, which would log what follows from an error inside, with the host and the user."""
-    problem: BaseException | None = None
-    try:
-        with connection.pipeline():
-            try:
-                yield
-            except BaseException as error:
-                problem = error
-    except Exception:
-        if problem is None:
-            raise
-    if problem is not None:
-        raise problem
-
-
-def _take_back(connection: _Connection) -> None:
-    """Leave no transaction, and no connection that commits by itself."""
-    try:
-        connection.rollback()
-        connection.autocommit = False
-    except psycopg.Error:
-        connection.close()
 
 
 def _drop_dead(connection: _Connection, *_: object) -> None:

@@ -215,3 +215,9 @@ def key(connection: Connection, principal: str, name: str, created_after: str) -
     )
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else IdempotencyKey(**row)
+
+
+def count_keys(connection: Connection, principal: str, limit: int) -> int:
+    """How many keys a principal has, as far as they are counted; the primary key has them together."""
+    own = select(idempotency_keys.c.key).where(idempotency_keys.c.principal == principal).limit(limit)
+    return connection.execute(select(func.count()).select_from(own.subquery())).scalar_one()

@@ -58,18 +58,31 @@ def make_current(connection: Connection, upgrade: Tell | None = None) -> None:
     stored = stored_revision(connection)
     if stored == REVISION:
         return
-    if stored is not None and not is_older(stored):
-        raise StoreUnavailable(
-            f"its schema {stored!r} was made by a newer version of this program; upgrade the program"
-        )
-    if stored is not None and upgrade is None:
-        raise StoreUnavailable(
-            f"its schema {stored!r} is older than {REVISION!r} of this program; make a backup, then run: "
-            "streaming db upgrade"
-        )
+    if stored is not None and not (is_older(stored) and upgrade is not None):
+        raise StoreUnavailable(_what_to_do(stored))
     from streaming.store.migrate import run_steps
 
     run_steps(connection, upgrade)
+
+
+def check_current(connection: Connection) -> None:
+    """Refuse a database whose schema is not that of this version, and change nothing.
+
+    Raises:
+        StoreUnavailable: it is another one, or there is none; and what to do about it.
+    """
+    stored = stored_revision(connection)
+    if stored != REVISION:
+        raise StoreUnavailable("it is empty" if stored is None else _what_to_do(stored))
+
+
+def _what_to_do(stored: str) -> str:
+    if is_older(stored):
+        return (
+            f"its schema {stored!r} is older than {REVISION!r} of this program; make a backup, then run: "
+            "streaming db upgrade"
+        )
+    return f"its schema {stored!r} was made by a newer version of this program; upgrade the program"
 
 
 def is_older(stored: str) -> bool:

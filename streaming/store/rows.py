@@ -139,7 +139,7 @@ def change_from(row: Sequence[Any]) -> Change:
     task_id, seq, status, time, actor, reason = row
     try:
         change = _checked(Change(task_id, seq, TaskStatus(status), time, actor, reason))
-        _check_times(time)
+        check_times(time)
     except (ValueError, TypeError) as error:
         raise RecordDamaged(str(task_id)) from error
     return change
@@ -205,11 +205,16 @@ def _record_from(row: RowMapping) -> Record:
     if not _ID.match(_checked(record).id):
         raise ValueError("its id is none")
     some = (record.started_at, record.finished_at, record.heartbeat_at, record.retry_at, record.acked_at)
-    _check_times(record.created_at, record.updated_at, *(time for time in some if time is not None))
+    check_times(record.created_at, record.updated_at, *(time for time in some if time is not None))
     return record
 
 
-def _check_times(*times: str) -> None:
+def check_times(*times: str) -> None:
+    """See that texts are times as they are stored here, which can be compared.
+
+    Raises:
+        ValueError: one is none.
+    """
     if not all(map(_TIME.match, times)):
         raise ValueError("one of its times is none")
 

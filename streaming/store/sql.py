@@ -29,12 +29,12 @@ from streaming.engine.journal import Commit, Committed, FeedItem, Pruned, Record
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
-from streaming.rules.access import Principal
+from streaming.rules.access import ApiKey, Principal
 from streaming.rules.breaker import Circuit
 from streaming.rules.filters import Filter
 from streaming.rules.retention import Bounds, Retention
 from streaming.rules.statistics import Statistics, StatisticsQuery
-from streaming.store import figures, pruning, reads, writes
+from streaming.store import credentials, figures, pruning, reads, writes
 from streaming.store.database import Database
 from streaming.store.faults import may_be_repeated, was_unexpected
 from streaming.store.guard import Guard
@@ -176,6 +176,10 @@ class SqlStore:
         """See `Journal.key`."""
         return await self._read(reads.key, principal, key, created_after)
 
+    async def count_keys(self, principal: str, *, limit: int) -> int:
+        """See `Journal.count_keys`."""
+        return await self._read(reads.count_keys, principal, limit)
+
     async def forget_keys(self, *, created_before: str) -> int:
         """See `Journal.forget_keys`."""
         self._check()
@@ -215,6 +219,15 @@ class SqlStore:
     async def statistics(self, query: StatisticsQuery) -> Statistics:
         """See `Journal.statistics`."""
         return await self._list(figures.figures, query)
+
+    async def api_keys(self) -> list[ApiKey]:
+        """See `Journal.api_keys`."""
+        return await self._read(credentials.api_keys)
+
+    async def secret(self, name: str, fresh: str) -> str:
+        """See `Journal.secret`. It is written only where there is none."""
+        found = await self._read(credentials.secret, name)
+        return await self._write(credentials.keep_secret, name, fresh) if found is None else found
 
     def _check(self) -> None:
         if self._guard is not None:

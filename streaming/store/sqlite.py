@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from streaming.errors import StoreUnavailable
 from streaming.store.database import Inspection
 from streaming.store.faults import faults, reason
 from streaming.store.lock import FileLock
-from streaming.store.revision import Tell, make_current, stored_revision
+from streaming.store.revision import Tell, check_current, make_current, stored_revision
 from streaming.store.statements import driver_of
 
 #: Steps of SQLite's machine between two looks at the clock: some tenths of a millisecond.
@@ -74,6 +74,7 @@ class SqliteFile:
         self._lock.take()
         with self._usable():
             self._check_log()
+            self._make_private()
             self._make_ready(upgrade)
 
     def inspect(self) -> Inspection:
@@ -149,6 +150,17 @@ class SqliteFile:
             finally:
                 driver.set_progress_handler(None, 0)
 
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """See `Database.beside`: whoever has begun to write is waited for."""
+        self._check_place()
+        with self._usable():
+            if not _size(self._path):
+                raise StoreUnavailable("it is empty")
+            with self._transaction() as connection:
+                check_current(connection)
+                yield connection
+
     def _check_place(self) -> None:
         directory = self._path.parent
         if self._path.is_dir():
@@ -168,6 +180,12 @@ class SqliteFile:
                 f"its write-ahead log {log} is there without it, and holds what was committed last; put the database "
                 f"back beside it, or move the log away to start with an empty database"
             )
+
+    def _make_private(self) -> None:
+        """Make a new file that nobody else can read: it is going to have secrets. One that is there stays as it is."""
+        if not self._path.exists():
+            with suppress(OSError):  # SQLite says what is wrong
+                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _check_file(self) -> None:
         """Refuse to write where nobody is going to look: SQLite goes on with a file that has lost its name."""

@@ -42,7 +42,9 @@ _SHORT_TICK_MS = 20
 #: Milliseconds between two looks for those that have to be killed: twice as long each time.
 _PAUSE_MS, _PAUSE_MAX_MS = 2, 100
 
-#: Where the server is gone, at most so many files of the program are removed.
+#: Stands for the group of a process that is in the process table only.
+_DEAD = -1
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -123,13 +125,12 @@ def descendants(of: int) -> list[tuple[int, int]]:
             with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
                 # The name in parentheses may hold anything, parentheses included.
                 state, parent, group = file.read().rpartition(b")")[2].split()[:3]
-                children.setdefault(int(parent), []).append((int(name), -1 if state in b"ZX" else int(group)))
+                children.setdefault(int(parent), []).append((int(name), _DEAD if state in b"ZX" else int(group)))
     found, places = [], [of]
     while places:
-        for process, group in children.get(places.pop(), ()):
-            places.append(process)
-            if group >= 0:
-                found.append((process, group))
+        below = children.get(places.pop(), [])
+        places += [process for process, _ in below]
+        found += [each for each in below if each[1] != _DEAD]
     return found
 
 
@@ -242,12 +243,14 @@ def _adopt() -> bool:
     return prctl is not None and prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0) == 0
 
 
-def _start(limits: str, signals: str, argv: Sequence[str]) -> int:
+def _start(limits: str, signals: str, variables: str, argv: Sequence[str]) -> int:
     nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     defaults = [int(number) for number in signals.split(",")]
+    # Python adds a locale to its own environment where there is none.
+    environment = {name: os.environ[name] for name in variables.split(",") if name in os.environ}
     set_limits(limits)
     program = os.posix_spawnp(
-        argv[0], argv, os.environ, file_actions=[nothing], setsid=True, setsigmask=(), setsigdef=defaults
+        argv[0], list(argv), environment, file_actions=[nothing], setsid=True, setsigmask=(), setsigdef=defaults
     )
     for descriptor in (1, 2):  # they are the program's alone, so that they end with it
         null = os.open(os.devnull, os.O_WRONLY)
@@ -256,12 +259,13 @@ def _start(limits: str, signals: str, argv: Sequence[str]) -> int:
     return program
 
 
-def main(limits: str, signals: str, folder: str, *argv: str) -> None:
+def main(limits: str, signals: str, variables: str, folder: str, *argv: str) -> None:
     """Be a keeper.
 
     Args:
         limits: of the program; see `written`.
         signals: numbers of those that Python ignores, and a program does not expect to be ignored.
+        variables: names of those of the environment that are for the program.
         folder: the directory to make for the program.
         argv: the program and its arguments.
     """
@@ -271,7 +275,7 @@ def main(limits: str, signals: str, folder: str, *argv: str) -> None:
         try:
             os.chdir(folder)
             adopts = _adopt()
-            program = _start(limits, signals, argv)
+            program = _start(limits, signals, variables, argv)
         except BaseException:
             os.rmdir(folder)
             raise

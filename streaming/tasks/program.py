@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
 import signal
@@ -21,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from streaming.tasks import keeper
 from streaming.tasks.background import finish, in_thread
@@ -160,53 +161,60 @@ class Program:
         self._each_open("close")
         while self._open:
             await self._change(None)
-        with contextlib.suppress(OSError):  # what cannot be removed stays
+        with contextlib.suppress(OSError, RuntimeError):  # what cannot be removed, or not without a thread, stays
             await in_thread(keeper.remove, self._folder)
         return self._keeper.status
 
     async def _start(self) -> None:
-        loop = asyncio.get_running_loop()
-        pid, line, *outputs = await in_thread(self._spawn)
-        self._keeper = _Keeper(pid, self._wake)
-        await loop.create_unix_connection(lambda: self._keeper, sock=line)
-        for name, output in zip(("stdout", "stderr"), outputs, strict=True):
-            pipe = _Pipe(partial(self._put, name), self._wake)
-            self._pipes.append(pipe)
-            await loop.connect_read_pipe(partial(_as_it_is, pipe), os.fdopen(output, "rb", 0))
-        while not (self._keeper.program or self._keeper.gone):
+        pid, line, outputs = await in_thread(self._spawn)
+        kept = _Keeper(pid, self._wake)
+        try:
+            await self._connect(kept, line, outputs)
+        except BaseException:
+            line.close()  # which ends it all
+            await in_thread(os.waitpid, pid, 0)
+            raise
+        while kept.program is None and not kept.gone:
             await self._change(None)
-        if not self._keeper.program:
-            error = self._keeper.error or errno.ECHILD
-            self._keeper = None
-            while self._open:
-                await self._change(None)
-            raise OSError(error, os.strerror(error))
+        if kept.program is not None:
+            self._keeper = kept
+            return
+        while self._open:
+            await self._change(None)
+        error = kept.error or errno.EIO
+        raise OSError(error, os.strerror(error))
 
-    def _spawn(self) -> tuple[int, socket.socket, int, int]:
-        arguments = [keeper.written(self._limits.as_resources()), ",".join(str(int(each)) for each in _IGNORED)]
-        argv = [sys.executable, "-I", "-S", keeper.__file__, *arguments, self._folder, *self._argv]
+    async def _connect(self, kept: _Keeper, line: socket.socket, outputs: Sequence[BinaryIO]) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as unconnected:
+            for output in outputs:
+                unconnected.callback(output.close)
+            for name, output in zip(("stdout", "stderr"), outputs, strict=True):
+                _, pipe = await loop.connect_read_pipe(partial(_Pipe, partial(self._put, name), self._wake), output)
+                self._pipes.append(pipe)
+            await loop.create_unix_connection(lambda: kept, sock=line)
+            unconnected.pop_all()
+
+    def _spawn(self) -> tuple[int, socket.socket, Sequence[BinaryIO]]:
+        limits = keeper.written(self._limits.as_resources())
+        signals, variables = ",".join(str(int(each)) for each in _IGNORED), ",".join(self._environment)
+        command = [sys.executable, "-I", "-S", "-X", "utf8", keeper.__file__]
+        argv = [*command, limits, signals, variables, self._folder, *self._argv]
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             line, their_line = socket.socketpair()
             ours.callback(line.close)
             theirs.callback(their_line.close)
             actions = [(os.POSIX_SPAWN_DUP2, their_line.fileno(), 0)]
-            outputs = []
+            outputs: list[BinaryIO] = []
             for descriptor in (1, 2):
                 output, end = os.pipe()
-                ours.callback(os.close, output)
                 theirs.callback(os.close, end)
-                outputs.append(output)
+                outputs.append(ours.enter_context(os.fdopen(output, "rb", 0)))
                 actions.append((os.POSIX_SPAWN_DUP2, end, descriptor))
-            pid = os.posix_spawn(
-                argv[0],
-                argv,
-                self._environment,
-                file_actions=actions,
-                setsid=True,
-                setsigmask=signal.valid_signals(),
-            )
+            every = signal.valid_signals()
+            pid = os.posix_spawn(argv[0], argv, self._environment, file_actions=actions, setsid=True, setsigmask=every)
             ours.pop_all()
-        return pid, line, outputs[0], outputs[1]
+        return pid, line, outputs
 
     @property
     def _exited(self) -> bool:
@@ -244,3 +252,82 @@ class Program:
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
+
+
+def _folder_name() -> str:
+    return f"streaming-command-{secrets.token_hex(8)}"
+
+
+class _Keeper(asyncio.Protocol):
+    """The server's side of a keeper.
+
+    Attributes:
+        program: the number of the program, once it is started.
+        status: its exit status, or a negated signal number, once it has ended.
+        error: why it could not be started.
+        gone: whether the keeper has ended, and with it everything that it has kept.
+    """
+
+    def __init__(self, pid: int, wake: Callable[[], None]) -> None:
+        self._pid = pid
+        self._wake = wake
+        self._transport: asyncio.Transport | None = None
+        self._text = b""
+        self.program: int | None = None
+        self.status: int | None = None
+        self.error: int | None = None
+        self.gone = False
+
+    def tell(self, order: bytes) -> None:
+        """Tell the keeper to end what it keeps, also if somebody has halted it."""
+        if self._transport is not None and not self.gone:
+            self._transport.write(order)
+            os.kill(self._pid, signal.SIGCONT)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._text = (self._text + data).split(b"\n")
+        for line in lines:
+            word, number = line.split()
+            match word:
+                case b"started":
+                    self.program = int(number)
+                case b"exited":
+                    self.status = int(number)
+                case _:
+                    self.error = int(number)
+        self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.gone = True
+        if self.program is not None and self.status is None:
+            # Somebody has killed the keeper. Its number was in use until now: nobody else can have it yet.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.program, signal.SIGKILL)
+            self.status = -signal.SIGKILL
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self._pid, signal.SIGKILL)  # it is ending; no program can have it halted meanwhile
+            os.waitpid(self._pid, 0)
+        self._wake()
+
+
+class _Pipe(asyncio.Protocol):
+    """One stream of the program."""
+
+    def __init__(self, put: Callable[[bytes], None], wake: Callable[[], None]) -> None:
+        self._put = put
+        self._wake = wake
+        self.transport: Any = None
+        self.closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._put(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
+        self._wake()

@@ -21,7 +21,7 @@ from streaming.testing.choices import Stream
 from streaming.testing.faults import Faults
 
 #: Calls that change what is on the disk.
-WRITES = frozenset({"commit", "acknowledge", "delete", "prune", "trim", "forget_keys"})
+WRITES = frozenset({"commit", "acknowledge", "delete", "prune", "trim", "forget_keys", "secret"})
 
 #: How long the disk may take, in seconds.
 DELAYS_S = (0.001, 0.05)

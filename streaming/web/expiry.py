@@ -38,7 +38,7 @@ class Expiring(Protocol):
     credential: Credential | None
 
     def expire(self) -> None:
-        """End the response, and say why."""
+        """End the response, and say why, unless it is over; called by the loop, in no task."""
 
 
 class Expiry:
@@ -95,5 +95,5 @@ class Expiry:
             now = self._wall()
             over = [credential for credential in self._streams if not self._judge.still_good(credential, now)]
             for credential in over:
-                for stream in list(self._streams.get(credential, ())):
-                    stream.expire()
+                for stream in self._streams[credential]:
+                    loop.call_soon(stream.expire)  # streams write in no task

@@ -9,6 +9,8 @@ import pytest
 
 from streaming.config import Settings
 from streaming.engine.journal import Commit
+from streaming.engine.keys import KeyCounts
+from streaming.engine.limits import LimitsHit
 from streaming.engine.once import Once
 from streaming.errors import IdempotencyMismatch, StoreUnavailable
 from streaming.events import Event, rfc3339
@@ -16,6 +18,8 @@ from streaming.records import IdempotencyKey, Record, TaskStatus
 from tests.kit import TestedStore
 
 pytestmark = pytest.mark.clock("virtual")
+
+KEYS_MAX = 200
 
 START_S = 1_000_000_000.0
 HOUR_S = 3600.0
@@ -47,7 +51,8 @@ class Starts:
 
     def __init__(self) -> None:
         self.store = Store()
-        self.once = Once(self.store, wait_s=5.0)
+        self.hits = LimitsHit()
+        self.once = Once(self.store, 5.0, KeyCounts(self.store, KEYS_MAX, self.hits))
         self.started: list[str] = []
         self.go = asyncio.Event()
         self.go.set()

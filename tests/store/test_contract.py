@@ -524,6 +524,18 @@ async def test_a_key_belongs_to_its_principal(store: Journal) -> None:
     assert await store.key("ann", "other", created_after=at(0)) is None
 
 
+async def test_the_keys_of_a_principal_are_counted_up_to_a_limit(store: Journal) -> None:
+    for number, principal in enumerate(("ann", "ann", "bob", "ann", "x\nann"), 1):
+        await store.commit(start_with_key(number, name=f"k{number}", principal=principal))
+
+    assert [await store.count_keys("ann", limit=limit) for limit in (1, 2, 3, 4, 100_000)] == [1, 2, 3, 3, 3]
+    assert [await store.count_keys(name, limit=9) for name in ("bob", "x\nann", "nobody")] == [1, 1, 0]
+
+    await store.commit(end(2, 2))
+    assert await store.delete(task_id(2))
+    assert await store.count_keys("ann", limit=9) == 2
+
+
 async def test_a_key_of_a_task_that_is_gone_is_left_out_and_stops_nothing(store: Journal) -> None:
     await store.commit(start_with_key(1, name="first"))
     await store.commit(end(1, 2))
@@ -556,6 +568,7 @@ async def test_old_keys_are_forgotten(store: Journal) -> None:
 
     assert await store.forget_keys(created_before=at(3)) == 2
     assert await store.forget_keys(created_before=at(3)) == 0
+    assert await store.count_keys("ann", limit=9) == 1
     assert [await store.key("ann", f"k{number}", created_after=at(0)) for number in (1, 2)] == [None, None]
     assert await store.key("ann", "k3", created_after=at(0)) is not None
 
@@ -613,6 +626,7 @@ USES = {
     "feed_after": lambda store: store.feed_after(0, last_position=1, limit=1),
     "last_position": lambda store: store.last_position(),
     "key": lambda store: store.key("x", "y", created_after="z"),
+    "count_keys": lambda store: store.count_keys("x", limit=9),
     "forget_keys": lambda store: store.forget_keys(created_before="z"),
     "delete": lambda store: store.delete("x"),
 }

@@ -92,6 +92,7 @@ FRAMING: Mapping[str, bytes] = MappingProxyType(
         "chunk, extension with NUL": _chunk(b"13;a\0\r\n"),
         "chunk, data behind a bare LF": _chunk(b"13\r\n", b"\n0\r\n\r\n"),
         "chunk longer than its size": _chunk(b"13\r\n", b"x\r\n0\r\n\r\n"),
+        "CL in a trailer": _chunk(b"13\r\n", b"\r\n0\r\nContent-Length: 5\r\n\r\n"),
         "the end behind a bare LF": _chunk(b"13\r\n", b"\r\n0\n\n"),
     }
 )

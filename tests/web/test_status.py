@@ -80,7 +80,7 @@ def test_a_file_says_what_it_survives() -> None:
 async def test_a_ready_server_says_so_until_it_drains() -> None:
     async with live() as here:
         ready = await here.http.get("/readyz")
-        assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "warnings": []})
         await here.coordinator.shutdown(0.01)
         check_problem(await here.http.get("/readyz"), 503, "draining")
         assert (await here.http.get("/healthz")).status_code == 200

@@ -67,11 +67,11 @@ class Operation:
         answers: what it answers if nothing is wrong, by status.
         refusals: the errors it may answer with, besides those of every operation.
         parameters: names of parameters.
-        guarded: whether it asks who is calling.
-        by_token: whether a stream token will do.
         body: the schema of its body; None if there is nothing to say.
         body_required: whether it must have one.
         description: more words.
+        guarded: whether it asks who is calling.
+        by_token: whether a stream token will do.
     """
 
     id: str
@@ -80,11 +80,11 @@ class Operation:
     answers: Mapping[int, Answer]
     refusals: tuple[type[StreamingError], ...] = ()
     parameters: tuple[str, ...] = ()
-    guarded: bool = True
-    by_token: bool = False
     body: Schema | None = None
     body_required: bool = True
     description: str = ""
+    guarded: bool = True
+    by_token: bool = False
 
 
 def _json(name: str, description: str, *headers: str) -> Answer:
@@ -301,8 +301,6 @@ _EVENTS = {
         {_CREATED: _json("StreamToken", "It opens the events of this task for some minutes, and nothing else.")},
         (*_TASK, *_BODY),
         ("task_id",),
-        body={"type": "object", "additionalProperties": False},
-        body_required=False,
         description="For EventSource, which sends no headers: `?stream_token=` stands in the URL.",
     ),
     ("/tasks/{id}/events", "post"): Operation(
