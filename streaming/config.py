@@ -400,6 +400,11 @@ class Settings(BaseSettings):
         return self.model_copy(update=unset)
 
     @property
+    def credentials(self) -> bool:
+        """Whether a setting says who may call; the store may have keys as well."""
+        return any((self.api_keys, self.jwt_secret, self.jwt_jwks_url, self.proxy_user_header))
+
+    @property
     def loopback(self) -> bool:
         """Whether ``host`` is this machine only."""
         return _is_loopback(self.host)

@@ -17,7 +17,7 @@ import secrets
 import signal
 import socket
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from types import FrameType
 from typing import Any
 
@@ -34,10 +34,10 @@ from streaming.engine.limits import LimitName
 from streaming.engine.registry import Registry
 from streaming.engine.retention import Sweeper, policy_of
 from streaming.engine.worker import fill_standard_streams
-from streaming.errors import Draining, InvalidSettings, StoreUnreachable, StreamingError
+from streaming.errors import Draining, InvalidSettings, StoreUnavailable, StoreUnreachable, StreamingError
 from streaming.exit import Exit
 from streaming.observe.logs import configure
-from streaming.store import open_store
+from streaming.store import open_database, open_key_store, open_store
 from streaming.tasks import built_in
 from streaming.web.application import Application
 from streaming.web.problems import problem
@@ -343,13 +343,11 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         InvalidSettings: the address is taken, unknown, or public although no credentials are configured.
     """
-    if not settings.loopback and not settings.insecure_public:
+    if not (settings.loopback or settings.insecure_public or settings.credentials or _may_have_keys(settings)):
         raise InvalidSettings(
-            f"No credentials are configured, so only loopback is served: {settings.host} needs --insecure-public "
-            "or STREAMING_INSECURE_PUBLIC=true."
+            f"No credentials are configured, so only loopback is served: {settings.host} needs an API key "
+            "(streaming key create NAME), or --insecure-public for a server that is open to everybody."
         )
-    if not settings.loopback:
-        _log.warning("everybody who reaches this address may start, watch and cancel tasks", host=settings.host)
     try:
         family, _, _, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -358,6 +356,20 @@ def listen(settings: Settings) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "It is no host name"
         raise InvalidSettings(f"Cannot listen on {settings.host} port {settings.port}: {reason}.") from None
+
+
+def _may_have_keys(settings: Settings) -> bool:
+    """Whether the store has API keys; one that cannot be asked now may have some, and each request asks it again."""
+    if settings.store_url == "memory://":
+        return False
+    try:
+        with closing(open_database(settings)) as database:
+            if database.inspect().revision is None:
+                return False
+        with closing(open_key_store(settings)) as keys:
+            return bool(keys.all())
+    except StoreUnavailable:
+        return True
 
 
 def _bound(family: int, address: Any, settings: Settings) -> socket.socket:

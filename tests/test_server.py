@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,11 +24,14 @@ import uvicorn
 
 from streaming import server as module
 from streaming import task
+from streaming.access.keys import new_key
 from streaming.config import Settings
 from streaming.engine.journal import RecordQuery
 from streaming.errors import InvalidSettings, InvalidTaskType, StoreUnavailable
 from streaming.exit import HELD_UP_S
+from streaming.rules.access import SCOPES_DEFAULT, Principal
 from streaming.server import KEEP_ALIVE_S, SEND_BUFFER_BYTES, Server, listen, load_registry, run
+from streaming.store import open_key_store
 from streaming.store.memory import MemoryStore
 from streaming.web.protocol import HeadLimits, ProblemProtocol
 from tests.host import SOON_S, Host, end_watchdogs, hosting, logging_as_it_was
@@ -356,16 +360,54 @@ def test_loopback_needs_no_word(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.invalid"])  # noqa: S104  # refused
 def test_an_address_that_others_can_reach_is_refused_before_it_is_bound(host: str) -> None:
-    with pytest.raises(InvalidSettings, match=f"{host} needs --insecure-public or STREAMING_INSECURE_PUBLIC=true"):
-        listen(Settings(host=host, port=0))
+    with pytest.raises(InvalidSettings, match=f"{host} needs an API key .* or --insecure-public"):
+        listen(in_memory(host=host, port=0))
 
 
-def test_an_address_that_others_can_reach_can_be_asked_for_and_is_warned_of() -> None:
-    settings = Settings(host="0.0.0.0", port=0, insecure_public=True)  # noqa: S104  # for a moment
-    with structlog.testing.capture_logs() as lines, listen(settings):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"insecure_public": True},
+        {"api_keys": "a-key-of-enough-letters:anna"},
+        {"jwt_secret": "x" * 32},
+        {"jwt_jwks_url": "https://login.example/keys"},
+        {"proxy_user_header": "x-user", "trusted_proxies": "10.0.0.1"},
+        {"store_url": "postgresql+psycopg://nobody@127.0.0.1:1/nothing"},  # away: it may have keys
+    ],
+)
+def test_an_address_that_others_can_reach_is_bound_where_they_are_asked_who_they_are(settings: dict[str, Any]) -> None:
+    with listen(in_memory(host="0.0.0.0", port=0, **settings)):  # noqa: S104  # for a moment
         pass
 
-    assert [(line["log_level"], line["host"]) for line in lines] == [("warning", "0.0.0.0")]  # noqa: S104  # compared, not bound
+
+def test_a_key_in_the_store_is_a_credential_also_a_revoked_one(tmp_path: Path) -> None:
+    settings = Settings(host="0.0.0.0", port=0, store_url=f"sqlite:///{tmp_path / 'tasks.db'}")  # noqa: S104  # for a moment
+    with pytest.raises(InvalidSettings):
+        listen(settings)
+    assert not (tmp_path / "tasks.db").exists()
+    with closing(open_key_store(settings)) as keys:
+        with pytest.raises(InvalidSettings):
+            listen(settings)
+        _, row = new_key(Principal("anna", SCOPES_DEFAULT), created_at="2020-01-01T00:00:00.000000Z")
+        keys.add(row)
+        with listen(settings):
+            pass
+        keys.revoke(row.id, "2020-01-02T00:00:00.000000Z")
+        with listen(settings):
+            pass
+
+
+@pytest.mark.parametrize(("settings", "warned"), [({"insecure_public": True}, 1), ({}, 0), (
+    {"insecure_public": True, "api_keys": "a-key-of-enough-letters:anna"}, 0)])  # fmt: skip
+async def test_a_server_that_is_open_to_everybody_says_so_at_each_start(
+    settings: dict[str, Any], warned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "configure", lambda _: None)
+    with hosting(Server(in_memory(**settings)), monkeypatch) as host, structlog.testing.capture_logs() as lines:
+        await host.start()
+        await host.stop()
+
+    assert len([line for line in lines if "whoever reaches this server" in line["event"]]) == warned
 
 
 @pytest.mark.parametrize(
@@ -465,7 +507,7 @@ def test_run_asks_uvicorn_for_what_the_documentation_says(
     assert isinstance(config.app, Server)
     assert isinstance(config.http, type)
     assert issubclass(config.http, ProblemProtocol)
-    assert config.http.limits == HeadLimits(10.0, 65_536, 100)
+    assert config.http.limits == HeadLimits(10.0, 65_536, 100, 8192, 10_000)
     assert (config.ws, config.lifespan, config.workers) == ("none", "on", 1)
     assert not config.proxy_headers, "a header must not say who calls"
     assert not config.server_header, "nobody needs to know what is inside"

@@ -175,10 +175,11 @@ def _signed(token: str, key: str | PublicKey, algorithm: str) -> dict[str, Any]:
 
 def _secret(text: str) -> str:
     try:
-        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(text)
-    except jwt.PyJWTError:
-        message = "this is a public key or a certificate, which others know: no secret"
+        if "-----BEGIN" in text:
+            raise jwt.InvalidKeyError
+        return HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(text).decode()
+    except jwt.InvalidKeyError:
+        message = "this is a key or a certificate for another algorithm, perhaps a public one: no secret"
         raise InvalidSettings(
             f"STREAMING_JWT_SECRET: {message}", errors=[FieldError("STREAMING_JWT_SECRET", message)]
         ) from None
-    return text

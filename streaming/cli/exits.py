@@ -58,6 +58,8 @@ _BY_CODE = MappingProxyType(
         "time_over": Exit.NOT_ALLOWED,
         "key_busy": Exit.NOT_ALLOWED,
         "not_external": Exit.NOT_ALLOWED,
+        "too_many_events": Exit.NOT_ALLOWED,
+        "log_too_large": Exit.NOT_ALLOWED,
     }
 )
 

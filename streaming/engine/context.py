@@ -125,6 +125,8 @@ class TaskContext:
         Raises:
             InvalidEvent: the type or the data cannot be an event.
             EventTooLarge: the data has more bytes than an event may have.
+            TooManyEvents: the task has as many events as it may have; so says every verb that would add one.
+            LogTooLarge: its events have as many bytes as they may have; likewise.
             TaskEnded: the task has ended.
         """
         await self._teller.room()
@@ -212,7 +214,7 @@ class TaskContext:
             UnknownType: no such task type.
             InvalidParams: parameters or options are wrong.
             KeyBusy: its key is busy, and ``if_running`` is ``reject``; or a task above it holds the key.
-            TooManyTasks: the queue is full.
+            TooManyTasks: the queue is full, or the principal has too many tasks in it.
             TaskEnded: this attempt has ended, or its time is over.
             Draining: the server is shutting down.
             StoreUnavailable: it could not be stored, and nothing was started.

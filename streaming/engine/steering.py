@@ -212,6 +212,8 @@ class Steering(Lookup):
             TaskTerminal: it has ended.
             InvalidParams: the data cannot be stored.
             TooManyInputs: the task has as many inputs as it may have.
+            TooManyEvents: its log has as many events as it may have.
+            LogTooLarge: its log has as many bytes as it may have.
             Draining: it waits for the next server.
             StoreUnavailable: the store is away, and nothing was sent; or it does not answer, and the input may be
                 stored later. The message says which.
@@ -246,6 +248,8 @@ class Steering(Lookup):
             KeyBusy: another task with its key has not ended.
             InvalidParams: something in the report is wrong.
             StatusConflict: the status cannot follow the one that the task has.
+            TooManyEvents: its log has as many events as it may have; an end fits always.
+            LogTooLarge: its log has as many bytes as it may have; likewise.
             Draining: it waits for the next server.
             StoreUnavailable: the store is away; what was not refused may be stored later.
         """

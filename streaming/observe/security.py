@@ -8,14 +8,14 @@ Rules of this file:
 - No secret is written: what looks like one is blotted out, whoever has put it there.
 - Ten thousand failures a second are some lines, and their number: whoever floods the server must not fill its disk.
 
-Owns:   the shape of such a line, what is blotted out, how many lines there are at most.
+Owns:   the shape of such a line, how many of them there are at most.
+Uses:   observe.redaction (what looks like a secret).
 Never:  decides what is an act, or what is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -23,29 +23,14 @@ from typing import Any
 
 import structlog
 
+from streaming.observe.redaction import BLOTTED, blot, names_a_secret
+
 #: Characters of one value at most.
 VALUE_MAX = 200
 
 #: Lines of one act from one address in one window; and of how many acts and addresses one window knows.
 LINES_MAX, KEYS_MAX = 10, 100
 WINDOW_S = 10.0
-
-_BLOTTED = "***"
-
-_WORDS = r"(?:authorization|cookie|password|passwd|secret|token|api[_-]?key|signature)"
-
-#: What has such a name is a secret, whatever it looks like.
-_SECRET_NAME = re.compile(rf"(?:\A|[a-z]*[_-]){_WORDS}\Z", re.I)
-
-#: Keys and tokens of ours; JWTs; what follows the name of a scheme, a header, a parameter of a URL, a name in JSON.
-_SECRETS = (
-    (re.compile(r"strm_[\w.~+/=-]+"), f"strm_{_BLOTTED}"),
-    (re.compile(r"\beyJ[\w=-]*(?:\.[\w=-]*)*|[\w-]{16,}\.[\w-]{16,}\.[\w-]{16,}"), _BLOTTED),
-    (re.compile(r"\b(bearer|basic|digest|negotiate)(\s+)[\w.~+/=-]{8,}", re.I), rf"\1\2{_BLOTTED}"),
-    (re.compile(r"(\b(?:authorization|cookie|x-api-key)\s*:\s*)[^\r\n]+", re.I), rf"\1{_BLOTTED}"),
-    (re.compile(rf"([a-z_-]*{_WORDS}=)[^\s&;,\"']+", re.I), rf"\1{_BLOTTED}"),
-    (re.compile(rf"([\"'][a-z_-]*{_WORDS}[\"']\s*:\s*[\"'])[^\"']+", re.I), rf"\1{_BLOTTED}"),
-)
 
 _log = structlog.get_logger("streaming.security")
 
@@ -76,18 +61,11 @@ def tell(
     (_log.warning if failed else _log.info)(act, **line)
 
 
-def blot(text: str) -> str:
-    """The same without whatever looks like a secret."""
-    for secret, instead in _SECRETS:
-        text = secret.sub(instead, text)
-    return text
-
-
 def _value(name: str, value: object) -> object:
     if isinstance(value, bool | int | float):
         return value
-    if _SECRET_NAME.search(name):
-        return _BLOTTED
+    if names_a_secret(name):
+        return BLOTTED
     text = str(value)[: 10 * VALUE_MAX]  # cut twice: what is looked at, and what is written
     text = blot(text)
     return text if len(text) <= VALUE_MAX else f"{text[:VALUE_MAX]}..."

@@ -1,7 +1,7 @@
 """What a server says that has no store yet: it is alive, and not ready.
 
 Owns:   the ASGI application of a server that waits for its database.
-Uses:   web.status (alive, and what it is), web.problems.
+Uses:   web.problems.
 Never:  starts, reads or changes anything.
 """
 
@@ -12,9 +12,8 @@ from streaming.errors import Forbidden, StoreUnreachable
 from streaming.web.cors import cors_headers, preflight
 from streaming.web.loopback import require_loopback
 from streaming.web.problems import problem
-from streaming.web.reply import Reply
+from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Receive, Request, Scope, Send
-from streaming.web.status import health
 
 RETRY_AFTER_S = 2.0
 
@@ -45,12 +44,12 @@ class Waiting:
         await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else reply.body})
 
     def _reply(self, request: Request) -> Reply:
+        if request.segments == ("healthz",) and request.method in ("GET", "HEAD"):
+            return json_reply(200, {"status": "ok"})
         try:
-            if not self._settings.insecure_public:
+            if not (self._settings.insecure_public or self._settings.credentials):
                 require_loopback(request.server)
         except Forbidden as error:
             return problem(error)
-        if request.segments == ("healthz",) and request.method in ("GET", "HEAD"):
-            return health(self._settings, None)
         away = "The store is not ready yet; the server goes on trying."
         return problem(StoreUnreachable(away, retry_after_s=RETRY_AFTER_S))

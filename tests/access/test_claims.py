@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.access.clock import NOW
 from tests.access.signing import claims
 
 
-def read(now: float = NOW, *, settings: dict[str, Any] | None = None, **said: Any) -> Claims:
+def read(now: float = NOW, *, settings: Mapping[str, Any] | None = None, **said: Any) -> Claims:
     return read_claims(claims(**said), settings_of(**(settings or {})), now)
 
 
@@ -55,12 +56,17 @@ def test_a_token_without_scopes_is_no_admin() -> None:
 
 
 def test_other_claims_may_be_meant() -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "jwt_scope_claim": "https://example.com/roles",
         "jwt_tenant_claim": "org",
         "jwt_principal_claim": "email",
     }
-    said = {"https://example.com/roles": ["admin"], "org": "acme", "email": "a@example.com", "scope": "feed:read"}
+    said: dict[str, Any] = {
+        "https://example.com/roles": ["admin"],
+        "org": "acme",
+        "email": "a@example.com",
+        "scope": "feed:read",
+    }
 
     assert read(settings=settings, **said).principal == Principal("a@example.com", frozenset({Scope.ADMIN}), "acme")
 
@@ -89,7 +95,7 @@ def test_a_time_may_be_late_and_have_fractions() -> None:
 
 @pytest.mark.parametrize(("leeway_s", "end"), [(0, 600), (10, 610)])
 def test_a_token_is_over_at_its_end_and_the_leeway(leeway_s: float, end: float) -> None:
-    settings = {"jwt_leeway_s": leeway_s}
+    settings: dict[str, Any] = {"jwt_leeway_s": leeway_s}
 
     assert read(NOW + end - 0.001, settings=settings).expires_at == NOW + end
     assert reason(claims(), NOW + end, **settings) == "expired"
@@ -97,7 +103,8 @@ def test_a_token_is_over_at_its_end_and_the_leeway(leeway_s: float, end: float) 
 
 @pytest.mark.parametrize("name", ["nbf", "iat"])
 def test_a_token_from_the_future_is_refused_beyond_the_leeway(name: str) -> None:
-    read(**{name: NOW + 10})
+    early: dict[str, Any] = {name: NOW + 10}
+    read(**early)
     assert reason(claims(**{name: NOW + 10.001})) == "not_yet"
 
 

@@ -132,9 +132,11 @@ class Site:
         self.headers: dict[str, str] = {}
         self.away = False
         self.slow: asyncio.Event | None = None
+        self.asked = asyncio.Event()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        self.asked.set()
         if self.slow is not None:
             await self.slow.wait()
         if self.away:
@@ -146,8 +148,14 @@ class Keys(Jwks):
     """Keys of a site and a clock that are at hand."""
 
     def __init__(self, **settings: Any) -> None:
-        self.site, self.ticks = Site(), Clock(0)
+        self.site, self.ticks, self.fetched = Site(), Clock(0), asyncio.Event()
         super().__init__(URL, settings_of(**settings), self.ticks, httpx.MockTransport(self.site))
+
+    async def _fetch(self) -> KeySet:
+        try:
+            return await super()._fetch()
+        finally:
+            self.fetched.set()
 
     async def has(self, kid: str) -> bool:
         return await self.find(kid, "RS256") is not None
@@ -231,10 +239,10 @@ async def test_once_its_server_is_back_keys_are_fetched_after_the_pause() -> Non
         await keys.has("one")
     assert len(keys.site.requests) == 1
     keys.ticks.move(0.1)
+    keys.fetched.clear()
     with pytest.raises(StoreUnavailable):
         await keys.has("one")  # it is fetched, and nobody waits
-    while keys.generation == 0:
-        await asyncio.sleep(0)
+    await keys.fetched.wait()
     assert await keys.has("one")
 
 
@@ -320,8 +328,7 @@ async def test_what_is_closed_fetches_nothing_any_more() -> None:
     keys = Keys()
     keys.site.slow = asyncio.Event()
     asking = asyncio.create_task(keys.has("one"))
-    while not keys.site.requests:
-        await asyncio.sleep(0)
+    await keys.site.asked.wait()
     await keys.close()
     with pytest.raises(StoreUnavailable):
         await asking

@@ -43,10 +43,10 @@ async def test_it_is_read_when_it_is_needed_and_again_when_it_is_old() -> None:
     source, clock = Source(), Clock()
     known = remembered(source, clock)
 
-    assert (known.value, known.was_read) == (None, False)
+    assert [known.value, known.was_read] == [None, False]
 
     await known.renew()
-    assert (known.value, known.was_read) == (1, True)
+    assert [known.value, known.was_read] == [1, True]
     clock.move(4.9)
     await known.renew()
     assert known.value == 1
@@ -77,7 +77,7 @@ async def test_while_it_cannot_be_read_it_stays_as_it_was_for_its_time() -> None
 
     assert known.value == 1
     clock.move(0.1)
-    assert (known.value, known.was_read) == (None, True)
+    assert [known.value, known.was_read] == [None, True]
 
 
 async def test_nobody_waits_for_a_read_after_one_has_failed() -> None:

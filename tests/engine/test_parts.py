@@ -28,7 +28,12 @@ async def test_the_tables_of_an_instance_that_works_have_its_tasks() -> None:
             "places in the line": {waits.id},
             "logs": {runs, waits.id},
         }
-        assert {name for name, table in tables.items() if isinstance(table, int)} == {"line", "busy types"}
+        assert {name: table for name, table in tables.items() if isinstance(table, int)} == {
+            "line": 3,
+            "busy types": 1,
+            "busy principals": 1,
+            "waiting principals": 1,
+        }
 
 
 async def test_a_task_that_is_about_to_be_stored_is_counted() -> None:
@@ -44,5 +49,5 @@ async def test_a_task_that_is_about_to_be_stored_is_counted() -> None:
         started, _ = await start
 
         assert creating == {started.id}
-        assert tallies["starting"] == (1, 1)
+        assert tallies["starting"] == tallies["starting, by principal"] == (1, 1)
         assert coordinator._parts.creating() == frozenset()

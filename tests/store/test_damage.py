@@ -55,6 +55,7 @@ UNREADABLE = [
     ("id", "x'00'"),
     ("id", "'short'"),
     ("type", "x'00'"),
+    ("tenant", "x'00'"),
     ("status", "'foo'"),
     ("status", "x'00'"),
     ("params", "'no json'"),
@@ -180,6 +181,17 @@ async def test_tags_that_cannot_be_read_stop_nobody_who_looks_for_a_tag(
     items = await sqlite.feed_after(0, last_position=9, limit=9)
     assert [(item.position, item.tags) for item in items] == [(1, ("red",)), (2, ())]
     assert blamed(log_lines) == [task_id(2)], "it is still found, and cannot be read"
+
+
+@pytest.mark.parametrize("column", ["created_by", "tenant"])
+async def test_the_events_of_a_task_of_which_nobody_can_tell_whose_it_is_are_for_nobody(
+    sqlite: Journal, damage: Damage, column: str
+) -> None:
+    await sqlite.commit(start(1, 2, created_by="ann"))
+    damage(f"UPDATE tasks SET {column} = CAST(x'ff' AS TEXT) WHERE id = ?", task_id(2))  # noqa: S608  # from above
+
+    items = await sqlite.feed_after(0, last_position=9, limit=9)
+    assert [(item.position, item.created_by, item.tenant) for item in items] == [(1, "ann", None), (2, "", "")]
 
 
 async def test_what_cannot_be_read_is_not_taken_up_again_after_a_crash(

@@ -431,7 +431,7 @@ def test_what_others_have_in_the_database_is_left_alone(postgres_url: str, postg
         assert other.execute("select * from public.alembic_version").fetchall() == [("theirs",)]
         assert other.execute("select count(*) from public.tasks").fetchone() == (0,)
         found = other.execute("select count(*) from pg_tables where schemaname = 'streaming'").fetchone()
-        assert found == (8,)
+        assert found == (10,)
 
 
 def test_a_schema_of_that_name_that_somebody_else_made_is_refused(postgres_url: str) -> None:
@@ -449,7 +449,8 @@ def test_a_schema_of_that_name_that_somebody_else_made_is_refused(postgres_url: 
     [
         (
             "0001",
-            "its schema '0001' is older than '0003' of this program; make a backup, then run: streaming db upgrade",
+            f"its schema '0001' is older than '{REVISION}' of this program; make a backup, then run: "
+            "streaming db upgrade",
         ),
         ("9999", "its schema '9999' was made by a newer version of this program; upgrade the program"),
     ],
