@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from streaming.errors import FieldError, InvalidSettings
 
@@ -19,11 +19,12 @@ NAMES = ("store_url", "api_keys", "jwt_secret", "stream_token_secret")
 BYTES_MAX = 65_536
 
 
-def read_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
+def read_secret_files(environ: Mapping[str, str], names: Sequence[str] = NAMES) -> dict[str, str]:
     """Read the files that the environment names.
 
     Args:
         environ: its variables; upper and lower case are the same, as for all settings.
+        names: what may stand in a file.
 
     Returns:
         By name of the setting; without one newline at the end, which editors add.
@@ -34,7 +35,7 @@ def read_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
     variables = {name.upper(): value for name, value in environ.items()}
     found: dict[str, str] = {}
     wrong: list[FieldError] = []
-    for name, variable, path in _named(environ):
+    for name, variable, path in _named(environ, names):
         try:
             if variable.removesuffix("_FILE") in variables:
                 raise ValueError(f"set this or {variable.removesuffix('_FILE')}, not both")
@@ -48,12 +49,12 @@ def read_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
 
 def readable_by_others(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """The variables, with their files, that everybody on this machine may read."""
-    return [(variable, path) for _name, variable, path in _named(environ) if _mode(path) & stat.S_IROTH]
+    return [(variable, path) for _name, variable, path in _named(environ, NAMES) if _mode(path) & stat.S_IROTH]
 
 
-def _named(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _named(environ: Mapping[str, str], names: Sequence[str]) -> list[tuple[str, str, str]]:
     variables = {name.upper(): value for name, value in environ.items()}
-    named = [(name, f"STREAMING_{name.upper()}_FILE") for name in NAMES]
+    named = [(name, f"STREAMING_{name.upper()}_FILE") for name in names]
     return [(name, variable, variables[variable]) for name, variable in named if variable in variables]
 
 

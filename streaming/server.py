@@ -2,7 +2,7 @@
 
 ``uvicorn streaming.server:app`` and ``streaming serve`` run the same `Server`.
 
-Owns:   what is plugged into what; the lifespan; the listening socket.
+Owns:   what is plugged into what; the lifespan.
 Uses:   everything below.
 Never:  decides about a task or a request.
 """
@@ -15,11 +15,9 @@ import os
 import random
 import secrets
 import signal
-import socket
 import time
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from types import FrameType
-from typing import Any
 
 import structlog
 import uuid_utils
@@ -34,10 +32,11 @@ from streaming.engine.limits import LimitName
 from streaming.engine.registry import Registry
 from streaming.engine.retention import Sweeper, policy_of
 from streaming.engine.worker import fill_standard_streams
-from streaming.errors import Draining, InvalidSettings, StoreUnavailable, StoreUnreachable, StreamingError
+from streaming.errors import Draining, StoreUnreachable, StreamingError
 from streaming.exit import Exit
+from streaming.listener import listen
 from streaming.observe.logs import configure
-from streaming.store import open_database, open_key_store, open_store
+from streaming.store import open_store
 from streaming.tasks import built_in
 from streaming.web.application import Application
 from streaming.web.problems import problem
@@ -48,9 +47,6 @@ from streaming.web.waiting import Waiting
 
 #: Above the keep-alive time of the usual proxies (60 to 75 s), so that it is never us who closes first.
 KEEP_ALIVE_S = 80
-
-#: What the kernel holds for a reader that does not read; the default grows to megabytes.
-SEND_BUFFER_BYTES = 131_072
 
 #: Pauses between the tries to reach a store that is away at the start: twice as long each time.
 AWAY_FIRST_S = 0.5
@@ -221,10 +217,11 @@ async def _try_to_begin(
         journal = open_store(settings)
         await journal.open()
         trial.push_async_callback(journal.close)
+        shared = settings.credentials or bool(await journal.api_keys())
         coordinator = TaskCoordinator(
             registry,
             journal,
-            settings,
+            settings.with_credentials() if shared else settings,
             wall=time.time,
             new_id=_new_id,
             chance=random.random,
@@ -335,57 +332,6 @@ def _leave(signum: int, frame: FrameType | None) -> None:
     An exception could be: whatever is being imported, or collected, may swallow it.
     """
     os._exit(0)
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Bind and listen, so that a client that reads our log line can connect at once.
-
-    Raises:
-        InvalidSettings: the address is taken, unknown, or public although no credentials are configured.
-    """
-    if not (settings.loopback or settings.insecure_public or settings.credentials or _may_have_keys(settings)):
-        raise InvalidSettings(
-            f"No credentials are configured, so only loopback is served: {settings.host} needs an API key "
-            "(streaming key create NAME), or --insecure-public for a server that is open to everybody."
-        )
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return _bound(family, address, settings)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "It is no host name"
-        raise InvalidSettings(f"Cannot listen on {settings.host} port {settings.port}: {reason}.") from None
-
-
-def _may_have_keys(settings: Settings) -> bool:
-    """Whether the store has API keys; one that cannot be asked now may have some, and each request asks it again."""
-    if settings.store_url == "memory://":
-        return False
-    try:
-        with closing(open_database(settings)) as database:
-            if database.inspect().revision is None:
-                return False
-        with closing(open_key_store(settings)) as keys:
-            return bool(keys.all())
-    except StoreUnavailable:
-        return True
-
-
-def _bound(family: int, address: Any, settings: Settings) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle on
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted sockets inherit it
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: also ends readers that vanished without a word
-        timeout_ms = int(settings.send_timeout_s * 1000)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
-    try:
-        listener.bind(address)
-        listener.listen(2048)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 app = Server()

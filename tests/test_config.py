@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,20 @@ def test_every_number_has_bounds() -> None:
         ("STREAMING_TASKS", "a, b.c ,", "tasks", ["a", "b.c"]),
         ("STREAMING_GRACE_S", "0", "grace_s", 0.0),
         ("STREAMING_MAX_RUNNING", "1", "max_running", 1),
+        ("STREAMING_PRINCIPAL_RUNNING_MAX", "7", "principal_running_max", 7),
         ("STREAMING_FETCH_ALLOW", "localhost:8080,10.0.0.0/8", "fetch_allow", ["localhost:8080", "10.0.0.0/8"]),
         ("STREAMING_CHECKSUM_ROOTS", "/usr, /opt", "checksum_roots", [Path("/usr"), Path("/opt")]),
         ("STREAMING_COMMANDS", '{"up": "uptime -p"}', "commands", {"up": "uptime -p"}),
         ("STREAMING_RETENTION", '{"*": {"events": {"count": 1}}}', "retention", {"*": {"events": {"count": 1}}}),
+        ("STREAMING_JWT_REQUIRE", "exp, iat", "jwt_require", ["exp", "iat"]),
+        ("STREAMING_JWT_REQUIRE", "", "jwt_require", []),
+        ("STREAMING_TRUSTED_PROXIES", "10.0.0.0/8,unix", "trusted_proxies", ["10.0.0.0/8", "unix"]),
+        ("STREAMING_PROXY_USER_HEADER", "X-Forwarded-User", "proxy_user_header", "x-forwarded-user"),
+        ("STREAMING_JWT_JWKS_URL", "https://a.example:8443/k?x=1", "jwt_jwks_url", "https://a.example:8443/k?x=1"),
+        ("STREAMING_JWT_JWKS_URL", "http://localhost/k", "jwt_jwks_url", "http://localhost/k"),
+        ("STREAMING_JWT_JWKS_URL", "http://127.0.0.1:1/k", "jwt_jwks_url", "http://127.0.0.1:1/k"),
+        ("STREAMING_JWT_JWKS_URL", "http://[::1]/k", "jwt_jwks_url", "http://[::1]/k"),
+        ("STREAMING_STREAM_TOKEN_S", "3600", "stream_token_s", 3600.0),
     ],
 )
 def test_the_environment_is_read(
@@ -83,6 +94,12 @@ def test_what_is_given_wins_over_the_environment_and_none_is_not_given(monkeypat
         ("timeout_default_s", 0),
         ("cancel_grace_s", "inf"),
         ("max_running", 0),
+        ("principal_running_max", 0),
+        ("principal_pending_max", -1),
+        ("principal_external_max", "many"),
+        ("idempotency_keys_max", 0),
+        ("events_max", 0),
+        ("log_bytes_max", 0),
         ("event_bytes_max", 0),
         ("store_url", "mysql://x"),
         ("store_url", "sqlite://"),
@@ -94,6 +111,39 @@ def test_what_is_given_wins_over_the_environment_and_none_is_not_given(monkeypat
         ("retention", "{not json"),
         ("retention_every_s", 0),
         ("retention_batch", 0),
+        ("api_keys", ""),
+        ("api_keys", " ,\n"),
+        ("api_keys", "\udcff:alice"),
+        ("jwt_secret", ""),
+        ("jwt_secret", "x" * 31),
+        ("jwt_secret", "\udcff" * 40),
+        ("stream_token_secret", "x" * 31),
+        ("jwt_jwks_url", ""),
+        ("jwt_jwks_url", "keys.example"),
+        ("jwt_jwks_url", "https://"),
+        ("jwt_jwks_url", "http://keys.example/"),
+        ("jwt_jwks_url", "http://localhost.keys.example/"),
+        ("jwt_jwks_url", "http://10.0.0.1/"),
+        ("jwt_jwks_url", "ftp://localhost/"),
+        ("jwt_jwks_url", "file:///etc/passwd"),
+        ("jwt_jwks_url", "https://user:secret@keys.example/"),
+        ("jwt_jwks_url", "https://keys.example/#x"),
+        ("jwt_jwks_url", "https://keys.example:0/"),
+        ("jwt_jwks_url", "https://keys.example:65536/"),
+        ("jwt_jwks_url", "https://[::1/"),
+        ("jwt_audience", ""),
+        ("jwt_leeway_s", -1),
+        ("jwt_leeway_s", 301),
+        ("jwt_scope_claim", ""),
+        ("stream_token_s", 0),
+        ("stream_token_s", 3601),
+        ("token_bytes_max", 0),
+        ("proxy_user_header", ""),
+        ("proxy_user_header", "X User"),
+        ("proxy_user_header", "X" * 65),
+        ("proxy_user_header", "Authorization"),
+        ("proxy_scopes_header", "X-API-Key"),
+        ("proxy_tenant_header", "x-forwarded-for"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
@@ -105,6 +155,35 @@ def test_a_wrong_setting_is_named_with_its_variable(monkeypatch: pytest.MonkeyPa
 
     assert [field.field.split(".")[0] for field in caught.value.errors] == [variable]
     assert variable in caught.value.detail
+
+
+@pytest.mark.parametrize("name", ["api_keys", "jwt_secret", "stream_token_secret", "store_url"])
+def test_a_secret_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    secret = "postgresql+psycopg://me:hushhush@here/db" if name == "store_url" else f"{'x' * 32}hushhush:alice"
+    settings = load_settings(**{name: secret})
+
+    assert "hushhush" not in f"{settings!r} {settings} {settings.model_dump_json(exclude={'store_url'})}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("jwt_secret", "hushhush"),
+        ("stream_token_secret", "hushhush"),
+        ("jwt_secret", "hushhush" * 8 + "\udcff"),
+        ("api_keys", "hushhush:alice\udcff"),
+        ("store_url", "mysql://me:hushhush@here/db"),
+        ("jwt_jwks_url", "https://me:hushhush@here/"),
+    ],
+)
+def test_a_wrong_secret_is_not_quoted(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    monkeypatch.setenv(f"STREAMING_{name.upper()}", text)
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings()
+
+    assert "hushhush" not in f"{caught.value!r} {caught.value.errors} {caught.value.__context__!r}"
+    assert "udcff" not in caught.value.detail
+    assert "hushhush" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
@@ -142,6 +221,16 @@ def test_command_lines_that_are_no_json_object_of_texts_are_named(monkeypatch: p
 )
 def test_only_this_machine_is_loopback(host: str, loopback: bool) -> None:
     assert load_settings(host=host).loopback is loopback
+
+
+def test_one_principal_has_limits_of_its_own_where_there_are_credentials_or_they_are_set() -> None:
+    settings = load_settings(principal_pending_max=5)
+    shared = settings.with_credentials()
+
+    names = ("principal_running_max", "principal_pending_max", "principal_external_max")
+    assert [getattr(settings, name) for name in names] == [None, 5, None]
+    assert [getattr(shared, name) for name in names] == [100, 5, 1000]
+    assert shared.model_copy(update=dict.fromkeys(names)) == settings.model_copy(update=dict.fromkeys(names))
 
 
 def test_settings_cannot_be_changed_while_running() -> None:

@@ -32,6 +32,7 @@ from streaming.rules.invariants import INVARIANTS
 from streaming.rules.lifecycle import TERMINAL, TRANSITIONS
 from streaming.rules.outcome import STOPPED_CODES
 from streaming.rules.presets import Preset
+from streaming.secret_files import NAMES as SECRETS_IN_FILES
 from streaming.tasks import built_in
 from streaming.web.listing import GROUPS
 from streaming.web.problems import INTERNAL, STATUSES
@@ -82,14 +83,19 @@ def texts(node: ast.AST | None) -> set[str]:
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
+def _shown(default: object) -> str:
+    if isinstance(default, list):
+        return ",".join(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_described_with_its_default(name: str) -> None:
     field = Settings.model_fields[name]
     described = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("settings")}
     default = field.get_default(call_default_factory=True)
-    shown = {None: "none", False: "false", "[]": "none", "{}": "none"}.get(
-        default if default is None or default is False else str(default),
-        f"{default:g}" if isinstance(default, float) else str(default),
+    shown = {None: "none", False: "false", "": "none", "{}": "none"}.get(
+        default if default is None or default is False else _shown(default), _shown(default)
     )
 
     assert described[f"STREAMING_{name.upper()}"] == shown
@@ -97,6 +103,7 @@ def test_every_setting_is_described_with_its_default(name: str) -> None:
 
 def test_no_page_names_a_setting_that_does_not_exist() -> None:
     known = {f"STREAMING_{name.upper()}" for name in Settings.model_fields} | {"STREAMING_URL"}
+    known |= {f"STREAMING_{name.upper()}_FILE" for name in SECRETS_IN_FILES}
     named = {
         word for path in PAGES for word in re.findall(r"STREAMING_[A-Z0-9_]*[A-Z0-9]", path.read_text(encoding="utf-8"))
     }

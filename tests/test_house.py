@@ -33,7 +33,7 @@ FLOORS: list[set[str]] = [
     {"engine"},
     {"store", "tasks", "observe", "access"},
     {"web"},
-    {"exit", "heap"},
+    {"exit", "heap", "listener"},
     {"server"},
     {"cli"},
 ]
@@ -141,6 +141,24 @@ def test_a_decision_needs_no_loop_clock_chance_or_file(module: Path) -> None:
     assert set() == {"open", "print", "input"} & calls(module)
     assert set() == CLOCKS & attributes(module)
     assert not [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
+
+
+#: What the routes may ask the coordinator past the view of a principal: nothing about a task.
+OF_NO_TASK = {"registry", "draining", "ready", "now", "limits_hit"}
+#: And those for admins only.
+OF_THE_SERVER = {"audit", "diary"}
+
+
+@pytest.mark.parametrize("module", sorted(ROOT.joinpath("web").rglob("*.py")), ids=name_of)
+def test_no_route_reaches_a_task_past_the_view_of_its_principal(module: Path) -> None:
+    asked = {
+        node.attr
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Attribute)
+        and node.value.attr in ("coordinator", "_coordinator")
+    }
+    assert asked <= OF_NO_TASK | (OF_THE_SERVER if module.name == "audit.py" else set())
 
 
 @pytest.mark.parametrize("module", sorted(ROOT.joinpath("engine").glob("*.py")), ids=name_of)

@@ -9,21 +9,27 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from streaming.config import Settings, load_settings
+
+#: Stand for a secret: that it is set, and not how long it is.
+STARS = "***"
 
 
 def describe_settings() -> list[dict[str, Any]]:
     """Describe every setting, as it is in this environment.
 
     Returns:
-        For each one ``variable``, ``value``, ``default`` and ``description``; values as JSON.
+        For each one ``variable``, ``value``, ``default`` and ``description``; values as JSON, stars for a secret.
 
     Raises:
         InvalidSettings: the environment has a wrong value.
     """
-    values = load_settings().model_dump(mode="json")
+    settings = load_settings()
+    values = settings.model_dump(mode="json")
+    values |= {name: STARS for name, value in settings if isinstance(value, SecretStr)}
     prefix = Settings.model_config["env_prefix"]
     return [
         {

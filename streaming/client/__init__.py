@@ -9,9 +9,10 @@ Example:
 
 from streaming.client.auditing import Audit
 from streaming.client.client import Client
+from streaming.client.credentials import StreamToken
 from streaming.client.external import ExternalTask
 from streaming.client.listing import Bulk, Count, Refused
 from streaming.client.options import Started
 from streaming.client.patience import Patience
 
-__all__ = ["Audit", "Bulk", "Client", "Count", "ExternalTask", "Patience", "Refused", "Started"]
+__all__ = ["Audit", "Bulk", "Client", "Count", "ExternalTask", "Patience", "Refused", "Started", "StreamToken"]

@@ -48,12 +48,19 @@ _BY_CODE = MappingProxyType(
             errors.IdempotencyMismatch,
             errors.TimeOver,
             errors.TooManyTasks,
+            errors.TooManyKeys,
             errors.TooManyInputs,
             errors.TooManyStreams,
+            errors.RateLimited,
             errors.StoreUnavailable,
             errors.QueryTooSlow,
         )
     }
+)
+
+#: What is meant where no code is named: by a proxy that stands before the server.
+_CODES = MappingProxyType(
+    {401: errors.Unauthenticated.code, 403: errors.Forbidden.code, 429: errors.RateLimited.code}
 )
 
 _BY_STATUS = MappingProxyType(
@@ -139,9 +146,14 @@ def bad_answer(detail: str, status: int = 200) -> ServerError:
 
 def unreachable(url: httpx.URL, error: Exception) -> ServerUnreachable:
     """The request or its answer was lost on the way."""
-    trouble = ServerUnreachable(f"{url} cannot be reached: {first_line(error)}.")
+    trouble = ServerUnreachable(f"{shown(url)} cannot be reached: {first_line(error)}.")
     trouble.__cause__ = error
     return trouble
+
+
+def shown(url: httpx.URL) -> str:
+    """An address for people: without the user and the password that may stand in it."""
+    return str(url.copy_with(userinfo=b""))
 
 
 def problem(response: httpx.Response) -> StreamingError:
@@ -154,13 +166,16 @@ def problem(response: httpx.Response) -> StreamingError:
         The class of ``streaming.errors`` that the problem's code names, or a `ServerError`.
     """
     body = _problem_body(response)
-    code, detail = str(body.get("code", "internal")), str(body.get("detail") or _reason(response))
+    code = str(body.get("code") or _CODES.get(response.status_code, "internal"))
+    detail = str(body.get("detail") or _reason(response))
     wrong = _field_errors(body.get("errors"))
     error: StreamingError
     if code in _BY_CODE:
         error = _BY_CODE[code](detail, errors=wrong)
     elif code == errors.Draining.code:
         error = errors.Draining()
+    elif code == errors.Unauthenticated.code:
+        error = errors.Unauthenticated(detail, challenge=response.headers.get("www-authenticate", ""))
     else:
         error = ServerError(response.status_code, code, detail, errors=wrong)
     named = _retry_after_s(response)
@@ -196,8 +211,8 @@ def _problem_body(response: httpx.Response) -> dict[str, Any]:
 def _reason(response: httpx.Response) -> str:
     """What can be said of an answer without a problem body: a proxy's, or one of another server."""
     if response.has_redirect_location:
-        return f"{response.url} redirects to {response.headers['location']}: use that address."
-    return f"{response.url} answered {response.status_code} {response.reason_phrase}."
+        return f"{shown(response.url)} redirects to {response.headers['location']}: use that address."
+    return f"{shown(response.url)} answered {response.status_code} {response.reason_phrase}."
 
 
 def _field_errors(entries: Any) -> list[FieldError]:

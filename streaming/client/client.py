@@ -1,7 +1,8 @@
 """The client: one method for each thing that can be asked of a server.
 
 Owns:   what each request about one task asks.
-Uses:   client.many (all tasks), client.steering (what else can be asked of one), client.watching (streams).
+Uses:   client.many (all tasks), client.steering (what else can be asked of one), client.watching (streams),
+        client.credentials (who is calling).
 Never:  starts a task twice: every start carries an Idempotency-Key.
 """
 
@@ -17,6 +18,7 @@ import httpx
 
 from streaming.client.answers import document_from, items_in, record_from, successful
 from streaming.client.auditing import Audit, audit_from
+from streaming.client.credentials import StreamToken, TokenSource, stream_token_from
 from streaming.client.listing import history_from, query_of
 from streaming.client.many import ManyTasks
 from streaming.client.options import Started, StartOptions, start_body
@@ -42,21 +44,33 @@ class Client(ManyTasks, Steering):
     """A client of one server, to be used as ``async with Client(url) as client``.
 
     Every method may raise, besides what it names itself: `ServerUnreachable` when no answer came,
-    `StoreUnavailable`, `Draining` or `ServerError` when the server did not recover in time, `Forbidden` when
-    this caller may not do it, and `ServerError` with code ``bad_answer`` when something else answers at this address.
+    `StoreUnavailable`, `Draining` or `ServerError` when the server did not recover in time, `RateLimited` when
+    it wants fewer requests for longer than that, `Unauthenticated` when the server wants a credential or not this one,
+    `Forbidden` when this caller may not do it, and `ServerError` with code ``bad_answer`` when something else answers
+    at this address.
 
     Args:
         url: of the server, with the prefix it is mounted under, for example ``http://127.0.0.1:8000``.
         headers: sent with every request.
         patience: how long to wait, and how often to try.
+        token: an API key or a JWT, shown with every request; or a function, perhaps a coroutine function, that gives
+            one. It is called before the first request, and once more after each 401: a token that has changed is
+            tried, so that watching outlives a token. What it raises comes out of the method that needed the token.
 
     Raises:
-        ValueError: ``url`` is no http or https address.
+        ValueError: ``url`` is no http or https address; ``token`` is none, or something else says who is calling, too.
     """
 
-    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        patience: Patience | None = None,
+        token: TokenSource | None = None,
+    ) -> None:
         self._patience = patience or Patience()
-        self._wire = Wire(url, headers, self._patience)
+        self._wire = Wire(url, headers, self._patience, token)
 
     async def __aenter__(self) -> Self:
         return self
@@ -169,6 +183,7 @@ class Client(ManyTasks, Steering):
             BadCursor: the log has no event ``after``.
             LogGap: events that were not read yet are gone.
             ServerUnreachable: no contact for `Patience.give_up_s`.
+            Unauthenticated: the credential is over, and there is no fresh one.
         """
         reader = LogReader(
             self._wire.http, f"{path_of(task_id)}/events", task_id, after=after, on_gap=on_gap, patience=self._patience
@@ -246,6 +261,16 @@ class Client(ManyTasks, Steering):
         """
         document = document_from(await self._wire.send("GET", f"{path_of(task_id)}/history", task_id=task_id))
         return history_from(items_in(document, "changes"))
+
+    async def stream_token(self, task_id: str) -> StreamToken:
+        """Get a credential for the events of one task that may stand in a URL, as a browser needs it.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        path = path_of(task_id)
+        answer = await self._wire.send("POST", f"{path}/stream-token", task_id=task_id)
+        return stream_token_from(document_from(answer), self._wire.address_of(f"{path}/events"))
 
     # -- the server ----------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from typing import Literal
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, aconnect_sse
 
-from streaming.client.answers import LOST, PASSING, bad_answer, event_from, problem, unreachable
+from streaming.client.answers import LOST, PASSING, bad_answer, event_from, problem, shown, unreachable
 from streaming.client.patience import Attempts, Patience
 from streaming.errors import LogGap, NotFound, StreamingError, TaskNotFound
 from streaming.events import Event
@@ -110,7 +110,7 @@ class LogReader:
             raise trouble
         kind = response.headers.get("content-type", "")
         if kind.partition(";")[0].strip().lower() != "text/event-stream":
-            raise bad_answer(f"{response.url} answered with {kind[:80]!r}, not with an event stream.")
+            raise bad_answer(f"{shown(response.url)} answered with {kind[:80]!r}, not with an event stream.")
         return True
 
     async def _received(self, source: EventSource) -> AsyncGenerator[Event, None]:

@@ -1,7 +1,7 @@
 """One request and its answer, again if need be.
 
 Owns:   the connections to one server, and the repetition of a request whose answer was lost.
-Uses:   client.answers (what an answer means), client.patience (when to try again).
+Uses:   client.answers (what an answer means), client.credentials (who is calling), client.patience (when to try again).
 Never:  repeats what must not be: reading changes nothing, a start has its key, a report its numbers, and to cancel,
         extend, acknowledge or delete again ends in the same place. An input is tried once.
 """
@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from streaming.client.answers import LOST, PASSING, problem, unreachable
+from streaming.client.credentials import Bearer, TokenSource
 from streaming.client.patience import Attempts, Patience
 from streaming.client.watching import CONNECT_S
 from streaming.errors import InvalidParams, NotFound, StreamingError, TaskNotFound
@@ -34,24 +35,40 @@ class Wire:
         url: of the server.
         headers: sent with every request.
         patience: how long to wait, and how often to try.
+        token: shown with every request; see `Bearer`.
 
     Attributes:
         http: the connections.
 
     Raises:
-        ValueError: ``url`` is no http or https address.
+        ValueError: ``url`` is no http or https address; ``token`` is none, or not the only credential.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None, patience: Patience) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None,
+        patience: Patience,
+        token: TokenSource | None = None,
+    ) -> None:
         self._patience = patience
+        base_url = _checked(url)
+        if token is not None:
+            _check_alone(base_url, headers or {})
         self.http = httpx.AsyncClient(
-            base_url=_checked(url),
+            base_url=base_url,
             headers=headers,
+            auth=None if token is None else Bearer(token),
+            follow_redirects=False,  # what is sent, and a token above all, is for this server
             timeout=CONNECT_S,
             limits=httpx.Limits(max_connections=None),
             # Whatever proxy the environment names is not for this machine.
             mounts=dict.fromkeys(_DIRECT),
         )
+
+    def address_of(self, path: str) -> httpx.URL:
+        """The whole address of a path below the server's."""
+        return self.http.build_request("GET", path).url
 
     async def send(
         self,
@@ -132,3 +149,15 @@ def _checked(url: str) -> httpx.URL:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError(f"{url!r} is no address of a server: http://host:port was expected.")
     return parsed
+
+
+def _check_alone(url: httpx.URL, headers: Mapping[str, str]) -> None:
+    """A server refuses a request that says in two ways who is calling.
+
+    Raises:
+        ValueError: something else than the token does.
+    """
+    if url.userinfo:
+        raise ValueError("a token, and a user in the address: only one of them can be sent")
+    if shown := {name.lower() for name in headers} & {"authorization", "x-api-key"}:
+        raise ValueError(f"a token, and the header {min(shown)}: only one of them can be sent")

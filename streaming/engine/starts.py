@@ -78,7 +78,12 @@ class Starts:
         self._closed = True
 
     async def start_once(self, wanted: Draft, key: str, fingerprint: str) -> tuple[str, bool]:
-        """Start a task unless its idempotency key has started one; its id, and whether it is new."""
+        """Start a task unless its idempotency key has started one; its id, and whether it is new.
+
+        Raises:
+            TooManyKeys: it is one key more than the principal may use.
+            StreamingError: as `Once.start` and `start`.
+        """
         remembered = IdempotencyKey(key, wanted.owner, fingerprint, "", self._hub.now())
         return await self._once.start(remembered, lambda remember: self.start(wanted, remember))
 
@@ -94,7 +99,7 @@ class Starts:
 
         Raises:
             KeyBusy: its key is busy, and it wants to be refused then.
-            TooManyTasks: the queue is full.
+            TooManyTasks: the queue is full, or the principal has too many tasks in it.
             Draining: the server is shutting down.
             StoreUnavailable: it could not be stored, and nothing was started.
         """

@@ -1,7 +1,8 @@
 """A process beside each program: it starts the program, and lets nothing of it outlive its task or the server.
 
-It is run by its path, in a process that has nothing of the server but this file, and imports little, so that it begins
-soon: neither `contextlib` nor `collections`, which would take half as long again. The server and it talk over a socket, its standard input:
+It is run by its path, in a process that has nothing of the server but this file. It imports little, so that it begins
+soon: not `contextlib`, not `collections`, not `signal`, each of which would take half as long again. The server and it
+talk over a socket, its standard input:
 
     from the server   ``T``: tell them to end; ``K``, or the end of the socket: kill them
     to the server     ``started PID``, or ``failed ERRNO``; later ``exited STATUS``, where a signal counts negative
@@ -206,7 +207,7 @@ class Keeper:
 
     def _signal_group(self, number: int) -> None:
         # Nobody is left, or nobody whom we may signal: then there is nothing but waiting for the end.
-        try:
+        try:  # noqa: SIM105  # see the head
             os.killpg(self._program, number)
         except (ProcessLookupError, PermissionError):
             pass
@@ -252,7 +253,7 @@ def _hear() -> bytes:
 
 
 def _say(text: str) -> None:
-    try:
+    try:  # noqa: SIM105  # see the head
         os.write(0, f"{text}\n".encode())
     except OSError:
         pass  # the server is gone, and the next look at the socket says so

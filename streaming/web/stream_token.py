@@ -1,7 +1,7 @@
 """The route of stream tokens: how a browser watches a task whose server wants credentials.
 
-``EventSource`` sends no headers. So whoever has a credential asks for a token that opens the events of one task, for some
-minutes, and that may stand in a URL.
+``EventSource`` sends no headers. So whoever has a credential asks for a token that opens the events of one task, for
+some minutes, and that may stand in a URL.
 
 Owns:   the route.
 Uses:   access.gate (the tokens).

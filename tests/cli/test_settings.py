@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from streaming.cli.settings import describe_settings
@@ -37,6 +40,26 @@ def test_no_password_is_shown(url: str, shown: str, monkeypatch: pytest.MonkeyPa
     described = {row["variable"]: row for row in describe_settings()}
 
     assert described["STREAMING_STORE_URL"]["value"] == shown
+
+
+@pytest.mark.parametrize("name", ["API_KEYS", "JWT_SECRET", "STREAM_TOKEN_SECRET"])
+@pytest.mark.parametrize("in_a_file", [False, True])
+def test_of_a_secret_only_is_shown_that_it_is_set(
+    name: str, in_a_file: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = f"{'hush' * 8}:alice"
+    if in_a_file:
+        tmp_path.joinpath("secret").write_text(secret)
+    monkeypatch.setenv(
+        *((f"STREAMING_{name}_FILE", f"{tmp_path}/secret") if in_a_file else (f"STREAMING_{name}", secret))
+    )
+
+    described = {row["variable"]: row for row in describe_settings()}
+
+    assert (described[f"STREAMING_{name}"]["value"], described[f"STREAMING_{name}"]["default"]) == ("***", None)
+    assert "hush" not in json.dumps(list(described.values()))
+    monkeypatch.undo()
+    assert {row["variable"]: row["value"] for row in describe_settings()}[f"STREAMING_{name}"] is None
 
 
 def test_a_wrong_environment_is_an_error_that_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,22 @@ def count_a_start_too_many(coordinator: TaskCoordinator, store: TestedStore, tas
     coordinator._starts._starting["forever"] += 1
 
 
+def count_one_busy_too_many_of_a_principal(coordinator: TaskCoordinator, store: TestedStore, task_id: str) -> None:
+    coordinator._turns._busy_of.change("anonymous", 1)
+
+
+def count_one_waiting_too_few_of_a_principal(coordinator: TaskCoordinator, store: TestedStore, task_id: str) -> None:
+    coordinator._turns.waiting_of.change("anna", -1)
+
+
+def count_an_external_too_many_of_a_principal(coordinator: TaskCoordinator, store: TestedStore, task_id: str) -> None:
+    coordinator._outside._of.change("anonymous", 1)
+
+
+def count_a_start_too_many_of_a_principal(coordinator: TaskCoordinator, store: TestedStore, task_id: str) -> None:
+    coordinator._starts._queueing_of.change("anonymous", 1)
+
+
 def count_bytes_too_many(coordinator: TaskCoordinator, store: TestedStore, task_id: str) -> None:
     coordinator._hub._backlog.bytes += 7
 
@@ -139,6 +155,10 @@ async def end_the_run_of_a_task(coordinator: TaskCoordinator, store: TestedStore
 MENDED: list[tuple[Damage, str]] = [
     (count_one_busy_too_many, "tallies_right"),
     (count_a_start_too_many, "tallies_right"),
+    (count_one_busy_too_many_of_a_principal, "tallies_right"),
+    (count_one_waiting_too_few_of_a_principal, "tallies_right"),
+    (count_an_external_too_many_of_a_principal, "tallies_right"),
+    (count_a_start_too_many_of_a_principal, "tallies_right"),
     (count_bytes_too_many, "tallies_right"),
     (count_events_too_many, "backlog_waits"),
     (forget_to_count_bytes_of_a_log, "tallies_right"),

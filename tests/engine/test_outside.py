@@ -94,6 +94,6 @@ async def test_what_is_counted_wrong_is_counted_anew() -> None:
         assert coordinator._outside.tallies() == wrong
         assert [violation.detail for violation in (await coordinator.audit(repair=True)).violations] == [
             "'external tasks' says 3, and it is 1",
-            '"external tasks of \'anna\'" says 3, and it is 1',
+            "\"external tasks of 'anna'\" says 3, and it is 1",
         ]
         assert coordinator._outside.tallies() == [Tally("external tasks", 1, 1)]

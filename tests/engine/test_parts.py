@@ -29,7 +29,7 @@ async def test_the_tables_of_an_instance_that_works_have_its_tasks() -> None:
             "logs": {runs, waits.id},
         }
         assert {name: table for name, table in tables.items() if isinstance(table, int)} == {
-            "line": 3,
+            "line": 4,
             "busy types": 1,
             "busy principals": 1,
             "waiting principals": 1,

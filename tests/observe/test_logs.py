@@ -21,7 +21,7 @@ from streaming.observe.logs import configure
 def _as_before() -> Iterator[None]:
     """Put back what `configure` changes for the whole process."""
     names = ["", "uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access", "asgineer", "httpx", "asyncio"]
-    names += ["httpcore", "alembic", "sqlalchemy"]
+    names += ["httpcore", "alembic", "sqlalchemy", "hypercorn.access", "gunicorn.access"]
     before = [(logger, logger.level, logger.propagate, logger.handlers[:]) for logger in map(logging.getLogger, names)]
     config = structlog.get_config()
     configured = structlog.is_configured()
@@ -168,3 +168,130 @@ def test_without_a_stderr_nothing_is_said_and_nothing_fails(log_format: str, mon
     configure(Settings.model_validate({"log_format": log_format}))
     structlog.get_logger("ours").info("unheard")
     logging.getLogger("theirs").info("unheard")
+
+
+# -- nobody writes a line of their own --------------------------------------------------------------------------------
+
+#: What begins a line somewhere, moves a cursor, colours, hides or turns around what is shown.
+AWKWARD = [
+    "\n2026-11-29 [info ] forged",
+    "\r2026-11-29 [info ] forged",
+    "\x1b[31mred\x1b[0m",
+    "\x1b[2K\x1b[1A",
+    "\x1b]0;title\x07",
+    "\x9b31m",
+    "\x00",
+    "\x08\x08",
+    "\x0b\x0c\x1c\x1d\x1e",
+    "\x7f",
+    "\x85",
+    "\u2028",
+    "\u2029",
+    "\u202e\u2066",
+    "\u200b",
+    "\ud800",
+]
+
+
+def seen(log_format: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines as whoever reads them takes them; none has anything in it that a console does not show."""
+    text = capsys.readouterr().err
+    assert text.endswith("\n")
+    lines = text.removesuffix("\n").split("\n")
+    for line in lines:
+        assert line.isprintable(), repr(line)
+        assert len(line.splitlines()) <= 1
+    if log_format == "json":
+        for line in lines:
+            json.loads(line)
+    return lines
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+@pytest.mark.parametrize("text", AWKWARD, ids=ascii)
+def test_no_text_of_a_stranger_begins_a_line_or_changes_how_it_looks(
+    text: str, log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it stands: as a value, in one, as the name of one, in the text, in what is bound."""
+    configure(Settings.model_validate({"log_format": log_format}))
+    structlog.contextvars.bind_contextvars(task_id=text)
+    structlog.get_logger("ours").info(f"a {text}", value=text, inside=[{"a": text}], odd=Odd(text), **{f"n{text}": 1})
+    logging.getLogger("theirs").info("said %s", text, extra={"n": text})
+    logging.getLogger(f"theirs{text}").warning("b")
+
+    assert len(seen(log_format, capsys)) == 3
+
+
+class Odd:
+    """A thing of a stranger that shows itself as it likes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+@pytest.mark.parametrize("text", AWKWARD, ids=ascii)
+def test_an_exception_with_a_text_of_a_stranger_belongs_to_its_line(
+    text: str, log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(Settings.model_validate({"log_format": log_format}))
+    try:
+        try:
+            raise KeyError(text)
+        except KeyError:
+            raise ValueError(f"a {text}\nb") from None
+    except ValueError:
+        structlog.get_logger("ours").exception("oops", stack_info=True)
+        logging.getLogger("theirs").exception("oops")
+    structlog.get_logger("ours").info("given", exception=f"x{text}", stack=f"y{text}")
+
+    found = seen(log_format, capsys)
+    begun = [line for line in found if not line.startswith("  ") and line and set(line) != {"="}]
+    assert len(begun) == 3, "whatever else there is is indented"
+
+
+def test_json_says_what_was_said(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings(log_format="json"))
+    for text in AWKWARD:
+        structlog.get_logger("ours").info(text, value=text)
+
+    assert [(line["event"], line["value"]) for line in lines(capsys)] == [(text, text) for text in AWKWARD]
+
+
+def test_what_can_be_shown_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings())
+    structlog.get_logger("ours").info("Grüße", name="Zoë", many=["é", 1], none=None, yes=True, path=os, n=1.5)
+
+    text = capsys.readouterr().err
+    for part in ("Grüße", "name=Zoë", "many=['é', 1]", "none=None", "yes=True", "path=<module 'os'", "n=1.5"):
+        assert part in text
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_secret_is_blotted_out_wherever_it_stands(log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings.model_validate({"log_format": log_format}))
+    key, token = "strm_3f2a9c_c2VjcmV0", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2VjcmV0"
+    try:
+        raise ValueError(f"GET /events?stream_token={token}")
+    except ValueError:
+        structlog.get_logger("ours").exception(f"failed with {key}", url=f"/x?stream_token={token}", inside=[key])
+    logging.getLogger("theirs").warning("Authorization: Bearer %s", token)
+
+    text = "\n".join(seen(log_format, capsys))
+    assert "***" in text
+    assert "c2VjcmV0" not in text
+    assert "eyJ" not in text
+
+
+@pytest.mark.parametrize("name", ["uvicorn.access", "hypercorn.access", "gunicorn.access"])
+def test_no_server_writes_a_line_for_each_request(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    access = logging.getLogger(name)
+    access.addHandler(logging.StreamHandler(sys.stderr))
+    access.setLevel(logging.INFO)
+    configure(Settings())
+    access.info('127.0.0.1 - "GET /tasks?secret=c2VjcmV0 HTTP/1.1" 200')
+
+    assert capsys.readouterr().err == ""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.errors import EventTooLarge, InvalidEvent, InvalidParams, StatusConflict
+from streaming.errors import EventTooLarge, InvalidEvent, InvalidParams, ReportTooLarge, StatusConflict
 from streaming.records import PLAIN, CancelReceipt, Policy, Progress, Record, Steps, TaskError, TaskStatus
 from streaming.rules.deadlines import Due, Limit
 from streaming.rules.lifecycle import Transition
@@ -168,6 +168,47 @@ def test_a_bad_event_is_told_even_if_its_number_was_taken_before() -> None:
 def test_there_are_not_more_events_than_there_may_be() -> None:
     assert read(Report(events=events(*range(1, 11)))).client_seq == 10
     assert wrong_fields(Report(events=events(*range(1, 12)))) == ["events"]
+
+
+@pytest.mark.parametrize(
+    ("report", "too_large"),
+    [
+        (Report(events=events(*range(1, 12))), True),
+        (Report(events=[ReportedEvent("a b"), ReportedEvent("tick", "x" * 99)]), True),
+        (Report(status=TaskStatus.COMPLETED, result="x" * 99), True),
+        (Report(events=[ReportedEvent("a b", "x" * 98)]), False),
+        (Report(progress=(101, "x" * 1000)), False),
+    ],
+)
+def test_a_report_that_is_too_large_is_told_from_one_that_is_wrong(report: Report, too_large: bool) -> None:
+    with pytest.raises(InvalidParams) as caught:
+        read(report)
+    assert isinstance(caught.value, ReportTooLarge) is too_large
+    assert caught.value.code == "invalid_params"
+
+
+@pytest.mark.parametrize(
+    ("report", "told", "size"),
+    [
+        (Report(), 0, 0),
+        (Report(status=TaskStatus.COMPLETED, result="x"), 0, 0),
+        (Report(events=events(1, 2)), 2, len('{"n":1}{"n":2}')),
+        (Report(progress=(1, None)), 1, len('{"percent":1.0,"message":null}')),
+        (
+            Report(events=events(5), steps=(1, 2, None)),
+            2,
+            len('{"n":5}{"percent":50.0,"message":null,"steps":{"completed":1,"total":2,"current":null}}'),
+        ),
+    ],
+)
+def test_a_report_says_how_much_of_a_log_it_takes(report: Report, told: int, size: int) -> None:
+    taken = read(report)
+    assert (taken.told, taken.told_bytes) == (told, size)
+
+
+def test_what_was_taken_before_takes_nothing_of_a_log() -> None:
+    taken = read(Report(events=events(1, 2, 3)), dataclasses.replace(RECORD, client_seq=2))
+    assert (taken.told, taken.told_bytes) == (1, len('{"n":3}'))
 
 
 def test_so_many_mistakes_are_named_and_no_more() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.errors import EventTooLarge, HandlerError, InvalidParams
+from streaming.errors import EventTooLarge, HandlerError, InvalidParams, LogTooLarge, TooManyEvents
 from streaming.records import RetryPolicy, TaskError
 from streaming.rules.lifecycle import Transition
 from streaming.rules.outcome import error_of
@@ -72,6 +72,8 @@ def test_without_a_list_whatever_a_handler_raises_is_retried() -> None:
 def test_without_a_list_what_another_attempt_would_not_change_is_not_retried() -> None:
     assert not retried(UNFIT)
     assert not retried(names_of(EventTooLarge("Too large.")))
+    assert not retried(names_of(TooManyEvents("Too many.")))
+    assert not retried(names_of(LogTooLarge("Too large.")))
     assert not retried(names_of(InvalidParams("They no longer fit.")))
     assert not retried(names_of(asyncio.CancelledError()))
 

@@ -18,10 +18,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Journal
-from streaming.errors import RecordDamaged
+from streaming.engine.journal import Commit, Journal, RecordQuery
+from streaming.errors import RecordDamaged, StoreUnavailable
 from streaming.records import Change, TaskStatus
-from streaming.store import open_database, open_store
+from streaming.rules.fields import Operator
+from streaming.rules.filters import Filter, Term
+from streaming.store import open_database, open_store, reads
+from streaming.store.listing import Listing
 from streaming.store.migrate import run_steps
 from streaming.store.schema import APPLICATION_ID, REVISION, feed, metadata
 from tests.store.samples import at, record, task_id, whole_feed
@@ -103,6 +106,35 @@ def test_two_files_are_upgraded_at_the_same_time(tmp_path: Path) -> None:
     for number in range(4):
         with closing(sqlite3.connect(tmp_path / str(number))) as database:
             assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISION,)]
+
+
+def test_a_database_of_the_version_before_is_upgraded_on_postgres_too(postgres_url: str) -> None:
+    options = {"options": "-c search_path=streaming"}
+    engine = create_engine(postgres_url, connect_args=options)
+    config = Config(attributes={"connection": None, "on_version_apply": []})
+    config.set_main_option("script_location", "streaming.store:migrations")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA streaming")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.exec_driver_sql(
+            "INSERT INTO tasks (id, type, status, params, timeout_s, created_at, updated_at, created_by, tags, attempt) "
+            "VALUES (%s, 'count', 'pending', '{}', 60, %s, %s, 'ann', '[]', 1)",
+            (task_id(1), at(1), at(1)),
+        )
+    engine.dispose()
+
+    with closing(open_database(Settings(store_url=postgres_url))) as database:
+        with pytest.raises(StoreUnavailable, match="older than"):
+            database.open()
+        told: list[str] = []
+        database.open(told.append)
+        assert [step[:4] for step in told] == ["0004"]
+        with database.reading() as connection:
+            assert reads.record(connection, task_id(1)) == record(1, type="count", created_by="ann")
+        with database.reading() as connection:
+            own = (Term("created_by", Operator.EQ, ("ann",)), Term("tenant", Operator.NULL, (True,)))
+            assert len(Listing(10).records(connection, RecordQuery(Filter(own)))) == 1
 
 
 # -- a file of the first version, with all that it may hold ------------------------------------------------------------

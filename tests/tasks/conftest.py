@@ -27,10 +27,12 @@ class Recorder:
     Attributes:
         told: every event in order, progress included, as type and data.
         hooks: called with type and data after an event of that type was told.
+        waits: how often a handler has been held at an emit.
     """
 
     told: list[tuple[str, Any]] = field(default_factory=list)
     hooks: dict[str, Callable[[Any], None]] = field(default_factory=dict)
+    waits: int = 0
     _room: asyncio.Event | None = None
 
     def tell(self, type: str, data: object) -> int:
@@ -50,6 +52,7 @@ class Recorder:
 
     async def room(self) -> None:
         if self._room is not None:
+            self.waits += 1
             await self._room.wait()
 
     def enter(self, reason: str, at_most_s: float) -> object:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,7 +17,8 @@ from streaming.engine.registry import Registry
 from streaming.errors import HandlerError, InvalidParams
 from streaming.tasks.command import LINES_PER_TURN, command, grace_for
 from streaming.tasks.lines import LINE_BYTES_MAX
-from tests.tasks.conftest import Recorder
+from streaming.tasks.template import VALUE_LENGTH_MAX, VALUES_MAX
+from tests.tasks.conftest import Recorder, failure
 from tests.tasks.test_program import gone
 
 Run = Callable[..., Coroutine[Any, Any, dict[str, int]]]
@@ -32,12 +36,6 @@ async def run(ctx: TaskContext) -> AsyncIterator[Run]:
 
     yield run
     assert {child.pid for child in psutil.Process().children(recursive=True)} - before == set()
-
-
-async def failure(running: Coroutine[Any, Any, Any]) -> HandlerError:
-    with pytest.raises(HandlerError) as raised:
-        await running
-    return raised.value
 
 
 async def test_its_lines_are_told_and_its_status_is_the_result(run: Run, recorder: Recorder) -> None:
@@ -105,17 +103,200 @@ async def test_no_shell_reads_the_line(run: Run, recorder: Recorder) -> None:
     assert recorder.data("stdout") == [{"line": "$HOME ; ls > x `id` two words"}]
 
 
-async def test_it_inherits_four_variables_and_no_secret(
-    run: Run, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("server", [{"LANG": "en_US.UTF-8"}, {"LANG": "C"}, {}])
+async def test_it_inherits_two_variables_gets_two_of_its_own_and_no_secret(
+    run: Run, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, server: dict[str, str]
 ) -> None:
-    for name in ("HOME", "LANG", "TMPDIR", "STREAMING_JWT_SECRET"):
-        monkeypatch.setenv(name, "value")
+    """Nor what Python adds where there is no locale."""
+    secrets = (
+        "HOME",
+        "TMPDIR",
+        "STREAMING_JWT_SECRET",
+        "PGPASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+        "LD_PRELOAD_",
+        "PYTHONPATH",
+    )
+    for name in secrets:
+        monkeypatch.setenv(name, "/secret" * 9)
+    for name in ("LANG", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in server.items():
+        monkeypatch.setenv(name, value)
     await run("env")
-    assert {data["line"].split("=")[0] for data in recorder.data("stdout")} == {"PATH", "HOME", "LANG", "TMPDIR"}
-    recorder.told.clear()
-    monkeypatch.delenv("TMPDIR")
-    await run("env")
-    assert {data["line"].split("=")[0] for data in recorder.data("stdout")} == {"PATH", "HOME", "LANG"}
+    told = dict(data["line"].split("=", 1) for data in recorder.data("stdout"))
+    assert {**told, "HOME": "", "TMPDIR": ""} == {"PATH": os.environ["PATH"], "HOME": "", "TMPDIR": "", **server}
+    assert told["HOME"] == told["TMPDIR"]
+    assert "/secret" not in told["HOME"]
+
+
+async def test_it_runs_in_a_directory_of_its_own_that_is_gone_afterwards(
+    ctx: TaskContext, recorder: Recorder, tmp_path: Path
+) -> None:
+    line = "sh -c 'pwd; echo $HOME; stat -c %a .; ls -A; mkdir -p a/b; touch a/b/c; chmod 0 a'"
+    handler = command(Settings(commands={"it": line}, command_dir=tmp_path))
+    await handler(ctx, "it")
+    where, home, mode = [data["line"] for data in recorder.data("stdout")]
+    assert where == home
+    assert Path(where).parent == tmp_path
+    assert mode == "700"
+    assert os.listdir(tmp_path) == []
+
+
+async def test_without_room_for_a_directory_it_is_not_started(ctx: TaskContext, tmp_path: Path) -> None:
+    handler = command(Settings(commands={"it": "true"}, command_dir=tmp_path / "missing"))
+    error = await failure(handler(ctx, "it"))
+    assert error.code == "command_not_started"
+    assert str(tmp_path) not in error.detail
+
+
+async def test_a_program_that_is_named_by_a_relative_path_is_found(
+    run: Run, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tool").write_text("#!/bin/sh\necho here\n")
+    (tmp_path / "tool").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    await run("./tool")
+    assert recorder.data("stdout") == [{"line": "here"}]
+
+
+# -- values
+
+
+def with_places(*argv: str, **params: str) -> dict[str, Any]:
+    return {"it": {"argv": list(argv), "params": params}}
+
+
+async def test_values_stand_in_their_places_and_nowhere_else(ctx: TaskContext, recorder: Recorder) -> None:
+    """No shell sees them, and none is looked through for places."""
+    commands = with_places("printf", r"[%s]\n", "--in={a}", "{b} {a}", "{c}", a="[$(){}b; ]+", b="(?s).+", c=".*")
+    values = {"a": "$(b); {b}", "b": "'two' words; `id`\n", "c": ""}
+    await command(Settings(commands=commands))(ctx, "it", values)
+    output = "\n".join(data["line"] for data in recorder.data("stdout"))
+    assert output == f"[--in={values['a']}]\n[{values['b']} {values['a']}]\n[]"
+
+
+async def test_a_value_that_does_not_fit_starts_nothing(ctx: TaskContext, tmp_path: Path) -> None:
+    handler = command(Settings(commands=with_places("touch", f"{tmp_path}/{{name}}", name="[a-z]+")))
+    error = await failure(handler(ctx, "it", {"name": "../escaped"}))
+    assert error.code == "bad_value"
+    assert os.listdir(tmp_path) == []
+    assert await handler(ctx, "it", {"name": "fits"}) == {"exit_status": 0}
+    assert os.listdir(tmp_path) == ["fits"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"a": "x" * (VALUE_LENGTH_MAX + 1)},
+        {"a": "nul\0"},
+        {"a": 1},
+        {"a": ["x"]},
+        {"a": None},
+        {f"v{number}": "" for number in range(VALUES_MAX + 1)},
+        ["a"],
+        "a",
+    ],
+)
+def test_what_can_be_no_values_is_refused_at_the_start(values: Any) -> None:
+    with pytest.raises(InvalidParams):
+        Registry([command(Settings())]).get("command").validate({"name": "it", "values": values})
+
+
+def test_the_longest_value_and_the_most_values_are_taken_at_the_start() -> None:
+    values = {f"v{number}": "x" * VALUE_LENGTH_MAX for number in range(VALUES_MAX)}
+    Registry([command(Settings())]).get("command").validate({"name": "it", "values": values})
+
+
+# -- limits
+
+
+async def test_the_programs_limits_are_those_of_the_settings(ctx: TaskContext, recorder: Recorder) -> None:
+    settings = Settings(
+        commands={"it": "sh -c 'ulimit -t; ulimit -v; ulimit -n; ulimit -f; ulimit -c; ulimit -Ht; ulimit -Hn'"},
+        command_cpu_s=7,
+        command_memory_bytes_max=1 << 30,
+        command_files_max=33,
+        command_file_bytes_max=1 << 20,
+    )
+    await command(settings)(ctx, "it")
+    told = [data["line"] for data in recorder.data("stdout")]
+    blocks = {str((1 << 20) // 512), str((1 << 20) // 1024)}  # shells count in one or the other
+    assert told[:3] + told[4:] == ["7", str((1 << 30) // 1024), "33", "0", "12", "33"]
+    assert told[3] in blocks
+
+
+async def test_who_uses_too_much_of_a_processor_is_ended_and_told_the_setting(ctx: TaskContext) -> None:
+    settings = Settings(commands={"it": "sh -c 'while :; do :; done'"}, command_cpu_s=1)
+    error = await failure(command(settings)(ctx, "it"))
+    assert error.detail == "The command 'it' was ended by SIGXCPU, the limit of STREAMING_COMMAND_CPU_S."
+
+
+@pytest.mark.parametrize(("size", "fits"), [(4096, True), (4097, False)])
+async def test_who_writes_too_large_a_file_is_ended_and_told_the_setting(
+    ctx: TaskContext, size: int, fits: bool
+) -> None:
+    line = f"dd if=/dev/zero of=file bs={size} count=1 status=none"
+    running = command(Settings(commands={"it": line}, command_file_bytes_max=4096))(ctx, "it")
+    if fits:
+        assert await running == {"exit_status": 0}
+    else:
+        error = await failure(running)  # what fits is written first, so that dd tries again
+        assert "SIGXFSZ, the limit of STREAMING_COMMAND_FILE_BYTES_MAX" in error.detail
+
+
+async def test_who_takes_too_much_memory_gets_none(ctx: TaskContext, recorder: Recorder) -> None:
+    line = "dd if=/dev/zero of=/dev/null bs=100M count=1"
+    await command(Settings(commands={"it": line}))(ctx, "it")
+    error = await failure(command(Settings(commands={"it": line}, command_memory_bytes_max=1 << 26))(ctx, "it"))
+    assert error.code == "command_failed"
+    assert "memory" in recorder.data("stderr")[-1]["line"]
+
+
+async def test_who_opens_too_many_files_cannot(ctx: TaskContext) -> None:
+    script = 'for n in 10 11 12 13 14 15 $1; do eval "exec $n</dev/null" || exit 3; done'
+    commands = {"fits": shlex.join(["bash", "-c", script]), "over": shlex.join(["bash", "-c", script, "bash", "16"])}
+    handler = command(Settings(commands=commands, command_files_max=16))
+    assert await handler(ctx, "fits") == {"exit_status": 0}
+    assert "exit status" in (await failure(handler(ctx, "over"))).detail
+
+
+@pytest.mark.parametrize(("script", "told"), [("echo 1234567; echo 89 >&2", 11), ("echo 1234567; echo 890 >&2", None)])
+async def test_output_up_to_its_limit_is_told_and_a_byte_more_ends_the_program(
+    ctx: TaskContext, recorder: Recorder, script: str, told: int | None
+) -> None:
+    """Both streams count together."""
+    settings = Settings(commands={"it": shlex.join(["sh", "-c", script])}, command_output_bytes_max=11)
+    running = command(settings)(ctx, "it")
+    if told is not None:
+        assert await running == {"exit_status": 0}
+        assert sorted(data["line"] for _, data in recorder.told) == ["1234567", "89"]
+    else:
+        error = await failure(running)
+        assert error.code == "output_too_large"
+        assert "STREAMING_COMMAND_OUTPUT_BYTES_MAX" in error.detail
+
+
+@pytest.mark.parametrize(("lines", "fits"), [(5, True), (6, False)])
+async def test_so_many_lines_are_told_and_one_more_ends_the_program(
+    ctx: TaskContext, recorder: Recorder, lines: int, fits: bool
+) -> None:
+    running = command(Settings(commands={"it": f"seq {lines}"}, command_lines_max=5))(ctx, "it")
+    if fits:
+        assert await running == {"exit_status": 0}
+    else:
+        error = await failure(running)
+        assert error.code == "output_too_large"
+        assert "STREAMING_COMMAND_LINES_MAX" in error.detail
+    assert [data["line"] for data in recorder.data("stdout")] == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("setting", ["command_output_bytes_max", "command_lines_max"])
+async def test_a_flood_ends_at_its_limit(ctx: TaskContext, recorder: Recorder, setting: str) -> None:
+    limits: dict[str, Any] = {setting: 1000}
+    error = await failure(command(Settings(commands={"it": "yes"}, **limits))(ctx, "it"))
+    assert error.code == "output_too_large"
+    assert len(recorder.told) == {"command_output_bytes_max": 500, "command_lines_max": 1000}[setting]
 
 
 async def test_its_input_is_empty(run: Run, recorder: Recorder) -> None:
@@ -231,20 +412,15 @@ async def held(run: Run, recorder: Recorder, grace_s: float) -> tuple[asyncio.Ta
     return task, int(recorder.data("stdout")[0]["line"])
 
 
-async def reaped(pid: int) -> None:
-    """Wait until the handler has seen the end of its program, and tells again: until then it takes no second cancel."""
-    async with asyncio.timeout(5):
-        while psutil.pid_exists(pid):  # noqa: ASYNC110  # see `gone`
-            await asyncio.sleep(0.005)
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 async def test_a_store_that_is_away_does_not_keep_the_program_alive(run: Run, recorder: Recorder) -> None:
     """What is left can be told only when the store is back, or is given up with a second cancel."""
     task, pid = await held(run, recorder, grace_s=60.0)
+    before = recorder.waits
     task.cancel()
-    await reaped(pid)
+    async with asyncio.timeout(5):
+        while recorder.waits == before:  # noqa: ASYNC110  # until it tells again: before, it takes no second cancel
+            await asyncio.sleep(0.005)
+    assert not psutil.pid_exists(pid)
     assert not task.done()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -105,6 +105,7 @@ _TASK = _of(
         "last_seq": _with(_COUNT, "The seq of its last event."),
         "client_seq": _with(_COUNT, "The number of the last event that an external worker has reported."),
         "created_by": _with(_TEXT, "The principal who started it."),
+        "tenant": _with(or_null(_TEXT), "Of that principal; null for one without."),
         "created_at": _TIME,
         "started_at": _with(or_null(_TIME), "When its last run began."),
         "updated_at": _with(_TIME, "When its record changed."),
