@@ -1,6 +1,6 @@
 # Shorter names for the commands of the README; nothing is done here that they do not do.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types report bench
+.PHONY: help demo test lint types audit sbom report bench
 
 RUN := python3 dev.py run
 
@@ -19,6 +19,12 @@ lint:  ## check format and style
 
 types:  ## check the types
 	$(RUN) mypy
+
+audit:  ## ask whether anything is known against the libraries
+	$(RUN) python -m tests.dependencies
+
+sbom:  ## write the list of libraries into sbom.json
+	$(RUN) python -m tests.dependencies --sbom sbom.json
 
 report:  ## run the tests and write TEST_RESULTS.md
 	$(RUN) python -m tests.report

@@ -35,7 +35,7 @@ from streaming.engine.worker import fill_standard_streams
 from streaming.errors import Draining, StoreUnreachable, StreamingError
 from streaming.exit import Exit
 from streaming.listener import listen
-from streaming.observe.logs import configure
+from streaming.observe.logs import configure, silence_requests
 from streaming.store import open_store
 from streaming.tasks import built_in
 from streaming.web.application import Application
@@ -254,7 +254,8 @@ async def _told_to_stop(receive: Receive, within_s: float) -> bool:
 
 
 async def _closed(scope: Scope, send: Send) -> None:
-    """Answer a request that came while the start was given up."""
+    """Answer a request that came while the start was given up, or before any."""
+    silence_requests()  # uvicorn would write it with its query
     if scope["type"] == "http":
         reply = problem(Draining())
         headers = [(name.encode(), value.encode()) for name, value in reply.headers.items()]

@@ -271,7 +271,7 @@ async def test_a_redirect_is_not_followed_but_named(patience: Patience) -> None:
         (refused(404, "not_found"), errors.TaskNotFound),
         (refused(400, "bad_cursor"), errors.BadCursor),
         (refused(403, "forbidden"), errors.Forbidden),
-        (refused(401, "unauthenticated"), errors.ServerError),
+        (refused(401, "unauthenticated"), errors.Unauthenticated),
         (refused(500, "internal"), errors.ServerError),
         (said(404, b"<html>"), errors.ServerError),
     ],

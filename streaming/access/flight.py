@@ -53,5 +53,5 @@ class Flight:
 
     async def _end(self) -> None:
         """Wait for the end of the fetch, which goes on when this caller leaves."""
-        if self._task is not None:
-            await asyncio.wait({self._task})
+        assert self._task is not None  # noqa: S101  # whoever waits has started it, or has seen it
+        await asyncio.wait({self._task})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli import auditing, database, ending, figures, finding, proving, pruning, starting, steering
+from streaming.cli import auditing, database, ending, figures, finding, keys, proving, pruning, starting, steering
 from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
@@ -45,6 +45,7 @@ def _print_version(wanted: bool) -> None:
 
 
 app.add_typer(database.app, name="db")
+app.add_typer(keys.app, name="key")
 app.command()(pruning.prune)
 app.command()(proving.prove)
 

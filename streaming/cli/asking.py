@@ -1,12 +1,14 @@
 """What all commands share that ask a server.
 
 Owns:   their common options, and a client with the patience of a person.
+Uses:   cli.tokens (who is calling).
 Never:  knows what is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -16,6 +18,7 @@ from streaming.cli.output import Output, say
 
 if TYPE_CHECKING:
     from streaming.client import Client
+    from streaming.client.credentials import TokenSource
 
 Result = TypeVar("Result")
 
@@ -35,23 +38,40 @@ def ask(url: str, work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Resu
 
     Raises:
         typer.BadParameter: ``url`` is none.
+        InvalidSettings: the environment names a credential that is none.
     """
+    from streaming.cli.tokens import VARIABLE, token_from
+    from streaming.errors import Unauthenticated
+
+    token = token_from(os.environ)
 
     async def connected() -> Result:
-        async with _client(url) as client:
+        async with _client(url, token) as client:
             return await work(client)
 
-    return asyncio.run(connected())
+    try:
+        return asyncio.run(connected())
+    except Unauthenticated:
+        if token is None:
+            say(f"no credential was sent: {VARIABLE} can have it, or a file that {VARIABLE}_FILE names")
+        raise
 
 
-def _client(url: str) -> Client:
+def _client(url: str, token: TokenSource | None) -> Client:
     from streaming.client import Client, Patience
 
     async def pause(seconds: float) -> None:
-        say(f"{url} cannot be reached, or is busy; trying again in {seconds:.1f} s")
+        say(f"{_shown(url)} cannot be reached, or is busy; trying again in {seconds:.1f} s")
         await asyncio.sleep(seconds)
 
     try:
-        return Client(url, patience=Patience(retry_s=RETRY_S, sleep=pause))
+        return Client(url, patience=Patience(retry_s=RETRY_S, sleep=pause), token=token)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url") from None
+
+
+def _shown(url: str) -> str:
+    """An address without the user and the password that may stand in it."""
+    scheme, slashes, rest = url.partition("//")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"

@@ -45,6 +45,8 @@ _BY_CODE = MappingProxyType(
         "bad_cursor": Exit.USAGE,
         "bad_filter": Exit.USAGE,
         "body_too_large": Exit.USAGE,
+        "uri_too_long": Exit.USAGE,
+        "headers_too_large": Exit.USAGE,
         "invalid_params": Exit.USAGE,
         "invalid_settings": Exit.USAGE,
         "invalid_task_type": Exit.USAGE,

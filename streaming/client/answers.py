@@ -59,9 +59,7 @@ _BY_CODE = MappingProxyType(
 )
 
 #: What is meant where no code is named: by a proxy that stands before the server.
-_CODES = MappingProxyType(
-    {401: errors.Unauthenticated.code, 403: errors.Forbidden.code, 429: errors.RateLimited.code}
-)
+_CODES = MappingProxyType({401: errors.Unauthenticated.code, 403: errors.Forbidden.code, 429: errors.RateLimited.code})
 
 _BY_STATUS = MappingProxyType(
     {

@@ -195,7 +195,8 @@ class Keeper:
                     pass
             except ChildProcessError:
                 return  # nobody is left
-            if self._adopts and not _signal(descendants(os.getpid()), _SIGKILL):
+            # Who is faster than a look at all processes, and has a child before it is killed, is our own child then.
+            if self._adopts and not (_signal(_own(), _SIGKILL) or _signal(descendants(os.getpid()), _SIGKILL)):
                 return
             select.poll().poll(pause_ms)
             pause_ms = min(2 * pause_ms, _PAUSE_MAX_MS)
@@ -235,6 +236,15 @@ def _signal(processes: list[tuple[int, int]], number: int) -> int:
             continue
         reached += 1
     return reached
+
+
+def _own() -> list[tuple[int, int]]:
+    """Our own children, where the kernel tells."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            return [(int(number), 0) for number in file.read().split()]
+    except OSError:
+        return []
 
 
 def _watch(process: int) -> int | None:

@@ -185,6 +185,7 @@ async def test_a_trusted_proxy_says_who_it_is() -> None:
     assert await door.identify(by_proxy()) == Credential(Principal("carol", SCOPES_DEFAULT), "proxy:carol")
     assert await door.reason(Presented(peer="192.0.2.1", header=header_of("x-user", "carol"))) == "nothing"
     assert await door.reason(Presented(peer=UNIX, header=header_of("x-user", "carol", "carol"))) == "proxy_headers"
+    assert await door.reason(Presented(peer=UNIX)) == "nothing"
 
 
 async def test_a_stream_token_opens_its_task() -> None:

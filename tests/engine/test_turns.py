@@ -257,6 +257,35 @@ async def test_after_a_crash_more_wait_than_may_and_no_more_run_than_may() -> No
     assert leftovers(again) == {}
 
 
+async def test_a_principal_that_is_counted_wrong_is_full_or_not_as_soon_as_that_is_put_right() -> None:
+    works = Works()
+    coordinator, _ = build([works.handler, forever], principal_running_max=2)
+    async with coordinator:
+        turns = coordinator._turns
+        blocker = (await coordinator.start("forever", {}, created_by="anna"))[0].id
+        await rounds()
+        turns._busy_of.change("anna", 1)
+        turns._open_or_close("anna")
+        ids = await start_all(coordinator, ("a", ANNA), ("b", ANNA))
+        await rounds()
+        assert works.order == []
+        turns.recount()
+        turns.fill()
+        await wait_all(coordinator, ids)
+        assert (works.order, works.most) == (["a", "b"], 1)
+
+        await running(coordinator, "forever")
+        await coordinator.start("forever", {}, created_by="anna")
+        await rounds()
+        turns._busy_of.change("anna", -1)
+        turns._open_or_close("anna")
+        turns.recount()
+        assert turns.line.full == {"anna"}
+        await coordinator.cancel_task(blocker, wait_s=10)
+        assert turns.line.full == set()
+    assert leftovers(coordinator) == {}
+
+
 # -- places that are lent ----------------------------------------------------------------------------------------------
 
 

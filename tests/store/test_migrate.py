@@ -118,8 +118,9 @@ def test_a_database_of_the_version_before_is_upgraded_on_postgres_too(postgres_u
         config.attributes["connection"] = connection
         command.upgrade(config, "0003")
         connection.exec_driver_sql(
-            "INSERT INTO tasks (id, type, status, params, timeout_s, created_at, updated_at, created_by, tags, attempt) "
-            "VALUES (%s, 'count', 'pending', '{}', 60, %s, %s, 'ann', '[]', 1)",
+            "INSERT INTO tasks "
+            "(id, created_at, updated_at, type, status, params, timeout_s, created_by, tags, attempt) "
+            "VALUES (%s, %s, %s, 'count', 'pending', '{}', 60, 'ann', '[]', 1)",
             (task_id(1), at(1), at(1)),
         )
     engine.dispose()

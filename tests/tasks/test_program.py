@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -156,15 +157,47 @@ async def test_a_descendant_that_keeps_talking_is_not_listened_to_for_ever(shell
     assert await program.end() == 0
 
 
-async def test_who_leaves_the_session_holds_nobody_up(shell: Build, tmp_path: Path) -> None:
-    """A daemon escapes the group; it keeps the pipe open, and the program ends all the same."""
-    program = shell("setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.2", linger_s=0.05, grace_s=0.05)
+#: Ways out of the group: a session of its own, its parents gone, its environment and output, too; none listens to TERM.
+ESCAPES = [
+    "setsid sh -c 'echo $$; exec sleep 1000' &",
+    "setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' &",
+    "(setsid setsid sh -c 'trap \"\" TERM; echo $$; exec >/dev/null 2>&1 </dev/null; exec sleep 1000' &) &",
+    "(cd /; env -i setsid sh -c 'trap \"\" TERM; (echo $$; exec >&- 2>&-; sleep 1000; :) &' &) &",
+]
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+@pytest.mark.parametrize("rest", ["sleep 0.1", "exec sleep 1000"])
+async def test_who_leaves_the_session_ends_with_the_program_all_the_same(shell: Build, escape: str, rest: str) -> None:
+    program = shell(f"{escape} {rest}", linger_s=0.05, grace_s=0.05)
     await program.start()
-    [daemon] = [int(line) for line in (await read_all(program))["stdout"].split()]
-    assert await program.end() == 0
-    assert alive(daemon)
-    os.kill(daemon, signal.SIGKILL)
-    await gone(daemon)
+    [daemon] = await read_numbers(program)
+    if rest == "sleep 0.1":
+        await read_all(program)
+    await program.end()
+    assert not alive(daemon)
+
+
+async def test_who_leaves_the_session_is_told_to_end_first(shell: Build, tmp_path: Path) -> None:
+    child = f"trap 'echo clean > {tmp_path}/mark; exit' TERM; echo ready; while :; do sleep 0.01; done"
+    program = Program(["sh", "-c", 'setsid sh -c "$0" & wait', child], ENVIRONMENT, grace_s=60)
+    await program.start()
+    assert await program.read() == ("stdout", b"ready\n")
+    assert await program.end() == -signal.SIGTERM
+    assert (tmp_path / "mark").read_text() == "clean\n"
+
+
+async def test_who_is_always_somebody_else_is_ended_too(shell: Build, tmp_path: Path) -> None:
+    """Each is gone when it is looked for, and has left a child; for a while only, in case that none is ended."""
+    relay = 'f() { test $1 -lt 5000 && { echo $1 > "$0"; (f $(($1 + 1))) & }; }; f 0; echo begun'
+    program = Program(["sh", "-c", relay, f"{tmp_path}/runner"], ENVIRONMENT, grace_s=0, linger_s=0)
+    await program.start()
+    await read_all(program)
+    await program.end()
+    reached = (tmp_path / "runner").read_text()
+    assert int(reached) < 4999
+    await asyncio.sleep(0.02)  # whoever is left goes on
+    assert (tmp_path / "runner").read_text() == reached
 
 
 async def test_nothing_is_lost_although_the_program_ended_long_ago(shell: Build) -> None:
@@ -249,19 +282,124 @@ async def test_when_its_end_is_cancelled_it_is_killed_at_once(shell: Build) -> N
     await program.end()
 
 
-async def test_without_a_thread_to_watch_it_the_program_is_ended_all_the_same(
-    shell: Build, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("missing", ["_spawn", "remove"])
+async def test_without_a_thread_nothing_is_left_but_its_directory(
+    shell: Build, monkeypatch: pytest.MonkeyPatch, missing: str, tmp_path: Path
 ) -> None:
     def no_thread(function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-        if function is os.waitid:
+        if function.__name__ == missing:
             raise RuntimeError("can't start new thread")
         return in_thread(function, *args)
 
     monkeypatch.setattr(program_module, "in_thread", no_thread)
-    program = shell("sleep 1000", grace_s=0.01)
-    with pytest.raises(RuntimeError):
+    program = shell("exec sleep 1000", grace_s=60, folders=tmp_path)
+    if missing == "_spawn":
+        with pytest.raises(RuntimeError):
+            await program.start()
+        assert await program.end() is None
+        assert os.listdir(tmp_path) == []
+    else:
         await program.start()
-    assert await program.end() in (-signal.SIGTERM, -signal.SIGKILL)
-    for stream in (program._process.stdout, program._process.stderr):  # type: ignore[union-attr]  # it was started
-        assert stream is not None
-        stream.close()
+        assert await program.end() == -signal.SIGTERM
+        assert len(os.listdir(tmp_path)) == 1
+
+
+async def test_a_connection_that_fails_ends_what_was_started(
+    shell: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def refuse(*args: Any, **options: Any) -> Any:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_unix_connection", refuse)
+    program = shell("exec sleep 1000", folders=tmp_path)
+    with pytest.raises(OSError, match="Too many"):
+        await program.start()
+    assert await program.end() is None
+    assert os.listdir(tmp_path) == []
+
+
+# -- its keeper
+
+
+def keeper_of(program: Program) -> int:
+    assert program._keeper is not None
+    return program._keeper._pid
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGQUIT])
+async def test_a_keeper_is_moved_by_no_signal_that_is_meant_for_the_server(
+    shell: Build, signum: signal.Signals
+) -> None:
+    program = shell("trap 'echo bye; exit 3' TERM; echo $$; while :; do sleep 0.01; done", grace_s=60)
+    await program.start()
+    await read_numbers(program)
+    os.kill(keeper_of(program), signum)
+    assert await program.end() == 3
+
+
+async def test_the_signals_that_python_ignores_or_its_keeper_blocks_are_as_a_program_expects(shell: Build) -> None:
+    program = shell("grep -E '^Sig(Blk|Ign)' /proc/self/status")
+    await program.start()
+    output = await read_all(program)
+    assert await program.end() == 0
+    ours = 0x80000000 - 1  # glibc keeps two for itself
+    assert {int(line.split()[1], 16) & ours for line in output["stdout"].splitlines()} == {0}
+
+
+async def test_a_keeper_has_nothing_of_the_server(shell: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its terminal's signals, nor its files, its directory, or its secrets; and the program has even less."""
+    monkeypatch.setenv("STREAMING_JWT_SECRET", "secret")
+    leak, end = os.pipe()
+    os.set_inheritable(leak, True)
+    program = shell("echo $$; exec sleep 1000", grace_s=60)
+    await program.start()
+    [pid] = await read_numbers(program)
+    for process in (psutil.Process(keeper_of(program)), psutil.Process(pid)):
+        assert os.getsid(process.pid) == process.pid
+        assert process.cwd() == process.environ()["HOME"]
+        assert set(process.environ()) <= {"PATH", "HOME", "TMPDIR", "LC_CTYPE", "PWD", "OLDPWD", "SHLVL", "_"}
+        targets = {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")}
+        assert {target.split(":")[0] for target in targets} <= {"socket", "pipe", "anon_inode", os.devnull}
+    assert len(os.listdir(f"/proc/{pid}/fd")) == 3
+    await program.end()
+    os.close(leak)
+    os.close(end)
+
+
+async def test_a_keeper_that_somebody_has_killed_is_noticed_at_once(shell: Build, tmp_path: Path) -> None:
+    program = shell("sleep 1000 & echo $!; echo $$; wait", grace_s=60, folders=tmp_path)
+    await program.start()
+    pids = await read_numbers(program, 2)
+    os.kill(keeper_of(program), signal.SIGKILL)
+    await read_all(program)
+    assert await program.end() == -signal.SIGKILL
+    await gone(*pids)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_keeper_that_somebody_has_halted_ends_all_the_same(shell: Build) -> None:
+    program = shell("echo $$; exec sleep 1000", grace_s=60)
+    await program.start()
+    pids = await read_numbers(program)
+    os.kill(keeper_of(program), signal.SIGSTOP)
+    assert await program.end() == -signal.SIGTERM
+    await gone(*pids)
+
+
+async def test_when_the_server_is_gone_nothing_is_left(shell: Build, tmp_path: Path) -> None:
+    """What the kernel does with the socket of a server that was killed; nobody asks for the end of the program."""
+    (tmp_path / "folders").mkdir()
+    escape = "setsid sh -c 'trap \"\" TERM; echo $$; mkdir -p a/b; touch a/b/c; exec sleep 1000' &"
+    program = shell(f"trap '' TERM; echo $$; {escape} wait; sleep 1000", folders=tmp_path / "folders")
+    await program.start()
+    pids = await read_numbers(program, 2)
+    assert program._keeper is not None
+    assert program._keeper._transport is not None
+    line = program._keeper._transport.get_extra_info("socket")
+    os.write(line.fileno(), b"")
+    line.shutdown(socket.SHUT_WR)
+    while await program.read():
+        pass
+    await gone(*pids)
+    assert await program.end() == -signal.SIGKILL
+    assert os.listdir(tmp_path / "folders") == []

@@ -1,0 +1,189 @@
+"""Somebody who tries credentials, as a process: ``python -m benchmarks.security_figures.attacker``.
+
+Requests are made before, and each is sent when it is due, whether those before it were answered or not. A connection that
+is cut is opened once more. The process says ``ready`` once it is connected; from then on it attacks until its input is
+closed, and says in one line of JSON what it has done.
+
+Owns:   the open loop: when something is due, on which connection it is sent, counting.
+Uses:   benchmarks.security_figures.wrong (what is sent).
+Never:  waits for an answer, or reads more of one than its status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import resource
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import uvloop
+
+from benchmarks import machine
+from benchmarks.security_figures.wrong import wrong_requests
+
+#: Requests that are made before; each is a wrong credential of its own.
+MADE = 4_000
+
+#: Seconds between two looks at what is due.
+TICK_S = 0.002
+
+#: Connections that are being opened at the same time, at most.
+OPENING_MAX = 100
+
+#: Bytes that wait in a connection, beyond which nothing more is sent on it: the server does not read it.
+WAITING_MAX = 16_384
+
+_STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})")
+
+
+@dataclass
+class Done:
+    """What was done.
+
+    Attributes:
+        seconds: so long.
+        cpu_s: of this process.
+        offered: requests that were due.
+        sent: of them, those that a connection took.
+        cut: connections that ended though we have not ended them.
+        statuses: of the answers.
+    """
+
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    offered: int = 0
+    sent: int = 0
+    cut: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**vars(self), "statuses": dict(self.statuses)}
+
+
+class _Try(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, attack: Attack) -> None:
+        self._attack = attack
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._attack.open.append(self)
+
+    def data_received(self, data: bytes) -> None:
+        for status in _STATUS.findall(data):
+            self._attack.done.statuses[status.decode()] += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
+        self._attack.done.cut += 1
+
+
+class Attack:
+    """The attack of this process.
+
+    Args:
+        host: of the server.
+        port: of the server.
+        rate: requests a second.
+        connections: that are kept open.
+        sources: addresses from which they come, in turn.
+        requests: what is sent, in turn.
+    """
+
+    def __init__(
+        self, host: str, port: int, rate: float, connections: int, sources: list[str], requests: list[bytes]
+    ) -> None:
+        self.done = Done()
+        self.open: list[_Try] = []
+        self._server = host, port
+        self._rate, self._connections = rate, connections
+        self._sources, self._requests = sources, requests
+        self._opening: set[asyncio.Task[None]] = set()
+        self._opened = self._turn = 0
+
+    async def connect(self) -> None:
+        """Open all connections."""
+        while len(self.open) < self._connections:
+            self._open_more()
+            await asyncio.wait(self._opening)
+
+    async def run(self, until: asyncio.Future[None]) -> None:
+        """Send what is due, until that is over."""
+        begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
+        self.done = Done()
+        while not until.done():
+            due = int(self._rate * (time.perf_counter() - begin_s)) - self.done.offered
+            self._send(due)
+            self._open_more()
+            await asyncio.sleep(TICK_S)
+        self.done.seconds = time.perf_counter() - begin_s
+        self.done.cpu_s = time.process_time() - begin_cpu_s
+
+    def _send(self, due: int) -> None:
+        self.done.offered += due
+        self.open = [each for each in self.open if each.transport is not None]
+        free = [each for each in self.open if each.transport and each.transport.get_write_buffer_size() < WAITING_MAX]
+        if not free:
+            return
+        for number in range(self.done.sent, self.done.sent + due):
+            self._turn = (self._turn + 1) % len(free)
+            transport = free[self._turn].transport
+            if transport is not None:
+                transport.write(self._requests[number % len(self._requests)])
+        self.done.sent += due
+
+    def _open_more(self) -> None:
+        wanted = self._connections - len(self.open) - len(self._opening)
+        for _ in range(min(wanted, OPENING_MAX - len(self._opening))):
+            opening = asyncio.get_running_loop().create_task(self._open())
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
+
+    async def _open(self) -> None:
+        source = self._sources[self._opened % len(self._sources)]
+        self._opened += 1
+        try:
+            await asyncio.get_running_loop().create_connection(
+                lambda: _Try(self), *self._server, local_addr=(source, 0)
+            )
+        except OSError:
+            self.done.cut += 1
+
+
+async def _main(given: argparse.Namespace) -> Done:
+    requests = wrong_requests(given.kid, given.seed, MADE)
+    sources = [f"127.0.1.{number}" for number in range(1, given.sources + 1)]
+    attack = Attack(given.host, given.port, given.rate, given.connections, sources, requests)
+    await attack.connect()
+    print("ready", flush=True)
+    loop = asyncio.get_running_loop()
+    await attack.run(loop.run_in_executor(None, sys.stdin.read))  # type: ignore[arg-type]  # whatever it gives
+    return attack.done
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.security_figures.attacker")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--rate", type=float, default=10_000.0, help="requests a second")
+    parser.add_argument("--connections", type=int, default=500)
+    parser.add_argument("--sources", type=int, default=1, help="addresses from which they come")
+    parser.add_argument("--kid", default="bench", help="the id of a public key of the server")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+if __name__ == "__main__":
+    os.nice(19)  # whoever measures on the same core goes first
+    machine.raise_limit_of_files()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(_main(_parser().parse_args())).as_json()), flush=True)

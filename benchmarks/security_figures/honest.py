@@ -1,0 +1,105 @@
+"""Readers that have a right to read, while others do not.
+
+Owns:   a task at a steady rate and its readers, which come from an address of their own; whether each of them got all
+        of it, by a hash; how late this process is itself.
+Uses:   benchmarks.reader (order, the end of a stream), benchmarks.handlers (the task).
+Never:  does anything but what a client may do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from benchmarks.calls import ANSWER_S, SSE, Address, Connection, get, post_task
+from benchmarks.figure import Flaw, percentile
+from benchmarks.reader import LIFE_EVENTS, Reader, ended
+from benchmarks.security_figures.guarded import bearer, key_of, with_header
+
+#: Their address, and the names of the principals: what one of them may do in a second is less than what all do.
+SOURCE = "127.0.0.2"
+NAME = "honest"
+
+RATE = 50.0
+LEAD_S = 0.5
+#: Readers that are opened at once, and the pause after them: a principal has a rate.
+TOGETHER, PAUSE_S = 20, 0.3
+MARGIN_S = 60.0
+LOOK_S = 0.01
+
+_DATA = re.compile(rb"\ndata: ([^\n]*)")
+
+
+class HonestReader(Reader):
+    """A reader that knows what it has read.
+
+    Attributes:
+        digest: of the data of all events.
+    """
+
+    def __init__(self, request: bytes) -> None:
+        super().__init__(request, timed="due")
+        self.digest = hashlib.sha256()
+
+    def _read_events(self, frames: bytes) -> None:
+        for data in _DATA.findall(frames):
+            self.digest.update(data)
+        super()._read_events(frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What readers have heard.
+
+    Attributes:
+        lags_s: from when each event was due until it was read.
+        start_s: of the start of the task, from the request to its answer.
+        late_s: how late this process woke up meanwhile: 99 of 100 times not later.
+    """
+
+    lags_s: Sequence[float]
+    start_s: float
+    late_s: float
+
+    @property
+    def p99_ms(self) -> float:
+        return 1_000 * percentile(self.lags_s, 99)
+
+
+async def listen(address: Address, readers: int, seconds: float, *, rate: float = RATE) -> Heard:
+    """Start a task, read it with many, and look whether all of them have got the same, which is all there is.
+
+    Args:
+        address: of the server.
+        readers: how many.
+        seconds: for which the task emits.
+        rate: events a second.
+
+    Raises:
+        Flaw: somebody has not.
+    """
+    events = max(1, round(rate * seconds))
+    open_s = readers / TOGETHER * PAUSE_S + LEAD_S
+    begin_at = time.time() + open_s
+    answer_s, task_id = await _start(address, events, rate, begin_at)
+    request = as_honest(get(f"/tasks/{task_id}/events", accept=SSE))
+    opened = await _open(address, request, readers)
+    if time.time() > begin_at:
+        raise Flaw(f"{readers} honest readers needed {time.time() - begin_at + open_s:.1f} s to get in")
+    watching = asyncio.create_task(_lateness())
+    await ended(opened, within_s=open_s + seconds + MARGIN_S)
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
+    replay = (await _open(address, request, 1))[0]
+    await ended([replay], within_s=MARGIN_S)
+    for reader in (*opened, replay):
+        reader.check(events + LIFE_EVENTS)
+        if reader.digest.digest() != replay.digest.digest():
+            raise Flaw("what a reader has read is not what the log says")
+    return Heard([lag_s for reader in opened for lag_s in reader.lags_s], answer_s, _late_s)
