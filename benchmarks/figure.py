@@ -64,6 +64,12 @@ class Scale:
     progress_events: int = 50_000
     reported_events: int = 200_000
     memory_tasks: int = 1_000_000
+    honest: int = 100
+    wrong_rate: float = 10_000.0
+    wrong_connections: int = 500
+    hostile: int = 2_000
+    hostile_s: float = 40.0
+    fuzz_requests: int = 100_000
 
 
 FULL = Scale()
@@ -78,6 +84,8 @@ QUICK = Scale(
     progress_events=10_000,
     reported_events=50_000,
     memory_tasks=20_000,
+    hostile_s=15.0,
+    fuzz_requests=5_000,
 )
 
 

@@ -13,7 +13,6 @@ import hashlib
 import re
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from benchmarks.calls import ANSWER_S, SSE, Address, Connection, get, post_task
@@ -86,20 +85,76 @@ async def listen(address: Address, readers: int, seconds: float, *, rate: float 
     events = max(1, round(rate * seconds))
     open_s = readers / TOGETHER * PAUSE_S + LEAD_S
     begin_at = time.time() + open_s
-    answer_s, task_id = await _start(address, events, rate, begin_at)
+    start_s, task_id = await _start(
+        address, post_task("bench_ticker", rate=rate, events=events, start_at=begin_at)
+    )
     request = as_honest(get(f"/tasks/{task_id}/events", accept=SSE))
     opened = await _open(address, request, readers)
     if time.time() > begin_at:
         raise Flaw(f"{readers} honest readers needed {time.time() - begin_at + open_s:.1f} s to get in")
-    watching = asyncio.create_task(_lateness())
-    await ended(opened, within_s=open_s + seconds + MARGIN_S)
-    watching.cancel()
-    with suppress(asyncio.CancelledError):
-        await watching
-    replay = (await _open(address, request, 1))[0]
+    lates_s: list[float] = []
+    watching = asyncio.create_task(_watch(lates_s))
+    try:
+        await ended(opened, within_s=open_s + seconds + MARGIN_S)
+    finally:
+        watching.cancel()
+    await _compare(address, request, opened, events + LIFE_EVENTS)
+    lags_s = [lag_s for reader in opened for lag_s in reader.lags_s]
+    return Heard(lags_s, start_s, percentile(lates_s, 99))
+
+
+def as_honest(request: bytes) -> bytes:
+    """The same request with the key of the honest ones."""
+    return with_header(request, bearer(key_of(NAME)))
+
+
+async def _start(address: Address, request: bytes) -> tuple[float, str]:
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(Connection, address.host, address.port, local_addr=(SOURCE, 0))
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            answer = await connection.call(as_honest(request))
+    except TimeoutError:
+        raise Flaw(f"an honest start was not answered within {ANSWER_S:g} s") from None
+    finally:
+        connection.close()
+    if answer.status != 201:
+        raise Flaw(f"an honest start was answered with {answer.status}: {answer.body[:200]!r}")
+    return answer.seconds, str(answer.json()["id"])
+
+
+async def _open(address: Address, request: bytes, count: int) -> list[HonestReader]:
+    """Connect readers, some at a time, and wait until each has its answer."""
+    loop = asyncio.get_running_loop()
+    readers: list[HonestReader] = []
+    for first in range(0, count, TOGETHER):
+        if first:
+            await asyncio.sleep(PAUSE_S)
+        for _ in range(min(TOGETHER, count - first)):
+            _, reader = await loop.create_connection(
+                lambda: HonestReader(request), address.host, address.port, local_addr=(SOURCE, 0)
+            )
+            readers.append(reader)
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await asyncio.gather(*(reader.opened for reader in readers))
+    except TimeoutError:
+        raise Flaw(f"a stream of an honest reader did not begin within {ANSWER_S:g} s") from None
+    return readers
+
+
+async def _watch(lates_s: list[float]) -> None:
+    """How late this process is itself: what is added by that is not the server's."""
+    while True:
+        due_s = time.perf_counter() + LOOK_S
+        await asyncio.sleep(LOOK_S)
+        lates_s.append(time.perf_counter() - due_s)
+
+
+async def _compare(address: Address, request: bytes, readers: Sequence[HonestReader], events: int) -> None:
+    [replay] = await _open(address, request, 1)
     await ended([replay], within_s=MARGIN_S)
-    for reader in (*opened, replay):
-        reader.check(events + LIFE_EVENTS)
+    for reader in (*readers, replay):
+        reader.check(events)
         if reader.digest.digest() != replay.digest.digest():
-            raise Flaw("what a reader has read is not what the log says")
-    return Heard([lag_s for reader in opened for lag_s in reader.lags_s], answer_s, _late_s)
+            raise Flaw("what an honest reader has read is not what the log says")

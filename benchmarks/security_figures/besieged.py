@@ -1,0 +1,90 @@
+"""Processes that attack a server while it is measured.
+
+Owns:   their start, on a core that is not the server's; their end, and what they say then.
+Never:  is one itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from benchmarks.figure import Flaw
+
+#: Seconds in which an attacker is connected, and in which it says what it has done.
+READY_S, SAY_S = 60.0, 20.0
+
+
+class Attacker:
+    """One process that attacks.
+
+    Attributes:
+        said: what it has done, once it has ended.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.said: dict[str, Any] = {}
+        self._process = process
+
+    async def ready(self) -> None:
+        """Wait until it attacks.
+
+        Raises:
+            Flaw: it does not.
+        """
+        if await self._line(READY_S) != b"ready\n":
+            raise Flaw("an attacker has not begun")
+
+    async def end(self) -> None:
+        """Let it end, and hear what it has done.
+
+        Raises:
+            Flaw: it says nothing.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self.said = json.loads(await self._line(SAY_S))
+        except ValueError:
+            raise Flaw("an attacker has not said what it has done") from None
+
+    async def kill(self) -> None:
+        """End it, if it has not ended."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def _line(self, within_s: float) -> bytes:
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._process.stdout.readline()
+        except TimeoutError:
+            return b""
+
+
+@asynccontextmanager
+async def attacked(module: str, **options: object) -> AsyncIterator[Attacker]:
+    """Attack a server; the attack is over with the block.
+
+    Args:
+        module: of this package, which is the attacker.
+        options: of its command line.
+    """
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", f"benchmarks.security_figures.{module}", *words),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    attacker = Attacker(process)
+    try:
+        await attacker.ready()
+        yield attacker
+        await attacker.end()
+    finally:
+        await attacker.kill()
