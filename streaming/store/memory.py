@@ -294,7 +294,7 @@ class MemoryStore:
     def _items(self, position: int, last_position: int) -> Iterator[FeedItem]:
         for place, event in self._feed.after(position, last_position):
             record = self._tasks[event.task_id].record
-            yield FeedItem(place, event, record.type, record.tags)
+            yield FeedItem(place, event, record.type, record.tags, record.created_by, record.tenant)
 
     # -- changes -------------------------------------------------------------------------------------------------------
 

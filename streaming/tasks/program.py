@@ -172,7 +172,12 @@ class Program:
             await self._connect(kept, line, outputs)
         except BaseException:
             line.close()  # which ends it all
+            for output in outputs[len(self._pipes) :]:
+                output.close()
+            self._each_open("close")
             await in_thread(os.waitpid, pid, 0)
+            while self._open:
+                await self._change(None)
             raise
         while kept.program is None and not kept.gone:
             await self._change(None)
@@ -186,14 +191,10 @@ class Program:
 
     async def _connect(self, kept: _Keeper, line: socket.socket, outputs: Sequence[BinaryIO]) -> None:
         loop = asyncio.get_running_loop()
-        with contextlib.ExitStack() as unconnected:
-            for output in outputs:
-                unconnected.callback(output.close)
-            for name, output in zip(("stdout", "stderr"), outputs, strict=True):
-                _, pipe = await loop.connect_read_pipe(partial(_Pipe, partial(self._put, name), self._wake), output)
-                self._pipes.append(pipe)
-            await loop.create_unix_connection(lambda: kept, sock=line)
-            unconnected.pop_all()
+        for name, output in zip(("stdout", "stderr"), outputs, strict=True):
+            _, pipe = await loop.connect_read_pipe(partial(_Pipe, partial(self._put, name), self._wake), output)
+            self._pipes.append(pipe)
+        await loop.create_unix_connection(lambda: kept, sock=line)
 
     def _spawn(self) -> tuple[int, socket.socket, Sequence[BinaryIO]]:
         limits = keeper.written(self._limits.as_resources())

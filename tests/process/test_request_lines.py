@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import reserve_port
-from tests.process.server import SOON_S, WAYS, Server, running
+from tests.process.server import FORKED, SOON_S, WAYS, Server, running
 from tests.process.test_log_lines import accepts
 
 pytestmark = pytest.mark.process
@@ -42,13 +42,14 @@ TARGETS = ("/tasks", "/events", "/nothing", f"/tasks/{'f' * 32}/events", "/healt
     [
         ("uvicorn --loop asyncio", ("--no-server-header", *LOUD)),
         ("uvicorn with our protocol", LOUD),
-        ("streaming serve", ()),
+        (FORKED, ()),
     ],
 )
 async def test_no_line_has_the_query_or_a_header_of_a_request(way: str, more: tuple[str, ...], tmp_path: Path) -> None:
     port, reserved = reserve_port()
     with reserved:
-        async with running(tmp_path, [*WAYS[way], *more], ready=False, port=port, log_level="debug") as server:
+        command = FORKED if way == FORKED else [*WAYS[way], *more]
+        async with running(tmp_path, command, ready=False, port=port, log_level="debug") as server:
             await server.until(lambda: server.ended or '"event": "started"' in "\n".join(server.lines))
             for target in TARGETS:
                 answer = await ask(server, port, target)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,7 @@ from streaming.access.keys import new_key
 from streaming.config import Settings
 from streaming.rules.access import SCOPES_DEFAULT, ApiKey, Principal, Scope
 from streaming.store.memory import MemoryStore
+from streaming.web.application import Application
 from streaming.web.routes import OF_TASK, PLACES, TASK
 from tests.web.live import Live, live
 
@@ -122,7 +123,9 @@ class Keys(MemoryStore):
 
 
 @asynccontextmanager
-async def guarded(**settings: Any) -> AsyncIterator[tuple[Live, Keys, Gate]]:
+async def guarded(
+    *, wrap: Callable[[Application], Any] = lambda app: app, **settings: Any
+) -> AsyncIterator[tuple[Live, Keys, Gate]]:
     """A server that wants credentials, the store of its keys, and what knows them."""
     wanted = {"jwt_secret": SECRET, "trusted_proxies": "10.9.8.7", "proxy_user_header": "x-user", **settings}
     configured = Settings(store_url="memory://", **wanted)
@@ -130,7 +133,7 @@ async def guarded(**settings: Any) -> AsyncIterator[tuple[Live, Keys, Gate]]:
     store.make("nobody")
     gate = Gate(configured, secret="the secret of this server, thirty-two bytes", load=store.api_keys)
     await gate.refresh()
-    async with live(journal=store, gate=gate, **wanted) as here:
+    async with live(journal=store, gate=gate, wrap=wrap, **wanted) as here:
         yield here, store, gate
     await gate.close()
 
