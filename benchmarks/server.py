@@ -124,7 +124,7 @@ async def _start(directory: Path, command: Sequence[str]) -> Server:
     server = Server(process, directory)
     try:
         server.address = await _address(server)
-        await calls.call_all(server.address, [calls.get("/readyz")], status=200)
+        await _ready(server)
     except BaseException:
         await server.kill()
         raise
@@ -140,6 +140,19 @@ async def _address(server: Server) -> Address:
             return Address(url[1].decode(), int(url[2]))
         await asyncio.sleep(0.02)
     raise Flaw(f"the server did not start:\n{server.log_lines}")
+
+
+async def _ready(server: Server) -> None:
+    """A server that needs long for its start answers meanwhile, that it is not ready."""
+    connection = await calls.connect(server.address)
+    until = time.monotonic() + START_S
+    try:
+        while (answer := await connection.call(calls.get("/readyz"))).status == 503 and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise Flaw(f"the server is not ready: {answer.status} {answer.body[:300]!r}")
 
 
 @dataclass(frozen=True, slots=True)

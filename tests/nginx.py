@@ -22,8 +22,8 @@ ROOT = Path(__file__).parent.parent
 
 START_S, STOP_S = 10.0, 10.0
 
-#: All requests share the few connections that are kept to the server, as behind any busy nginx: whatever is left over of
-#: one request is there for the next one, whoever has sent it. The name is one under which the server answers.
+#: All requests share the few connections that are kept to the server, as behind any busy nginx: whatever is left over
+#: of one request is there for the next one, whoever has sent it. The name is one under which the server answers.
 _CONFIGURATION = """\
 user {user};
 daemon off;
@@ -60,7 +60,8 @@ location ~ ^/tasks/count$ { return 418; }
 def documented() -> str:
     """What docs/operations.md shows, with the server of a test."""
     page = ROOT.joinpath("docs/operations.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```nginx\n(location /streaming/ \{\n.*?^\}\n)```", page, re.MULTILINE | re.DOTALL)
+    found: list[str] = re.findall(r"```nginx\n(location /streaming/ \{\n.*?^\}\n)```", page, re.MULTILINE | re.DOTALL)
+    (block,) = found
     assert "http://127.0.0.1:8000/" in block
     return block.replace("http://127.0.0.1:8000/", "http://localhost/")
 
@@ -75,7 +76,7 @@ def _program() -> str:
     Raises:
         NoNginx: nowhere.
     """
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    found: str | None = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if found is None:
         raise NoNginx("there is no nginx: apt-get install nginx-light")
     return found

@@ -40,6 +40,8 @@ OPENING_MAX = 100
 #: Bytes that wait in a connection, beyond which nothing more is sent on it: the server does not read it.
 WAITING_MAX = 16_384
 
+NICE = 10
+
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})")
 
 
@@ -178,12 +180,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--connections", type=int, default=500)
     parser.add_argument("--sources", type=int, default=1, help="addresses from which they come")
     parser.add_argument("--kid", default="bench", help="the id of a public key of the server")
+    parser.add_argument("--nice", type=int, default=NICE, help="whoever measures on the same core goes first")
     parser.add_argument("--seed", type=int, default=0)
     return parser
 
 
 if __name__ == "__main__":
-    os.nice(19)  # whoever measures on the same core goes first
+    given = _parser().parse_args()
+    os.nice(given.nice)
     machine.raise_limit_of_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(_main(_parser().parse_args())).as_json()), flush=True)
+        print(json.dumps(runner.run(_main(given)).as_json()), flush=True)

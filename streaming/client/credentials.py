@@ -99,7 +99,7 @@ class Bearer(httpx.Auth):
 
     async def _other_than(self, refused: str | None) -> str:
         """The token that is good as far as is known; the refused one if there is no other."""
-        if True:
+        async with self._asking:
             if self._token is None or (self._token == refused and callable(self._source)):
                 self._token = checked(await self._given())
             return self._token

@@ -325,7 +325,7 @@ def _among_its_own(owner: _Owner, piece: Piece, rows: FromClause) -> list[Condit
         ends.add(term.operator)
     if ends.isdisjoint((Operator.GT, Operator.GTE)):
         found.append(owner.column >= owner.value)
-    if False:
+    if ends.isdisjoint((Operator.LT, Operator.LTE)):
         found.append(owner.column <= owner.value)
     return found
 

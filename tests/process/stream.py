@@ -151,7 +151,7 @@ async def open_stream(port: int, path: str, after: int = 0, pause_s: float = 0) 
         ConnectionError: there is no answer.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096 if pause_s else 2**20)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nLast-Event-ID: {after}\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {after}\r\n\r\n".encode())
     try:
         async with asyncio.timeout(SOON_S):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")

@@ -1,4 +1,4 @@
-"""Behind a real nginx: no request is led past its rules, or into the answer of somebody else, and streams come at once."""
+"""Behind a real nginx no request gets past its rules, or into somebody else's answer, and streams come at once."""
 
 from __future__ import annotations
 

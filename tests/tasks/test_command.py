@@ -255,7 +255,10 @@ async def test_who_takes_too_much_memory_gets_none(ctx: TaskContext, recorder: R
 
 async def test_who_opens_too_many_files_cannot(ctx: TaskContext) -> None:
     script = 'for n in 10 11 12 13 14 15 $1; do eval "exec $n</dev/null" || exit 3; done'
-    commands = {"fits": shlex.join(["bash", "-c", script]), "over": shlex.join(["bash", "-c", script, "bash", "16"])}
+    commands: dict[str, Any] = {
+        "fits": shlex.join(["bash", "-c", script]),
+        "over": shlex.join(["bash", "-c", script, "bash", "16"]),
+    }
     handler = command(Settings(commands=commands, command_files_max=16))
     assert await handler(ctx, "fits") == {"exit_status": 0}
     assert "exit status" in (await failure(handler(ctx, "over"))).detail

@@ -386,6 +386,19 @@ async def test_a_keeper_that_somebody_has_halted_ends_all_the_same(shell: Build)
     await gone(*pids)
 
 
+async def test_the_dead_that_are_nobodys_child_do_not_pile_up(shell: Build) -> None:
+    program = shell("for n in 1 2 3; do (setsid true &); done; sleep 0.05; echo $$; exec sleep 1000", grace_s=60)
+    await program.start()
+    [pid] = await read_numbers(program)
+    assert program._keeper is not None
+    assert program._keeper._transport is not None
+    program._keeper._transport.write(b"?")  # it looks whenever it hears something, and from time to time
+    async with asyncio.timeout(5):
+        while [child.pid for child in psutil.Process(keeper_of(program)).children()] != [pid]:  # noqa: ASYNC110  # it runs
+            await asyncio.sleep(0.005)
+    await program.end()
+
+
 async def test_when_the_server_is_gone_nothing_is_left(shell: Build, tmp_path: Path) -> None:
     """What the kernel does with the socket of a server that was killed; nobody asks for the end of the program."""
     (tmp_path / "folders").mkdir()
