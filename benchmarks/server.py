@@ -147,8 +147,10 @@ async def _ready(server: Server) -> None:
     connection = await calls.connect(server.address)
     until = time.monotonic() + START_S
     try:
-        while (answer := await connection.call(calls.get("/readyz"))).status == 503 and time.monotonic() < until:
+        answer = await connection.call(calls.get("/readyz"))
+        while answer.status == 503 and time.monotonic() < until:
             await asyncio.sleep(0.02)
+            answer = await connection.call(calls.get("/readyz"))
     finally:
         connection.close()
     if answer.status != 200:

@@ -354,6 +354,10 @@ class Settings(BaseSettings):
     checksum_roots: Annotated[list[Path], NoDecode] = Field(
         default_factory=list, description="Directories whose files checksum may read, by commas."
     )
+    checksum_entries_max: Count = Field(
+        1_000_000, description="Files, directories and links checksum looks at, at most."
+    )
+    checksum_bytes_max: Bytes = Field(1_099_511_627_776, description="Bytes that checksum reads, at most.")
     commands: Annotated[dict[str, str | dict[str, Any]], NoDecode] = Field(
         default_factory=dict,
         description='What command may run, as JSON: {"name": "program arg ..."}, or with places; see task-types.',

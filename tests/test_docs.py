@@ -19,6 +19,7 @@ import typer.main
 from streaming import errors
 from streaming.cli.app import app
 from streaming.cli.exits import Exit
+from streaming.cli.tokens import VARIABLE as TOKEN
 from streaming.client import Client, Patience
 from streaming.config import Settings
 from streaming.engine.context import TaskContext, ThreadContext
@@ -104,6 +105,7 @@ def test_every_setting_is_described_with_its_default(name: str) -> None:
 def test_no_page_names_a_setting_that_does_not_exist() -> None:
     known = {f"STREAMING_{name.upper()}" for name in Settings.model_fields} | {"STREAMING_URL"}
     known |= {f"STREAMING_{name.upper()}_FILE" for name in SECRETS_IN_FILES}
+    known |= {TOKEN, f"{TOKEN}_FILE"}
     named = {
         word for path in PAGES for word in re.findall(r"STREAMING_[A-Z0-9_]*[A-Z0-9]", path.read_text(encoding="utf-8"))
     }
@@ -266,13 +268,24 @@ def test_every_code_of_a_built_in_task_type_is_described() -> None:
 
 # -- command line and client -------------------------------------------------------------------------------------------
 
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is the group
+
+def commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All commands, those of groups under two words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+COMMANDS = dict(commands_of(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_described_with_its_options(name: str) -> None:
     common, *sections = re.split(r"^## ", page("cli"), flags=re.MULTILINE)
-    section = common + next(section for section in sections if re.match(rf"`streaming {name}\b", section))
+    (described,) = [section for section in sections if re.search(rf"`streaming {name}\b", section.splitlines()[0])]
+    section = common + described
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("-")}
 
     assert {option for option in options if f"`{option}`" not in section} == set()

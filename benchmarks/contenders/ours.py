@@ -15,8 +15,9 @@ from benchmarks.contenders.contender import OPTIONS, Contender, Job, Stage
 from benchmarks.reader import LIFE_EVENTS, ended, open_reader
 from benchmarks.server import COMMAND
 
-#: Only where a workload has more streams than the default allows (``max_streams``).
+#: Only where a workload has more streams than the defaults allow (``max_streams``, ``max_connections``).
 STREAMS_MAX = 20_000
+_LIMITS = (f"STREAMING_MAX_STREAMS={STREAMS_MAX}", f"STREAMING_MAX_CONNECTIONS={2 * STREAMS_MAX}")
 LOG_WITHIN_S = 120.0
 
 
@@ -50,7 +51,7 @@ def _request(type: str, job: Job, **params: object) -> bytes:
 
 
 def _command(*more: str) -> Sequence[str]:
-    return ("env", f"STREAMING_MAX_STREAMS={STREAMS_MAX}", *COMMAND, *more)
+    return ("env", *_LIMITS, *COMMAND, *more)
 
 
 SQLITE = Contender(
@@ -72,7 +73,7 @@ PLAIN = Contender(
     "streaming-plain",
     "the product with its memory store, under uvicorn with its own protocol: streams go through send()",
     lambda: (
-        *("env", f"STREAMING_MAX_STREAMS={STREAMS_MAX}", "STREAMING_STORE_URL=memory://"),
+        *("env", *_LIMITS, "STREAMING_STORE_URL=memory://"),
         "STREAMING_TASKS=benchmarks.handlers",
         *(sys.executable, "-m", "uvicorn", "streaming.server:app", *OPTIONS),
     ),

@@ -19,8 +19,8 @@ from benchmarks.server import COMMAND, Server, running
 from benchmarks.speed.crowd import Crowd
 from benchmarks.speed.segments import Book
 
-#: Two limits that are below what is measured here; nothing else is changed.
-LIMITS = {"max_streams": 20_000, "max_running": 20_000}
+#: Limits that are below what is measured here; nothing else is changed.
+LIMITS = {"max_streams": 20_000, "max_running": 20_000, "max_connections": 40_000}
 CHANNEL = "growing"
 
 _COMMAND = (

@@ -28,7 +28,7 @@ POINT_S = 300.0
 
 _NOTES = (
     "the real `streaming serve`, a fresh one for each point, with its default store: SQLite, every event is committed "
-    "before a reader sees it. Two limits are above their defaults, for the largest sizes: "
+    "before a reader sees it. Some limits are above their defaults, for the largest sizes: "
     + ", ".join(f"{name}={value:,}" for name, value in LIMITS.items()),
     "every reader checks that it gets event 0, 1, 2 ... with ids in the same order, once and to the end; a point at "
     "which one did not says so instead of a number",

@@ -1,8 +1,8 @@
 """Somebody who tries credentials, as a process: ``python -m benchmarks.security_figures.attacker``.
 
-Requests are made before, and each is sent when it is due, whether those before it were answered or not. A connection that
-is cut is opened once more. The process says ``ready`` once it is connected; from then on it attacks until its input is
-closed, and says in one line of JSON what it has done.
+Requests are made before, and each is sent when it is due, whether those before it were answered or not. A connection
+that is cut is opened once more. The process says ``ready`` once it is connected; from then on it attacks until its input
+is closed, and says in one line of JSON what it has done.
 
 Owns:   the open loop: when something is due, on which connection it is sent, counting.
 Uses:   benchmarks.security_figures.wrong (what is sent).
@@ -16,8 +16,6 @@ import asyncio
 import json
 import os
 import re
-import resource
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from typing import Any, cast
 import uvloop
 
 from benchmarks import machine
+from benchmarks.security_figures.besieged import NICE, until_told
 from benchmarks.security_figures.wrong import wrong_requests
 
 #: Requests that are made before; each is a wrong credential of its own.
@@ -39,8 +38,6 @@ OPENING_MAX = 100
 
 #: Bytes that wait in a connection, beyond which nothing more is sent on it: the server does not read it.
 WAITING_MAX = 16_384
-
-NICE = 10
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})")
 
@@ -118,7 +115,7 @@ class Attack:
             self._open_more()
             await asyncio.wait(self._opening)
 
-    async def run(self, until: asyncio.Future[None]) -> None:
+    async def run(self, until: asyncio.Future[object]) -> None:
         """Send what is due, until that is over."""
         begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
         self.done = Done()
@@ -167,8 +164,7 @@ async def _main(given: argparse.Namespace) -> Done:
     attack = Attack(given.host, given.port, given.rate, given.connections, sources, requests)
     await attack.connect()
     print("ready", flush=True)
-    loop = asyncio.get_running_loop()
-    await attack.run(loop.run_in_executor(None, sys.stdin.read))  # type: ignore[arg-type]  # whatever it gives
+    await attack.run(until_told())
     return attack.done
 
 

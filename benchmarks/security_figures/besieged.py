@@ -1,6 +1,7 @@
 """Processes that attack a server while it is measured.
 
-Owns:   their start, on a core that is not the server's; their end, and what they say then.
+Owns:   their start, on a core that is not the server's; their end, and what they say then; how such a process hears
+        that it is to end.
 Never:  is one itself.
 """
 
@@ -17,6 +18,9 @@ from benchmarks.figure import Flaw
 
 #: Seconds in which an attacker is connected, and in which it says what it has done.
 READY_S, SAY_S = 60.0, 20.0
+
+#: Whoever measures on the same core goes first.
+NICE = 10
 
 
 class Attacker:
@@ -65,6 +69,19 @@ class Attacker:
                 return await self._process.stdout.readline()
         except TimeoutError:
             return b""
+
+
+def until_told() -> asyncio.Future[object]:
+    """Is done when whoever has started this process wants to hear what it has done."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[object] = loop.create_future()
+    loop.add_reader(sys.stdin, _tell, loop, told)
+    return told
+
+
+def _tell(loop: asyncio.AbstractEventLoop, told: asyncio.Future[object]) -> None:
+    loop.remove_reader(sys.stdin)
+    told.set_result(None)
 
 
 @asynccontextmanager

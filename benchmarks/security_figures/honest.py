@@ -85,9 +85,7 @@ async def listen(address: Address, readers: int, seconds: float, *, rate: float 
     events = max(1, round(rate * seconds))
     open_s = readers / TOGETHER * PAUSE_S + LEAD_S
     begin_at = time.time() + open_s
-    start_s, task_id = await _start(
-        address, post_task("bench_ticker", rate=rate, events=events, start_at=begin_at)
-    )
+    start_s, task_id = await _start(address, post_task("bench_ticker", rate=rate, events=events, start_at=begin_at))
     request = as_honest(get(f"/tasks/{task_id}/events", accept=SSE))
     opened = await _open(address, request, readers)
     if time.time() > begin_at:

@@ -50,7 +50,11 @@ def _unknown_key(chance: random.Random) -> str:
 
 def _signed_wrongly(chance: random.Random, header: dict[str, str]) -> str:
     payload = {"sub": _text(chance, 8), "exp": int(time.time()) + 3_600}
-    parts = (json.dumps(header).encode(), json.dumps(payload).encode(), chance.randbytes(SIGNATURE_BYTES[header["alg"]]))
+    parts = (
+        json.dumps(header).encode(),
+        json.dumps(payload).encode(),
+        chance.randbytes(SIGNATURE_BYTES[header["alg"]]),
+    )
     return "Authorization: Bearer " + ".".join(map(_base64, parts))
 
 

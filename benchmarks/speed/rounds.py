@@ -41,7 +41,7 @@ _NOTES = (
     "four times the bytes",
     "ours is `streaming serve` with its defaults, which is durable: an event is committed to SQLite before a reader "
     "sees it, and a reader who comes late gets all of it. Peers that keep nothing get no handicap for that. The only "
-    f"setting that is changed is max_streams={STREAMS_MAX:,}, for W4",
+    f"settings that are changed are max_streams={STREAMS_MAX:,} and max_connections, for W4",
     "Python peers run on uvicorn with uvloop and httptools and without an access log; a server emits in its own "
     "process as ours does, except for Nchan, where the load client publishes over one kept-alive connection, at most "
     "eight publications ahead of their answers; Nchan is not asked for W5, where the client would have to publish for "

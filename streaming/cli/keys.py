@@ -136,8 +136,10 @@ def revoke(
 
 def _revoked(keys: KeyStore, id: str, before: ApiKey | None) -> bool:
     """Revoke one key, and say what has become of it; False if there is none."""
+    from streaming.observe.redaction import blot
+
     if not keys.revoke(id, _time(time.time())):
-        say(f"there is no key {id[:64]!r}")
+        say(f"there is no key {blot(id)[:64]!r}")
         return False
     if before is not None and before.revoked_at is not None:
         say(f"key {id} was revoked before, at {before.revoked_at}")

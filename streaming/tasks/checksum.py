@@ -10,11 +10,14 @@ The handler runs in a thread: it blocks, and asks between blocks whether it is t
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
+from fnmatch import translate
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,7 +67,7 @@ def checksum(settings: Settings, *, clock: Callable[[], float] = time.monotonic)
     """Build the handler of ``checksum``.
 
     Args:
-        settings: ``checksum_roots`` and ``event_bytes_max`` are used.
+        settings: its ``checksum_...`` and ``event_bytes_max`` are used.
         clock: says when a batch is due, in seconds.
     """
     roots = tuple(settings.checksum_roots)
@@ -84,7 +87,9 @@ def checksum(settings: Settings, *, clock: Callable[[], float] = time.monotonic)
             which is what ``sha256sum`` prints for the same files.
         """
         with _opened(roots, path) as folder:
-            return _Run(ctx, algorithm, pattern, batch_bytes_max, clock).run(folder)
+            batch = _Batch(ctx, batch_bytes_max, clock)
+            most = _Most(settings.checksum_entries_max, settings.checksum_bytes_max)
+            return _Run(ctx, algorithm, pattern, batch, most).run(folder)
 
     return hash_files
 
@@ -129,21 +134,39 @@ def _open_first(descents: Sequence[tuple[Path, Sequence[str]]], path: str) -> in
     raise HandlerError("path_not_found", f"{path!r} cannot be opened as a directory. Symbolic links are not followed.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Most:
+    """So many entries are looked at, and so many bytes read, at most."""
+
+    entries: int
+    bytes: int
+
+    def hold_entries(self, count: int) -> None:
+        if count > self.entries:
+            raise HandlerError(
+                "too_many_files",
+                f"There are more than {self.entries} files, directories and links here, "
+                "the limit of STREAMING_CHECKSUM_ENTRIES_MAX.",
+            )
+
+    def hold_bytes(self, size: int) -> None:
+        if size > self.bytes:
+            raise HandlerError(
+                "too_large",
+                f"The files have more than {readable(self.bytes)}, the limit of STREAMING_CHECKSUM_BYTES_MAX.",
+            )
+
+
 class _Run:
     """One run over one directory."""
 
-    def __init__(
-        self,
-        ctx: ThreadContext,
-        algorithm: str,
-        pattern: str | None,
-        batch_bytes_max: int,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, ctx: ThreadContext, algorithm: str, pattern: str | None, batch: _Batch, most: _Most) -> None:
         self._ctx = ctx
         self._algorithm = algorithm
-        self._pattern = pattern
-        self._batch = _Batch(ctx, batch_bytes_max, clock)
+        # Compiled here, once: the module has a cache for the patterns of all clients, and that is a large one.
+        self._fits = None if pattern is None else re.compile(translate(pattern)).match
+        self._batch = batch
+        self._most = most
         self._skipped = _Skipped()
         self._meter = Meter(0)
         self._block = bytearray(BLOCK_BYTES)
@@ -154,7 +177,9 @@ class _Run:
         self._before = 0  # of the total, the sizes of the files that have been dealt with
 
     def run(self, folder: int) -> dict[str, Any]:
-        self._total = sum(entry.size for entry in self._entries(folder, lambda path, why: None))
+        for entry in self._entries(folder, lambda path, why: None):
+            self._total += entry.size
+            self._most.hold_bytes(self._total)
         self._meter = Meter(self._total)
         for entry in self._entries(folder, self._skipped.add):
             self._hash(entry)
@@ -170,10 +195,16 @@ class _Run:
         }
 
     def _entries(self, folder: int, skip: Skip) -> Iterator[Entry]:
-        with closing(walk(folder, skip)) as entries:
+        seen = itertools.count(1)
+
+        def count() -> None:
+            self._ctx.check()
+            self._most.hold_entries(next(seen))
+
+        with closing(walk(folder, skip, count)) as entries:
             for entry in entries:
                 self._ctx.check()
-                if self._pattern is None or fnmatchcase(os.fsdecode(entry.path), self._pattern):
+                if self._fits is None or self._fits(os.fsdecode(entry.path)):
                     yield entry
 
     def _hash(self, entry: Entry) -> None:
@@ -184,12 +215,13 @@ class _Run:
                 for block in content:
                     hashed.update(block)
                     size += len(block)
+                    self._most.hold_bytes(self._bytes + size)  # it may have grown since
                     self._advance(min(size, entry.size))
         except OSError as error:
             self._skipped.add(entry.path, reason(error))
             return
         digest = hashed.hexdigest()
-        self._combined.update(b"%s  %s\n" % (digest.encode(), entry.path))
+        self._combined.update(_line(digest.encode(), entry.path))
         self._files += 1
         self._bytes += size
         self._batch.add({"path": _shown(entry.path), "bytes": size, "digest": digest})
@@ -253,6 +285,12 @@ class _Skipped:
         self._bytes += len(encode_payload(entry).encode()) + 1
         if len(self.first) < SKIPPED_MAX and self._bytes <= SKIPPED_BYTES_MAX:
             self.first.append(entry)
+
+
+def _line(digest: bytes, path: bytes) -> bytes:
+    """As ``sha256sum`` writes it, so that no name can look like a line of its own."""
+    escaped = path.replace(b"\\", rb"\\").replace(b"\n", rb"\n").replace(b"\r", rb"\r")
+    return b"%s%s  %s\n" % (b"" if escaped == path else b"\\", digest, escaped)
 
 
 def _shown(path: bytes) -> str:

@@ -41,57 +41,65 @@ class Entry:
 #: Hears of an entry that is left out: its relative path, and why.
 Skip = Callable[[bytes, str], None]
 
+#: Called for each entry that is come by, whatever it is; it may raise, so that no directory is too large for memory.
+Count = Callable[[], None]
 
-def walk(folder: int, skip: Skip) -> Generator[Entry]:
+
+def walk(folder: int, skip: Skip, count: Count = lambda: None) -> Generator[Entry]:
     """Yield every regular file below an open directory, in the order of the paths' bytes.
 
     Args:
         folder: descriptor of the directory; it stays open.
         skip: told of everything that is left out.
+        count: told of everything.
 
     Yields:
         The files. An iterator that is not exhausted must be closed.
     """
-    return _walk(folder, b"", 0, skip)
+    return _walk(folder, b"", 0, skip, count)
 
 
-def _walk(folder: int, prefix: bytes, depth: int, skip: Skip) -> Generator[Entry]:
-    for key, name, status in _entries(folder, prefix, skip):
+def _walk(folder: int, prefix: bytes, depth: int, skip: Skip, count: Count) -> Generator[Entry]:
+    for key, name, status in _entries(folder, prefix, skip, count):
         path = prefix + name
         if not key.endswith(b"/"):
             yield Entry(path, folder, name, status.st_size)
         elif depth >= DEPTH_MAX:
             skip(path, "too deep")
         else:
-            yield from _enter(folder, name, path, depth, skip)
+            yield from _enter(folder, name, path, depth, skip, count)
 
 
-def _enter(folder: int, name: bytes, path: bytes, depth: int, skip: Skip) -> Generator[Entry]:
+def _enter(folder: int, name: bytes, path: bytes, depth: int, skip: Skip, count: Count) -> Generator[Entry]:
     try:
         inner = open_inside(folder, os.fsdecode(name))
     except OSError as error:
         skip(path, reason(error))
         return
     try:
-        with closing(_walk(inner, path + b"/", depth + 1, skip)) as entries:
+        with closing(_walk(inner, path + b"/", depth + 1, skip, count)) as entries:
             yield from entries
     finally:
         os.close(inner)
 
 
-def _entries(folder: int, prefix: bytes, skip: Skip) -> list[tuple[bytes, bytes, os.stat_result]]:
+def _entries(folder: int, prefix: bytes, skip: Skip, count: Count) -> list[tuple[bytes, bytes, os.stat_result]]:
     """The files and directories of one directory, sorted so that the whole walk is in the order of paths.
 
     A directory sorts as its name with a slash, because that is how the paths below it begin: ``a-b`` comes before
     ``a/b``, and ``a`` is before neither.
     """
     found = []
+    names: list[bytes] = []
     try:
-        names = os.listdir(folder)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                count()
+                names.append(os.fsencode(entry.name))
     except OSError as error:
         skip(prefix.rstrip(b"/") or b".", reason(error))
         return []
-    for name in map(os.fsencode, names):
+    for name in names:
         try:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError as error:

@@ -28,7 +28,7 @@ def counted() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "hit"
     ]
-    return {each.value for call in calls for each in ast.walk(call) if isinstance(each, ast.Constant)}
+    return {str(each.value) for call in calls for each in ast.walk(call) if isinstance(each, ast.Constant)}
 
 
 def test_each_limit_is_there_from_the_first_moment_and_is_counted() -> None:

@@ -274,7 +274,6 @@ async def test_a_principal_that_is_counted_wrong_is_full_or_not_as_soon_as_that_
         await wait_all(coordinator, ids)
         assert (works.order, works.most) == (["a", "b"], 1)
 
-        await running(coordinator, "forever")
         await coordinator.start("forever", {}, created_by="anna")
         await rounds()
         turns._busy_of.change("anna", -1)
@@ -282,6 +281,7 @@ async def test_a_principal_that_is_counted_wrong_is_full_or_not_as_soon_as_that_
         turns.recount()
         assert turns.line.full == {"anna"}
         await coordinator.cancel_task(blocker, wait_s=10)
+        await rounds()
         assert turns.line.full == set()
     assert leftovers(coordinator) == {}
 

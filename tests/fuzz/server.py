@@ -12,9 +12,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
@@ -81,15 +82,18 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, store_url: str = "memory://") -> Iterator[Served]:
+def serving(
+    folder: Path, store_url: str = "memory://", settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Served]:
     """Run a server with the handlers of `tests.fuzz.handlers`.
 
     Args:
         folder: its working directory.
         store_url: what keeps its tasks.
+        settings: more of its environment, and other limits, without the prefix.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAMING_")}
-    limits = {f"STREAMING_{name}": value for name, value in LIMITS.items()}
+    limits = {f"STREAMING_{name}": value for name, value in {**LIMITS, **settings}.items()}
     process = subprocess.Popen(
         [sys.executable, "-m", "streaming.cli", "serve", "tests.fuzz.handlers", "--port", "0", "--store", store_url],
         cwd=folder,

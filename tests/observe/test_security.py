@@ -117,6 +117,16 @@ def test_a_value_has_a_length(lines: list[Any]) -> None:
 # -- floods -----------------------------------------------------------------------------------------------------------
 
 
+def test_what_nobody_from_outside_can_do_is_written_however_often(lines: list[Any]) -> None:
+    for _ in range(LINES_MAX + 5):
+        tell("key_revoked", principal=None, address=None, failed=False, always=True)
+    assert len(lines) == LINES_MAX + 5
+
+    for _ in range(LINES_MAX):
+        tell("key_revoked", principal=None, address=None)
+    assert len(lines) == 2 * LINES_MAX + 5, "it counts for nothing"
+
+
 def test_of_a_flood_some_lines_are_written_and_then_how_many_there_were(clock: Clock, lines: list[Any]) -> None:
     for _ in range(100_000):
         tell("unauthenticated", principal=None, address="10.1.2.3")

@@ -17,8 +17,10 @@ from tests.process.server import FORKED, SOON_S, Server, running
 
 pytestmark = pytest.mark.process
 
-#: Two processes that ignore TERM; the one below has closed all that it could notice an end by.
-DEAF = "trap '' TERM; (exec >/dev/null 2>&1; while :; do sleep 0.01; done) & echo deaf; while :; do sleep 0.01; done"
+#: Three processes that ignore TERM; those below have closed all that they could notice an end by, and one of them has a
+#: session of its own.
+BELOW = "exec >/dev/null 2>&1; while :; do sleep 0.01; done"
+DEAF = f"trap '' TERM; ({BELOW}) & setsid sh -c '{BELOW}' & echo deaf; while :; do sleep 0.01; done"
 
 #: It ignores TERM as well, and writes more than anybody takes.
 FLOOD = "trap '' TERM; echo deaf; while :; do echo; done"
@@ -70,7 +72,7 @@ async def test_what_a_killed_server_has_started_ends_with_it(way: str, tmp_path:
         assert (await server.get(idle, wait_s=SOON_S))["status"] == "completed"
         program = await deaf(server)
         started = below(server)
-        assert len(started) >= 5, "two workers, two processes of a program, and its guard"
+        assert len(started) >= 6, "two workers, three processes of a program, and its keeper"
         await server.kill()
         await gone(started)
 

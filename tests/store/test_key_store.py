@@ -148,9 +148,9 @@ async def test_the_lock_of_the_server_is_neither_needed_nor_taken(url: str) -> N
 def test_an_empty_database_is_set_up(empty_url: str) -> None:
     with closing(opened(empty_url)) as kept:
         kept.add(key(1))
-    with closing(open_database(Settings(store_url=empty_url))) as database:
-        assert database.inspect().revision == REVISION
-        assert database.inspect().holder is None
+        with closing(open_database(Settings(store_url=empty_url))) as database:
+            assert database.inspect().revision == REVISION
+            assert database.inspect().holder is None, "the lock is free again"
     with closing(opened(empty_url)) as kept:
         assert kept.all() == [key(1)]
 

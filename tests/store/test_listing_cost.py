@@ -17,7 +17,8 @@ from streaming.rules.fields import Operator
 from streaming.rules.filters import Filter, FilterLimits, Term, parse_filter
 from streaming.rules.presets import Preset, preset
 from streaming.rules.sorting import DEFAULT_ORDER, Key, parse_sort
-from streaming.store import open_database
+from streaming.rules.statistics import StatisticsQuery
+from streaming.store import figures, open_database
 from streaming.store.listing import Listing
 from streaming.store.schema import SCHEMA
 from tests.postgres import PostgresServer
@@ -259,6 +260,54 @@ def test_postgres_looks_at_no_more_than_it_may(postgres_connection: Connection, 
     if name in LAZY_IN_THEIR_OWN:
         assert max(looked_at(node) for node in scans if node["Node Type"] != "Index Only Scan") <= 100, scans
     assert max((looked_at(node) for node in seen if "Sort" in node["Node Type"]), default=0) <= SCAN_MAX
+
+
+# -- the statistics of one owner ---------------------------------------------------------------------------------------
+
+OWNERS = {"principal": asked(**OWN).filter, "tenant": asked(tenant="acme").filter, "nobody": asked(tenant="no").filter}
+
+
+def figures_of(owner: str, *types: str) -> StatisticsQuery:
+    return StatisticsQuery("2026-09-01T00:00:00.000000Z", NOW, types, tasks_max=100, within=OWNERS[owner])
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_in_sqlite_they_look_at_nobody_elses_tasks(many_in_sqlite: Connection, owner: str) -> None:
+    driver: Any = many_in_sqlite.connection.driver_connection
+    looks: list[int] = []
+    driver.set_progress_handler(lambda: looks.append(1), 1000)
+    answer = figures.figures(many_in_sqlite, figures_of(owner))
+    driver.set_progress_handler(None, 0)
+
+    assert answer.total.tasks == (0 if owner == "nobody" else 100)
+    assert len(looks) * 1000 <= 100 * STEPS + STEPS_OF_A_PAGE
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize(("types", "most"), [((), 101), (("fetch",), 500)])
+def test_in_postgres_they_look_at_nobody_elses_tasks(
+    postgres_connection: Connection, owner: str, types: tuple[str, ...], most: int
+) -> None:
+    postgres_connection.exec_driver_sql(f"SET LOCAL search_path = {SCHEMA}")
+    driver: Any = postgres_connection.connection.driver_connection
+    seen: list[dict[str, Any]] = []
+
+    def explain(*asked_for: Any) -> None:
+        statement, parameters = asked_for[2:4]
+        if statement.startswith("SELECT"):
+            ((((plan,),),),) = (driver.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchall(),)
+            seen.extend(nodes(plan["Plan"]))
+
+    event.listen(postgres_connection, "before_cursor_execute", explain)
+    try:
+        figures.figures(postgres_connection, figures_of(owner, *types))
+    finally:
+        event.remove(postgres_connection, "before_cursor_execute", explain)
+        postgres_connection.rollback()
+
+    scans = [node for node in seen if node.get("Relation Name") == "tasks"]
+    assert scans
+    assert max(map(looked_at, scans)) <= most, scans
 
 
 # -- what is refused before a store is asked ---------------------------------------------------------------------------

@@ -30,9 +30,13 @@ def test_each_server_has_its_own() -> None:
     assert first.get("command").handler is not second.get("command").handler
 
 
-def test_a_setting_that_cannot_be_used_stops_the_start() -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{"fetch_allow": ["no such/thing"]}, {"commands": {"it": {"argv": ["ls", "{a}"], "params": {"a": "("}}}}],
+)
+def test_a_setting_that_cannot_be_used_stops_the_start(settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidSettings):
-        built_in(Settings(fetch_allow=["no such/thing"]))
+        built_in(Settings(**settings))
 
 
 @pytest.mark.parametrize("name", ["fetch", "command"])

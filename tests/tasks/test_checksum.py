@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import os
+import socket
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +97,8 @@ def test_every_file_is_hashed_and_told(run: Run, root: Path, recorder: Recorder)
 
 
 def test_the_digest_is_that_of_what_sha256sum_prints(run: Run, root: Path) -> None:
-    put(root, **{"a-b": b"1", "a__b": b"2", "a.c": b"3", "z": b"4", "B": b"5"})
+    put(root, **{"a-b": b"1", "a__b": b"2", "a.c": b"3", "z": b"4", "B": b"5", "new\nline": b"6", "back\\slash": b"7"})
+    put(root, **{"n\n__\\": b"8"})
     script = "find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum"
     shell = subprocess.run(["bash", "-c", script], cwd=root, capture_output=True, text=True, check=True)  # noqa: S607  # found by PATH, as a person would
     assert run()["digest"] == shell.stdout.split()[0]
@@ -225,6 +229,91 @@ def test_the_list_of_what_was_left_out_is_bounded_and_the_count_is_not(run: Run,
     assert len(encode_payload(result["skipped"])) <= SKIPPED_BYTES_MAX + 2
 
 
+def test_a_return_in_a_name_is_escaped_as_newer_tools_do(run: Run, root: Path) -> None:
+    put(root, **{"a\r": b""})
+    digest = hashlib.sha256(b"").hexdigest()
+    assert run()["digest"] == hashlib.sha256(f"\\{digest}  a\\r\n".encode()).hexdigest()
+
+
+def test_no_name_looks_like_another_file(run: Run, root: Path, recorder: Recorder) -> None:
+    """Two trees with the same digest would be one to whoever compares them."""
+    digest = hashlib.sha256(b"").hexdigest()
+    put(root, **{f"a\n{digest}  b": b""})
+    one = run()["digest"]
+    assert list(told(recorder)) == [f"a\n{digest}  b"]
+    (root / f"a\n{digest}  b").unlink()
+    put(root, a=b"", b=b"")
+    assert run()["digest"] != one
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 127 + "b", "*?" * 127, "[!b]*" * 51, "?*" * 127 + "b"])
+def test_no_pattern_takes_long(run: Run, root: Path, pattern: str) -> None:
+    put(root, **{"a" * 255: b"1"})
+    run(pattern=pattern)
+
+
+def test_a_pattern_is_kept_for_its_run_only(run: Run, root: Path) -> None:
+    """The standard library would keep tens of thousands of them."""
+    put(root, a=b"1")
+    before = fnmatch._compile_pattern.cache_info().currsize  # type: ignore[attr-defined]  # it is not public
+    run(pattern="x*y")
+    assert fnmatch._compile_pattern.cache_info().currsize == before  # type: ignore[attr-defined]  # it is not public
+
+
+# -- limits
+
+
+@pytest.mark.parametrize(("most", "fits"), [(6, True), (5, False)])
+def test_so_many_entries_are_looked_at_and_not_one_more(
+    root: Path, thread_ctx: ThreadContext, most: int, fits: bool
+) -> None:
+    """Directories and what is left out count as well."""
+    put(root, a=b"1", b__c=b"2", b__d=b"3")
+    (root / "link").symlink_to("a")
+    os.mkfifo(root / "fifo")
+    hash_files = checksum(Settings(checksum_roots=[root], checksum_entries_max=most))
+    if fits:
+        assert hash_files(thread_ctx, str(root))["files"] == 3
+    else:
+        with pytest.raises(HandlerError, match="STREAMING_CHECKSUM_ENTRIES_MAX") as raised:
+            hash_files(thread_ctx, str(root), pattern="a")
+        assert raised.value.code == "too_many_files"
+
+
+@pytest.mark.parametrize(("most", "fits"), [(10, True), (9, False)])
+def test_so_many_bytes_are_read_and_not_one_more(
+    root: Path, thread_ctx: ThreadContext, recorder: Recorder, most: int, fits: bool
+) -> None:
+    put(root, a=b"12345", b=b"12345")
+    hash_files = checksum(Settings(checksum_roots=[root], checksum_bytes_max=most))
+    if fits:
+        assert hash_files(thread_ctx, str(root))["bytes"] == 10
+    else:
+        with pytest.raises(HandlerError, match="STREAMING_CHECKSUM_BYTES_MAX") as raised:
+            hash_files(thread_ctx, str(root))
+        assert raised.value.code == "too_large"
+        assert recorder.told == []
+
+
+def test_a_file_that_claims_to_be_huge_is_not_even_begun(root: Path, thread_ctx: ThreadContext) -> None:
+    """It takes no room on the disk, and days to read."""
+    with open(root / "sparse", "wb") as file:
+        file.truncate(1 << 42)
+    with pytest.raises(HandlerError) as raised:
+        checksum(Settings(checksum_roots=[root]))(thread_ctx, str(root))
+    assert raised.value.code == "too_large"
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_read_for_ever(
+    root: Path, thread_ctx: ThreadContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(root, a=b"1")
+    monkeypatch.setattr(os, "readv", lambda descriptor, buffers: len(buffers[0]))
+    with pytest.raises(HandlerError) as raised:
+        checksum(Settings(checksum_roots=[root], checksum_bytes_max=5 * BLOCK_BYTES))(thread_ctx, str(root))
+    assert raised.value.code == "too_large"
+
+
 # -- how it tells
 
 
@@ -261,7 +350,7 @@ def test_progress_is_told_by_bytes(run: Run, root: Path, recorder: Recorder) -> 
 
 def test_it_stops_between_two_blocks(run: Run, root: Path, recorder: Recorder, stop: Stop) -> None:
     put(root, a=bytes(10 * BLOCK_BYTES))
-    stop.after_checks = 4
+    stop.after_checks = 6
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(Stopped):
         run()
@@ -307,11 +396,82 @@ def test_what_is_no_directory_inside_is_not_found(run: Run, root: Path, tmp_path
     assert str(root) not in raised.value.detail.replace(wanted, "")
 
 
+@pytest.mark.parametrize("path", ["/proc/self/fd", "/proc/self/root", "/proc/self/cwd", "/dev/fd", "proc/self/fd"])
+def test_no_way_leads_through_the_files_that_the_server_has_open(run: Run, path: str) -> None:
+    """Not even where everything is allowed: these are links, or lie behind one."""
+    with pytest.raises(HandlerError) as raised:
+        run(path, roots=[Path("/")])
+    assert raised.value.code == "path_not_found"
+
+
+@pytest.mark.parametrize("swapped", ["a", "b", "c"])
+def test_a_directory_on_the_way_that_becomes_a_link_leads_nowhere(
+    run: Run, root: Path, tmp_path: Path, recorder: Recorder, swapped: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The swap happens right before it is opened: whatever has been looked at before does not help."""
+    put(root, a__b__c__file=b"1")
+    put(tmp_path, outside__b__c__file=b"secret", outside__c__file=b"secret", outside__file=b"secret")
+    real_open = os.open
+
+    def swap(path: object, *args: object, **options: object) -> int:
+        if path == swapped:
+            place = next(root.rglob(swapped))
+            place.rename(root / "moved")
+            place.symlink_to(tmp_path / "outside")
+        return real_open(path, *args, **options)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(os, "open", swap)
+    with pytest.raises(HandlerError) as raised:
+        run("a/b/c")
+    monkeypatch.undo()
+    assert raised.value.code == "path_not_found"
+    assert recorder.told == []
+
+
+@pytest.mark.parametrize("swap", ["link", "hard link", "fifo", "socket", "device", "directory"])
+def test_a_file_that_becomes_something_else_is_not_read_or_waited_for(
+    run: Run, root: Path, tmp_path: Path, recorder: Recorder, swap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the opening. A hard link is a file as any other: whoever makes one may have read it."""
+    put(root, file=b"1")
+    put(tmp_path, outside=b"secret")
+    real_open = os.open
+
+    def play(path: object, *args: object, **options: object) -> int:
+        if path == b"file":
+            (root / "file").unlink()
+            match swap:
+                case "link":
+                    (root / "file").symlink_to(tmp_path / "outside")
+                case "hard link":
+                    (root / "file").hardlink_to(tmp_path / "outside")
+                case "fifo":
+                    os.mkfifo(root / "file")
+                case "socket":
+                    with socket.socket(socket.AF_UNIX) as server:
+                        server.bind(f"/proc/self/fd/{options['dir_fd']}/file")
+                case "device":
+                    try:
+                        os.mknod(root / "file", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+                    except PermissionError:
+                        pytest.skip("only root makes devices")
+                case _:
+                    (root / "file").mkdir()
+        return real_open(path, *args, **options)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(os, "open", play)
+    result = run()
+    monkeypatch.undo()
+    assert result["files"] == (1 if swap == "hard link" else 0)
+    assert result["skipped_count"] == 1 - result["files"]
+
+
 @pytest.mark.parametrize(
     "params",
     [
         {},
         {"path": ""},
+        {"path": "\ud800"},
         {"path": "a\0b"},
         {"path": "x" * 5000},
         {"path": 1},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -88,16 +90,23 @@ def test_a_directory_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
 
 
 def test_no_directory_is_too_deep(tmp_path: Path) -> None:
-    """Deeper than a stack, than a path may be long, and than a process may have files open."""
+    """Deeper than a stack may be, and than a process may have files open."""
     (tmp_path / "folder").mkdir()
     here = os.open(tmp_path / "folder", os.O_RDONLY)
-    for _ in range(1100):
+    for _ in range(200):
         os.mkdir("d", dir_fd=here)
         inner = os.open("d", os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = inner
     os.close(here)
-    remove(str(tmp_path / "folder"))
+    limit, files = sys.getrecursionlimit(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 50, files[1]))
+    try:
+        remove(str(tmp_path / "folder"))
+    finally:
+        sys.setrecursionlimit(limit)
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
     assert os.listdir(tmp_path) == []
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -89,7 +90,7 @@ def test_what_cannot_be_read_is_left_out_and_reported(
 ) -> None:
     """Root may read everything, so the refusals are played."""
     put(tmp_path, "a/x", "b/x", "c", "d")
-    real_open, real_list, real_stat = os.open, os.listdir, os.stat
+    real_open, real_scan, real_stat = os.open, os.scandir, os.stat
     closed = os.stat(tmp_path / "b").st_ino
 
     def play_open(path: object, *args: object, **options: object) -> int:
@@ -97,10 +98,10 @@ def test_what_cannot_be_read_is_left_out_and_reported(
             raise PermissionError(13, "x")
         return real_open(path, *args, **options)  # type: ignore[arg-type]  # passed on as it came
 
-    def play_list(path: int) -> list[str]:
+    def play_scan(path: int) -> Any:
         if os.fstat(path).st_ino == closed:
             raise PermissionError(13, "x")
-        return real_list(path)
+        return real_scan(path)
 
     def play_stat(path: object, **options: object) -> os.stat_result:
         if path == b"c":
@@ -108,7 +109,7 @@ def test_what_cannot_be_read_is_left_out_and_reported(
         return real_stat(path, **options)  # type: ignore[arg-type]  # passed on as it came
 
     monkeypatch.setattr(os, "open", play_open)
-    monkeypatch.setattr(os, "listdir", play_list)
+    monkeypatch.setattr(os, "scandir", play_scan)
     monkeypatch.setattr(os, "stat", play_stat)
     files, skipped = seen(folder)
     monkeypatch.undo()
@@ -148,6 +149,22 @@ def test_a_walk_that_is_broken_off_holds_nothing(tmp_path: Path, folder: int) ->
     entries = walk(folder, lambda path, why: None)
     assert next(entries).path == b"a/b/c/file"
     entries.close()  # the fixture counts the descriptors
+
+
+def test_everything_is_counted_before_it_is_held(tmp_path: Path, folder: int) -> None:
+    """Files, directories, links and what is left out; so that whoever counts can stop in the middle of a directory."""
+    put(tmp_path, "a", "b/c", "b/d")
+    (tmp_path / "link").symlink_to("a")
+    os.mkfifo(tmp_path / "fifo")
+    counted: list[None] = []
+    assert len(list(walk(folder, lambda path, why: None, lambda: counted.append(None)))) == 3
+    assert len(counted) == 6
+
+    def refuse() -> None:
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        list(walk(folder, lambda path, why: None, refuse))
 
 
 def entry(folder: int, name: str) -> Entry:

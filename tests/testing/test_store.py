@@ -237,11 +237,13 @@ def test_questions_are_not_repeated_and_other_writes_are() -> None:
     disk.call("commit", created())
     disk.call("record", "a")
     disk.call("acknowledge", "a", "now")
+    assert disk.call("secret", "s", "first") == "first"
     disk.sync()
     disk.call("commit", Commit([event(2)]))
 
     assert disk.lose() == 1
     assert [each.seq for each in disk.log("a")] == [1]
+    assert disk.call("secret", "s", "second") == "first"
 
 
 @pytest.mark.parametrize(("loss", "left"), [(0.0, [1, 2]), (ALWAYS, [])])

@@ -54,9 +54,11 @@ class Site:
         self.config.load()
         self.kind = protocol_of(Settings(store_url="memory://", **settings), self.limits.append)
 
-    def connect(self, kind: type[ProblemProtocol] | None = None) -> tuple[ProblemProtocol, Aborted]:
+    def connect(
+        self, wire: Aborted | None = None, kind: type[ProblemProtocol] | None = None
+    ) -> tuple[ProblemProtocol, Aborted]:
         protocol = (kind or self.kind)(self.config, self.state, {}, asyncio.get_running_loop())
-        wire = Aborted()
+        wire = wire or Aborted()
         protocol.connection_made(wire)
         return protocol, wire
 
@@ -316,7 +318,7 @@ async def test_uvicorn_does_not_name_itself_with_our_protocol(monkeypatch: pytes
     assert (b"server", b"uvicorn") in site.config.encoded_headers
     site.config.encoded_headers.append((b"x-ours", b"stays"))
     site.state.default_headers = [(b"date", b"today"), *site.config.encoded_headers]
-    protocol, wire = site.connect(Protocol)
+    protocol, wire = site.connect(kind=Protocol)
     await feed(protocol, get("/"))
 
     assert b"server: " not in wire.written

@@ -222,7 +222,7 @@ async def test_every_operator_and_preset_finds_its_tasks(params: dict[str, str],
         assert await ids(here, **params) == [{"d": done, "f": failed, "r": running}[letter] for letter in wanted]
 
 
-MANY = ",".join(["x"] * 10_000)
+MANY = ",".join(["x"] * 4_000)  # as many as a URL may have
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ async def test_the_words_of_a_refusal_name_every_field_and_parameter() -> None:
 # -- cursors ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cursor", ["", "1", "../../etc", "%00", "null", "A" * 10_000, "e30", "W10", "%F0%9F%98%80"])
+@pytest.mark.parametrize("cursor", ["", "1", "../../etc", "%00", "null", "A" * 8_000, "e30", "W10", "%F0%9F%98%80"])
 async def test_what_is_no_cursor_is_refused(cursor: str) -> None:
     async with live() as here:
         answer = await here.http.get(f"/tasks?cursor={cursor}")

@@ -359,6 +359,7 @@ async def test_each_success_that_is_described_happens_and_looks_so(seen: Seen) -
     await seen.ask("POST", f"/tasks/{sleeping}/retry", headers={"Idempotency-Key": "r"})
     await seen.ask("POST", "/tasks/cancel", params={"id": retried["id"]})
     await seen.ask("POST", f"/tasks/{sleeping}/ack")
+    await seen.ask("POST", f"/tasks/{sleeping}/stream-token", status=201)
     await seen.ask("GET", f"/tasks/{sleeping}", params={"wait_s": 1e-05})
     await seen.ask("GET", f"/tasks/{sleeping}/history")
     for accept in ("text/event-stream", "application/x-ndjson", "application/json"):

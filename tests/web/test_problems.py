@@ -15,6 +15,8 @@ from streaming.web.problems import INTERNAL, STATUSES, TITLES, internal_problem,
 
 CONTRACT = {
     400: {"bad_request", "bad_json", "bad_cursor", "bad_filter"},
+    401: {"unauthenticated"},
+    401: {"unauthenticated"},
     403: {"forbidden"},
     404: {"not_found"},
     405: {"method_not_allowed"},
@@ -31,10 +33,12 @@ CONTRACT = {
         "log_too_large",
     },
     413: {"body_too_large"},
+    414: {"uri_too_long"},
+    414: {"uri_too_long"},
     415: {"unsupported_media_type"},
     422: {"invalid_params", "unknown_type", "idempotency_mismatch"},
     426: {"upgrade_required"},
-    429: {"too_many_tasks", "too_many_keys", "too_many_inputs", "too_many_streams"},
+    429: {"rate_limited", "too_many_tasks", "too_many_keys", "too_many_inputs", "too_many_streams", "rate_limited"},
     431: {"headers_too_large"},
     500: {"record_damaged"},
     503: {"draining", "store_unavailable", "query_too_slow"},
@@ -64,7 +68,7 @@ def test_the_codes_of_the_contract_have_the_statuses_of_the_contract() -> None:
 
 def test_every_status_has_the_phrase_of_rfc_9110() -> None:
     assert set(TITLES) == set(STATUSES.values()) - {INTERNAL}
-    renamed = {413: "Content Too Large", 422: "Unprocessable Content"}
+    renamed = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
     assert {status: renamed.get(status, HTTPStatus(status).phrase) for status in TITLES} == dict(TITLES)
 
 

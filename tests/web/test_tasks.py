@@ -47,6 +47,7 @@ FIELDS = [
     "last_seq",
     "client_seq",
     "created_by",
+    "tenant",
     "created_at",
     "started_at",
     "updated_at",

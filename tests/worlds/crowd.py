@@ -228,10 +228,11 @@ class Crowd:
             if self._chance.happens(0.5):
                 await self._sometime()
             params, options = self._wish(who := self._whose.draw(PRINCIPALS))
+            options["created_by"] = who
             once = self._chance.draw((None, None, "once"))
             # A body that is always the same, as who repeats a request sends it.
             with contextlib.suppress(*REFUSALS):
-                record, _ = await coordinator.start("work", params, idempotency_key=once, created_by=who, **options)
+                record, _ = await coordinator.start("work", params, idempotency_key=once, **options)
                 self._ids[record.id] = who
                 self._must((record.id, 1) in self._world.disk.events, "a start that was acknowledged is stored")
 

@@ -115,7 +115,15 @@ _STORE = (errors.StoreUnavailable,)
 _QUESTION = (*_QUERY, errors.QueryTooSlow, *_STORE)
 _STREAMS = (errors.NotAcceptable, errors.UpgradeRequired, errors.TooManyStreams)
 _TASK = (*_QUERY, errors.TaskNotFound, errors.RecordDamaged, *_STORE)
-_STARTS = (errors.UnknownType, errors.InvalidParams, errors.IdempotencyMismatch, errors.TooManyTasks, errors.Draining)
+_LOG = (errors.TooManyEvents, errors.LogTooLarge)
+_STARTS = (
+    errors.UnknownType,
+    errors.InvalidParams,
+    errors.IdempotencyMismatch,
+    errors.TooManyTasks,
+    errors.TooManyKeys,
+    errors.Draining,
+)
 
 _TASKS = {
     ("/tasks", "post"): Operation(
@@ -205,6 +213,7 @@ _ONE_TASK = {
             errors.StatusConflict,
             errors.NotExternal,
             errors.KeyBusy,
+            *_LOG,
             errors.Draining,
         ),
         ("task_id",),
@@ -256,7 +265,7 @@ _ONE_TASK = {
         "Task",
         "Send something into a task",
         {_ACCEPTED: _json("InputReceipt", "It is in the log; nobody knows when its handler reads it.")},
-        (*_TASK, *_BODY, errors.TaskTerminal, errors.TooManyInputs, errors.Draining),
+        (*_TASK, *_BODY, errors.TaskTerminal, errors.TooManyInputs, *_LOG, errors.Draining),
         ("task_id",),
         ref(InputFields.__name__),
     ),
@@ -308,7 +317,7 @@ _EVENTS = {
         "External tasks",
         "Report events",
         {_OK: _json("Task", "The task. Its `cancel` is not null once somebody wants the work to stop.")},
-        (*_TASK, *_BODY, errors.TaskTerminal, errors.NotExternal, errors.KeyBusy, errors.Draining),
+        (*_TASK, *_BODY, errors.TaskTerminal, errors.NotExternal, errors.KeyBusy, *_LOG, errors.Draining),
         ("task_id",),
         EVENTS,
         description="A report is taken whole, or not at all.",

@@ -1,0 +1,147 @@
+"""What it costs to ask who is calling, for each start of a task.
+
+All servers run at the same time, and are asked in turn, so that whatever else the machine does hits all of them. A token
+that was good is remembered for a minute; what one costs that was never seen before is told as well.
+
+Owns:   CPU and time of a start with a credential of each kind, against the same start without one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from benchmarks.calls import call_all, post_task
+from benchmarks.figure import Figure, Goal, Metric, Scale, Values
+from benchmarks.security_figures import guarded
+from benchmarks.security_figures.guarded import bearer, cpu_s, with_header
+from benchmarks.server import Server, temporary_directory
+
+#: So often that nobody is refused; what is counted is counted all the same.
+RATES = {"rate_limit": "1000000/second", "rate_limit_address": "1000000/second"}
+
+CONNECTIONS = 16
+LIMIT = 1.05
+
+_REQUEST = post_task("bench_noop")
+
+#: Credentials of each kind, and how they are called in the metrics.
+KINDS = {
+    "key": "API key of the settings",
+    "stored": "API key of the store",
+    "hs256": "JWT, HS256, that was seen before",
+    "rs256": "JWT, RS256, that was seen before",
+}
+NEW = {"new_hs256": "JWT, HS256, never seen before", "new_rs256": "JWT, RS256, never seen before"}
+
+
+@dataclass
+class Asked:
+    """One way to ask a server.
+
+    Attributes:
+        server: which.
+        requests: what is sent, in turn; each is sent once if there are enough.
+        cpu_us: of one start, of each turn.
+        us: of one start by the clock, of each turn.
+    """
+
+    server: Server
+    requests: Sequence[bytes]
+    cpu_us: list[float] = field(default_factory=list)
+    us: list[float] = field(default_factory=list)
+    sent: int = 0
+
+    async def ask(self, count: int) -> None:
+        """Start so many tasks."""
+        sent = [self.requests[number % len(self.requests)] for number in range(self.sent, self.sent + count)]
+        self.sent += count
+        begin_s, begin_cpu_s = time.perf_counter(), cpu_s(self.server)
+        await call_all(self.server.address, sent, status=201, connections=CONNECTIONS)
+        self.us.append(1e6 * (time.perf_counter() - begin_s) / count)
+        self.cpu_us.append(1e6 * (cpu_s(self.server) - begin_cpu_s) / count)
+
+    def forget(self) -> None:
+        """That was the warm-up."""
+        self.cpu_us.clear()
+        self.us.clear()
+
+
+async def measure(scale: Scale) -> Values:
+    """Ask all of them in turn, and compare each turn with that of the server without credentials."""
+    async with _everybody((1 + scale.pairs) * scale.pair_starts) as asked:
+        for each in asked.values():
+            await each.ask(scale.pair_starts)
+            each.forget()
+        for turn in range(scale.pairs):
+            for each in list(asked.values())[:: 1 if turn % 2 else -1]:
+                await each.ask(scale.pair_starts)
+    plain = asked["plain"]
+    return {
+        "plain_us": median(plain.cpu_us),
+        **{name: _ratio(each.cpu_us, plain.cpu_us) for name, each in asked.items() if each is not plain},
+        **{f"{name}_time": _ratio(asked[name].us, plain.us) for name in KINDS},
+    }
+
+
+def _ratio(ours: Sequence[float], others: Sequence[float]) -> float:
+    """By turns."""
+    return median(mine / other for mine, other in zip(ours, others, strict=True))
+
+
+@asynccontextmanager
+async def _everybody(count: int) -> AsyncIterator[dict[str, Asked]]:
+    """All ways to ask, each with its server.
+
+    Args:
+        count: starts in one way.
+    """
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(guarded.public_keys())
+        directory = await stack.enter_async_context(temporary_directory())
+
+        async def server(directory: Path | None = None, **settings: object) -> Server:
+            return await stack.enter_async_context(guarded.guarded(settings, directory))
+
+        stored = await guarded.stored_key(directory)
+        by_secret = await server(**RATES, jwt_secret=guarded.SECRET)
+        by_public_key = await server(**RATES, jwt_jwks_url=url)
+        yield {
+            "plain": Asked(await server(), [_REQUEST]),
+            "again": Asked(await server(), [_REQUEST]),
+            "rates": Asked(await server(**RATES), [_REQUEST]),
+            "key": Asked(await server(**RATES, api_keys=guarded.api_keys(guarded.NAME)), [_with(_KEY)]),
+            "stored": Asked(await server(directory, **RATES), [_with(stored)]),
+            "hs256": Asked(by_secret, [_with(guarded.hs256())]),
+            "rs256": Asked(by_public_key, [_with(guarded.rs256())]),
+            "new_hs256": Asked(by_secret, [_with(guarded.hs256(number)) for number in range(1, count + 1)]),
+            "new_rs256": Asked(by_public_key, [_with(guarded.rs256(number)) for number in range(1, count + 1)]),
+        }
+
+
+_KEY = guarded.key_of(guarded.NAME)
+
+
+def _with(token: str) -> bytes:
+    return with_header(_REQUEST, bearer(token))
+
+
+FIGURES = [
+    Figure(
+        "starts",
+        "POST to 201 with a credential, against the same without any",
+        (
+            Metric("plain_us", "CPU of a start without credentials", "us"),
+            Metric("again", "on another server of the same kind: the noise", "x"),
+            Metric("rates", "without credentials, with rates", "x"),
+            *(Metric(name, f"{title}: CPU", "x", Goal("<", LIMIT)) for name, title in KINDS.items()),
+            *(Metric(f"{name}_time", f"{title}: time", "x", Goal("<", LIMIT)) for name, title in KINDS.items()),
+            *(Metric(name, f"{title}: CPU", "x") for name, title in NEW.items()),
+        ),
+        measure,
+    )
+]
