@@ -27,14 +27,13 @@ def token_from(environ: Mapping[str, str]) -> str | Callable[[], str] | None:
         The token; what reads its file, once more for each call; None if there is none.
 
     Raises:
-        InvalidSettings: it is no token, its file cannot be read, or both are named.
+        InvalidSettings: it is no token, its file cannot be read, or both are named; so does reading the file again.
     """
 
     def read() -> str:
         return _token(read_secret_files(environ, (_NAME,)).get(_NAME, ""), f"{VARIABLE}_FILE")
 
     if read_secret_files(environ, (_NAME,)):
-        read()
         return read
     return _token(environ[VARIABLE], VARIABLE) if VARIABLE in environ else None
 

@@ -33,7 +33,7 @@ LimitName: TypeAlias = Literal[
     # Of requests and streams.
     "rate_limited",
     "authentication_failed",
-    "authentication_held",
+    "held_back",
     "too_many_streams",
     "too_many_streams_of_principal",
     "body_too_large",

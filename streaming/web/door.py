@@ -3,7 +3,8 @@
 Rules of this file:
 
 - Without credentials the server answers on loopback only, and only to what is no page of somebody else.
-- A wrong credential costs whoever sends it more than it costs us: above a rate its answer is held back.
+- Whoever comes too often waits: a refusal that is sent at once would only be asked for again at once. It costs us a
+  timer, and them a connection.
 - Every refusal is told to the security log, and counted.
 
 Owns:   the order of the checks in front of every route; what an answer says of rates.
@@ -37,11 +38,11 @@ from streaming.web.transport import abort
 #: principal, but for the anonymous one.
 ADDRESS_RATE, PRINCIPAL_RATE, FAILURE_RATE = (500, 1), (100, 1), (10, 1)
 
-#: So long the answer to a wrong credential is held back, once its address has sent too many.
+#: So long the refusal of whoever comes too often is held back.
 HELD_S = 1.0
 
-#: So many answers are held back for one address at the same time; whoever has more open is cut off.
-HELD_MAX = 256
+#: So many refusals are held back for one address at the same time; whoever has more open is cut off.
+HELD_MAX = 1000
 
 #: Methods that change nothing (RFC 9110, 9.2.1).
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -81,13 +82,13 @@ class Door:
             StoreUnavailable: nobody can tell whether the credential is good.
         """
         self.admit_anybody(request)
-        self._ask_address(request)
+        await self._ask_address(request)
         try:
             request.credential = await self.gate.identify(_presented(request))
         except Unauthenticated as failure:
             await self._fail(request, failure)
             raise
-        self._ask_principal(request)
+        await self._ask_principal(request)
         self._require_own_page(request)
 
     def admit_anybody(self, request: Request) -> None:
@@ -163,42 +164,51 @@ class Door:
 
     # -- how often -----------------------------------------------------------------------------------------------------
 
-    def _ask_address(self, request: Request) -> None:
+    async def _ask_address(self, request: Request) -> None:
         if self.local_only and not self._settings.rate_limit_address:
             return
         allowance = self._of_address.ask(bucket(request.address))
         if not allowance.granted:
             request.answer_headers.update(allowance.headers("address"))
+            await self._hold_back(request)
             raise RateLimited(
                 f"This address has sent {allowance.limit} requests in {allowance.window_s} s; no more are possible.",
-                retry_after_s=allowance.wait_s,
+                retry_after_s=max(0.0, allowance.wait_s - HELD_S),
             )
 
-    def _ask_principal(self, request: Request) -> None:
+    async def _ask_principal(self, request: Request) -> None:
         principal = request.credential.principal
         if principal.anonymous and not self._settings.rate_limit:
             return
         allowance = self._of_principal.ask(principal.owner)
         request.answer_headers.update(allowance.headers("principal"))
         if not allowance.granted:
+            await self._hold_back(request)
             raise RateLimited(
                 f"{principal.name!r} has sent {allowance.limit} requests in {allowance.window_s} s; no more are "
                 "possible.",
-                retry_after_s=allowance.wait_s,
+                retry_after_s=max(0.0, allowance.wait_s - HELD_S),
             )
 
     async def _fail(self, request: Request, failure: Unauthenticated) -> None:
         """Tell of a wrong credential, and hold the answer back where too many have come.
 
         Raises:
-            DisconnectedError: too many answers are held back for this address: it gets none.
+            DisconnectedError: it gets no answer; see `_hold_back`.
         """
         self._hit("authentication_failed")
         self.tell("authentication_failed", request, reason=failure.reason)
+        if not self._failures.ask(bucket(request.address)).granted:
+            await self._hold_back(request)
+
+    async def _hold_back(self, request: Request) -> None:
+        """Wait before a refusal.
+
+        Raises:
+            DisconnectedError: too many refusals are held back for this address: it gets none.
+        """
+        self._hit("held_back")
         where = bucket(request.address)
-        if self._failures.ask(where).granted:
-            return
-        self._hit("authentication_held")
         if self._held[where] >= HELD_MAX:
             abort(request.send)
             raise asgineer.DisconnectedError

@@ -140,7 +140,7 @@ def test_an_audience_is_a_text_or_a_list_of_texts(value: Any, settings: dict[str
 def test_an_issuer_is_exactly_the_one_that_is_configured() -> None:
     read(iss="anybody")
     read(settings={"jwt_issuer": "https://a.example"}, iss="https://a.example")
-    for value in (None, "https://a.example/", "https://b.example", ["https://a.example"], 1):
+    for value in (None, "", "https://a.exampl", "https://a.example/", "https://b.example", ["https://a.example"], 1):
         assert reason(claims(iss=value), jwt_issuer="https://a.example") == "issuer"
 
 

@@ -189,6 +189,23 @@ async def test_an_address_comes_as_often_as_it_may_whoever_it_is() -> None:
     await door.admit(request(key("anna"), client="203.0.113.10"))
 
 
+@pytest.mark.parametrize("settings", [{"rate_limit": "1/second"}, {"rate_limit_address": "1/second"}])
+async def test_whoever_comes_too_often_waits_for_the_refusal(settings: dict[str, Any]) -> None:
+    hits, loop = Hits(), asyncio.get_running_loop()
+    door = made(hits, api_keys=KEYS, **settings)
+    began = loop.time()
+    await door.admit(request(key("anna")))
+    assert loop.time() == began
+    with pytest.raises(RateLimited) as refused:
+        await door.admit(request(key("anna")))
+
+    assert loop.time() == began + HELD_S
+    assert hits == {"held_back": 1}
+    assert refused.value.retry_after_s is not None
+    await asyncio.sleep(refused.value.retry_after_s)
+    await door.admit(request(key("anna")))
+
+
 async def test_the_addresses_of_one_ipv6_subscriber_are_one() -> None:
     door = made(api_keys=KEYS, rate_limit_address="1/second")
     await door.admit(request(key("anna"), client="2001:db8::1"))
@@ -249,7 +266,7 @@ async def test_a_wrong_credential_is_answered_at_once_as_long_as_there_are_few()
     door = made(hits, api_keys=KEYS, rate_limit_failures="3/minute")
 
     assert [await fail(door) for _ in range(4)] == [0, 0, 0, HELD_S]
-    assert hits == {"authentication_failed": 4, "authentication_held": 1}
+    assert hits == {"authentication_failed": 4, "held_back": 1}
 
 
 async def test_only_wrong_ones_are_held_back_and_only_from_that_address() -> None:
