@@ -138,9 +138,6 @@ class HttpClient:
                 raise HandlerError(
                     "fetch_timeout", f"{request.url.netloc.decode()} took too long to begin its answer."
                 ) from None
-        if answer.status < 200:
-            await answer.aclose()
-            raise HandlerError("bad_response", f"{request.url.netloc.decode()} wants to speak another protocol.")
         self._dialer.answered()
         return answer
 

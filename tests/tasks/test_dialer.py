@@ -171,10 +171,13 @@ async def test_a_server_that_sends_without_answering_is_given_up(tls: bool) -> N
 
 async def test_what_comes_after_the_answer_has_begun_is_not_counted_and_each_connection_begins_anew() -> None:
     dialer = Dialer(AllowList([]), Names(["8.8.8.8"], ["8.8.8.8"]), Wire({}))
-    for _ in range(2):
-        stream = await dialer.connect_tcp("large.test", 80)
-        await stream.read(HEAD_BYTES_MAX)
-        dialer.answered()
+    stream = await dialer.connect_tcp("large.test", 80)
+    await stream.read(HEAD_BYTES_MAX)
+    dialer.answered()
+    await stream.read(1)
+    stream = await dialer.connect_tcp("large.test", 80)
+    await stream.read(HEAD_BYTES_MAX)
+    with pytest.raises(HandlerError, match="no answer"):
         await stream.read(1)
 
 
