@@ -41,7 +41,12 @@ Bytes = Annotated[int, Field(ge=1)]
 
 #: What one principal may have where credentials are configured, and nothing else is set.
 PRINCIPAL_LIMITS: Mapping[str, int] = MappingProxyType(
-    {"principal_running_max": 100, "principal_pending_max": 1000, "principal_external_max": 1000}
+    {
+        "principal_running_max": 100,
+        "principal_pending_max": 1000,
+        "principal_external_max": 1000,
+        "principal_keys_max": 1_000_000,
+    }
 )
 
 
@@ -154,7 +159,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STREAMING_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     # -- where ---------------------------------------------------------------------------------------------------
-    host: str = Field("127.0.0.1", description="Address to listen on; others than loopback need insecure_public.")
+    host: str = Field("127.0.0.1", description="Address to listen on; others than loopback need credentials, or insecure_public.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")
     insecure_public: bool = Field(
         False, description="Serve addresses other than loopback although no credentials are configured."
@@ -272,8 +277,8 @@ class Settings(BaseSettings):
     principal_external_max: Count | None = Field(
         None, description="External tasks of one principal at most; unset: 1000 where there are credentials."
     )
-    idempotency_keys_max: Count = Field(
-        100_000, description="Idempotency keys of one principal that are remembered, at most."
+    principal_keys_max: Count | None = Field(
+        None, description="Idempotency keys of one principal, at most; unset: 1,000,000 where there are credentials."
     )
     max_streams: Count = Field(5000, description="Open streams at most; one more is refused with 429.")
     principal_streams_max: Count = Field(

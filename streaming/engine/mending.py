@@ -8,7 +8,7 @@ Rules of this file:
 - Each repair is told in a log line, with its task.
 
 Owns:   which violation can be mended.
-Uses:   engine.turns, engine.family, engine.starts, engine.external, engine.hub (each puts its own tables right).
+Uses:   engine.turns, engine.family, engine.starts, engine.outside, engine.hub (each puts its own tables right).
 Never:  finds a violation (``engine.audit``), or decides what becomes of a task (``engine.recovery``).
 """
 

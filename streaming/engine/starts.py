@@ -65,7 +65,7 @@ class Starts:
         self._new_id = new_id
         self._take_in = take_in
         self._replace = replace
-        counts = KeyCounts(journal, settings.idempotency_keys_max, hub.limits_hit)
+        counts = KeyCounts(journal, settings.principal_keys_max, hub.limits_hit)
         self._once = Once(journal, settings.store_wait_s, counts)
         self._starting: Counter[str] = Counter()
         self._queueing = 0

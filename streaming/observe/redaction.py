@@ -23,10 +23,19 @@ _WORDS = r"(?:authorization|cookie|password|passwd|secret|token|api[_-]?key|sign
 #: What has such a name is a secret, whatever it looks like.
 _NAME = re.compile(rf"(?:\A|[_-]){_WORDS}\Z", re.I)
 
+#: What else is made of three such parts as a token is; the first one is no secret.
+_PARTS = re.compile(r"\.(?<=[\w-]{16}\.)[\w-]{16,}\.[\w-]{16,}")
+
+#: One of these is in whatever the patterns below find: most texts need no further look.
+_HINTS = (
+    *("strm_", "eyj", "bearer", "basic", "digest", "negotiate", "authorization", "cookie", "passw", "secret", "token"),
+    *("api-key", "api_key", "apikey", "signature"),
+)
+
 _PATTERNS = (
-    # keys of ours; JWTs, whole or cut, and what else is made of three such parts
-    (re.compile(r"strm_[\w.~+/=-]+"), f"strm_{BLOTTED}"),
-    (re.compile(r"\beyJ[\w=-]*(?:\.[\w=-]*)*|(?<![\w.-])[\w-]{16,}\.[\w-]{16,}\.[\w-]{16,}"), BLOTTED),
+    # keys of ours; JWTs, whole or cut
+    (re.compile(r"strm_[\w.~+/=-]+", re.I), f"strm_{BLOTTED}"),
+    (re.compile(r"\beyJ[\w=-]*(?:\.[\w=-]*)*"), BLOTTED),
     # what follows the name of a scheme; a header; a parameter of a URL; a name in JSON or in Python
     (re.compile(r"\b(bearer|basic|digest|negotiate)(\s+)[\w.~+/=-]{8,}", re.I), rf"\1\2{BLOTTED}"),
     (re.compile(r"\b(authorization|cookie|x-api-key)(\s*:\s*)[^\r\n\"'\\]+", re.I), rf"\1\2{BLOTTED}"),
@@ -37,8 +46,11 @@ _PATTERNS = (
 
 def blot(text: str) -> str:
     """The same without whatever looks like a secret."""
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
+    text = _PARTS.sub(f".{BLOTTED}", text)
+    lowered = text.lower()
+    if any(hint in lowered for hint in _HINTS):
+        for pattern, instead in _PATTERNS:
+            text = pattern.sub(instead, text)
     return text
 
 

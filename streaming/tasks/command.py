@@ -12,10 +12,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import tempfile
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, NoReturn
 
@@ -65,7 +63,6 @@ def command(settings: Settings, *, grace_s: float | None = None, linger_s: float
         file_bytes=settings.command_file_bytes_max,
         files=settings.command_files_max,
     )
-    folders = settings.command_dir or Path(tempfile.gettempdir())
     seconds = grace_for(settings) if grace_s is None else grace_s
 
     @task("command")
@@ -80,7 +77,9 @@ def command(settings: Settings, *, grace_s: float | None = None, linger_s: float
         """
         argv = _chosen(commands, name).fill(values or {})
         environment = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
-        program = Program(argv, environment, limits=limits, folders=folders, grace_s=seconds, linger_s=linger_s)
+        program = Program(
+            argv, environment, limits=limits, folders=settings.command_dir, grace_s=seconds, linger_s=linger_s
+        )
         transcript = _Transcript(ctx, program, settings.command_output_bytes_max, settings.command_lines_max)
         try:
             try:

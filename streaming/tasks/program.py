@@ -95,8 +95,9 @@ class Program:
     ) -> None:
         self._argv = argv
         self._limits = limits
-        self._folder = os.path.join(os.path.abspath(folders or tempfile.gettempdir()), _folder_name())
-        self._environment = {**environment, "HOME": self._folder, "TMPDIR": self._folder}
+        self._environment = environment
+        self._folders = folders
+        self._folder = ""
         self._grace_s = grace_s
         self._linger_s = linger_s
         self._keeper: _Keeper | None = None
@@ -197,8 +198,10 @@ class Program:
         await loop.create_unix_connection(lambda: kept, sock=line)
 
     def _spawn(self) -> tuple[int, socket.socket, Sequence[BinaryIO]]:
+        self._folder = os.path.join(os.path.abspath(self._folders or tempfile.gettempdir()), _folder_name())
+        environment = {**self._environment, "HOME": self._folder, "TMPDIR": self._folder}
         limits = keeper.written(self._limits.as_resources())
-        signals, variables = ",".join(str(int(each)) for each in _IGNORED), ",".join(self._environment)
+        signals, variables = ",".join(str(int(each)) for each in _IGNORED), ",".join(environment)
         command = [sys.executable, "-I", "-S", "-X", "utf8", keeper.__file__]
         argv = [*command, limits, signals, variables, self._folder, *self._argv]
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
@@ -213,7 +216,7 @@ class Program:
                 outputs.append(ours.enter_context(os.fdopen(output, "rb", 0)))
                 actions.append((os.POSIX_SPAWN_DUP2, end, descriptor))
             every = signal.valid_signals()
-            pid = os.posix_spawn(argv[0], argv, self._environment, file_actions=actions, setsid=True, setsigmask=every)
+            pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True, setsigmask=every)
             ours.pop_all()
         return pid, line, outputs
 

@@ -256,6 +256,16 @@ async def test_a_log_has_so_many_events_and_takes_no_more_of_its_worker(known: b
     assert leftovers(coordinator) == {}
 
 
+@pytest.mark.parametrize("full", [{"events_max": 1}, {"log_bytes_max": 1}], ids=["events", "bytes"])
+async def test_a_worker_can_begin_and_end_a_task_whose_log_is_full(full: dict[str, Any]) -> None:
+    coordinator, _ = built(**full)
+    async with coordinator:
+        task_id = await begun(coordinator)
+        await coordinator.cancel_task(task_id)
+        assert (await coordinator.report(task_id, STOPPED)).status is TaskStatus.CANCELLED
+        assert sum(coordinator.limits_hit.values()) == 0
+
+
 async def test_a_log_has_so_many_bytes_and_takes_no_more_of_its_worker() -> None:
     said = Report(events=ticked(1, 2).events, progress=(50, "half"))
     size = 2 * len('{"n":1}') + len('{"percent":50.0,"message":"half"}')

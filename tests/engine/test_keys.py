@@ -42,7 +42,7 @@ class Store(TestedStore):
 class Users:
     """Those who use keys."""
 
-    def __init__(self, most: int = 3) -> None:
+    def __init__(self, most: int | None = 3) -> None:
         self.store = Store()
         self.hits = LimitsHit()
         self.counts = KeyCounts(self.store, most, self.hits)
@@ -68,6 +68,12 @@ async def test_the_limit_can_be_used_and_one_more_cannot() -> None:
     assert await users.use("bert") == "used"
     assert users.hits["too_many_keys"] == 2
     assert users.store.asked == ["anna", "bert"], "the store is asked once for each"
+
+
+async def test_without_a_limit_nobody_counts() -> None:
+    users = Users(None)
+    assert [await users.use() for _ in range(5)] == ["used"] * 5
+    assert users.store.asked == []
 
 
 async def test_all_at_once_are_counted_exactly_and_ask_once() -> None:
@@ -177,7 +183,7 @@ async def test_no_more_principals_are_remembered_than_may_be(monkeypatch: Any) -
 
 
 async def test_of_a_coordinator_each_principal_has_its_keys() -> None:
-    coordinator, store = build([instant, forever], idempotency_keys_max=2, max_running=1, max_pending=1)
+    coordinator, store = build([instant, forever], principal_keys_max=2, max_running=1, max_pending=1)
     async with coordinator:
         whose: list[dict[str, Any]] = [{"created_by": "anna"}, {"created_by": "anna", "tenant": "x"}]
         for owner in whose:

@@ -295,6 +295,7 @@ async def test_log_lines_that_nobody_awaits_have_a_limit_in_bytes() -> None:
         with pytest.raises(InvalidEvent, match=r"await ctx\.log"):
             it.teller.tell_log("info", "one beyond", {})
 
+        assert desk.hub.limits_hit["too_many_lines"] == 1
         desk.store.release()
 
 

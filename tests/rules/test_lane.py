@@ -67,6 +67,17 @@ def test_what_is_removed_is_not_kept(principals: int) -> None:
     assert len(lane) == 1
 
 
+def test_what_is_left_of_many_principals_is_no_more_than_they_need() -> None:
+    lane = Lane(frozenset())
+    for number in range(1000):
+        lane.push((float(number), number), str(number), str(number))
+    for number in range(1, 1000):
+        lane.remove(str(number), str(number))
+
+    assert lane.size < 100
+    assert lane.first() == ((0.0, 0), "0")
+
+
 def test_what_stands_at_the_front_twice_is_not_kept() -> None:
     lane = Lane(frozenset())
     for number in range(1000):  # each is before all others of its principal

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,17 @@ async def test_without_room_for_a_directory_it_is_not_started(ctx: TaskContext, 
     error = await failure(handler(ctx, "it"))
     assert error.code == "command_not_started"
     assert str(tmp_path) not in error.detail
+
+
+async def test_without_any_place_for_temporary_files_the_server_starts_and_the_program_does_not(
+    ctx: TaskContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    handler = command(Settings(commands={"it": "true"}))
+    assert (await failure(handler(ctx, "it"))).code == "command_not_started"
 
 
 async def test_a_program_that_is_named_by_a_relative_path_is_found(
