@@ -1,39 +1,37 @@
 """Every setting and every limit, with its default and its meaning.
 
 Owns:   names, defaults and bounds of the settings; each is an environment variable ``STREAMING_...``.
-Uses:   secret_files, for those that stand in a file.
+Uses:   values (what a value may be), secret_files (those that stand in a file).
 Never:  acts on a setting, or reads anything but the environment and the files that it names for secrets; quotes a value
         that may be secret.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from streaming.errors import FieldError, InvalidSettings
 from streaming.secret_files import read_secret_files
-
-#: Bytes of a secret that signs something, at least: as many as HMAC-SHA256 gives (RFC 7518, 3.2).
-SECRET_BYTES_MIN = 32
-
-#: An origin (RFC 6454, 6.2) as browsers write it: the names of hosts are in ASCII.
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
-_ORIGIN = re.compile(
-    rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
+from streaming.values import (
+    check_key_set_url,
+    check_not_empty,
+    check_origins,
+    check_rate,
+    check_signing_secret,
+    check_store_url,
+    is_loopback,
+    read_header_name,
+    split,
 )
-_USUAL_PORTS = MappingProxyType({"http": ":80", "https": ":443"})
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -49,107 +47,7 @@ PRINCIPAL_LIMITS: Mapping[str, int] = MappingProxyType(
     }
 )
 
-
-#: The longest window of a rate.
-RATE_WINDOW_MAX_S = 86_400
-
-
-def read_rate(notation: str) -> tuple[int, int]:
-    """Read a rate as ``limits`` notes it: ``20/second``, ``1000 per 2 hours``.
-
-    Returns:
-        How many, in how many seconds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    import limits  # takes a tenth of a second, and most servers set no rate
-
-    try:
-        item = limits.parse(notation)
-    except ValueError:
-        item = None
-    if item is None or item.amount < 1 or item.get_expiry() > RATE_WINDOW_MAX_S:
-        raise ValueError(f"{notation[:64]!r} is no rate of at least one in at most a day, like 20/second or 1000/hour")
-    return item.amount, item.get_expiry()
-
-
-def _rate(value: str) -> str:
-    read_rate(value)
-    return value
-
-
-def _split(value: object) -> object:
-    """Accept ``a, b`` where a list is asked for."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _store_url(value: str) -> str:
-    if value == "memory://" or value.startswith(("sqlite:///", "postgresql+psycopg://")):
-        return value
-    raise ValueError(
-        "possible are memory://, sqlite:///path/to/file.db (four slashes for an absolute path), and "
-        "postgresql+psycopg://user@host/database"
-    )
-
-
-def _signing_secret(value: SecretStr) -> SecretStr:
-    if len(_utf8(value)) < SECRET_BYTES_MIN:
-        raise ValueError(f"a secret has at least {SECRET_BYTES_MIN} bytes; `openssl rand -base64 48` makes one")
-    return value
-
-
-def _not_empty(value: SecretStr) -> SecretStr:
-    if not _utf8(value).strip(b", \t\r\n"):
-        raise ValueError("is empty: unset it where there are no keys")
-    return value
-
-
-def _utf8(value: SecretStr) -> bytes:
-    try:
-        return value.get_secret_value().encode()
-    except UnicodeEncodeError:
-        raise ValueError("is no UTF-8") from None
-
-
-def _key_set_url(value: str) -> str:
-    url = urlsplit(value)
-    if url.port == 0 or url.username is not None or url.password is not None or not url.hostname or url.fragment:
-        raise ValueError("a URL with a host, and without user, password and fragment")
-    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.hostname)):
-        raise ValueError("https:// only, because what it answers opens this server; http:// on this machine")
-    return value
-
-
-def _header_name(value: str) -> str:
-    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", value):
-        raise ValueError("no name of a header")
-    if value.lower() in ("authorization", "x-api-key", "x-forwarded-for", "host", "cookie"):
-        raise ValueError("this header says something else already")
-    return value.lower()
-
-
-def _origins(values: list[str]) -> list[str]:
-    if values == ["*"]:
-        return values
-    for value in values:
-        found = _ORIGIN.fullmatch(value)
-        if not found or found[0].endswith(_USUAL_PORTS.get(found["scheme"], "/")) or int(found["port"] or 0) > 65_535:
-            raise ValueError(
-                f"{value[:100]!r} is no origin: scheme://host, or scheme://host:port where it is not the usual port, "
-                "in lower case and without a slash at the end, as browsers write it; or * alone"
-            )
-    return values
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderName = Annotated[str, AfterValidator(read_header_name)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -159,12 +57,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STREAMING_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     # -- where ---------------------------------------------------------------------------------------------------
-    host: str = Field("127.0.0.1", description="Address to listen on; others than loopback need credentials, or insecure_public.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; others than loopback need credentials, or insecure_public."
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")
     insecure_public: bool = Field(
         False, description="Serve addresses other than loopback although no credentials are configured."
     )
-    store_url: Annotated[str, AfterValidator(_store_url)] = Field(
+    store_url: Annotated[str, AfterValidator(check_store_url)] = Field(
         "sqlite:///streaming.db",
         repr=False,  # it may hold a password
         description="Where tasks and events are kept: memory://, sqlite:///path, or postgresql+psycopg://...",
@@ -174,17 +74,17 @@ class Settings(BaseSettings):
     )
 
     # -- who may call ----------------------------------------------------------------------------------------------
-    api_keys: Annotated[SecretStr, AfterValidator(_not_empty)] | None = Field(
+    api_keys: Annotated[SecretStr, AfterValidator(check_not_empty)] | None = Field(
         None, description="API keys, by commas: key:principal, or key:principal:scope scope ..."
     )
     key_cache_s: Seconds = Field(5.0, description="Seconds after which keys in the store are read once more.")
     key_stale_s: Seconds = Field(
         300.0, description="Seconds that keys stay good as they were read last, while the store is away."
     )
-    jwt_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+    jwt_secret: Annotated[SecretStr, AfterValidator(check_signing_secret)] | None = Field(
         None, description="Secret that JWTs are signed with (HS256), of 32 bytes at least."
     )
-    jwt_jwks_url: Annotated[str, AfterValidator(_key_set_url)] | None = Field(
+    jwt_jwks_url: Annotated[str, AfterValidator(check_key_set_url)] | None = Field(
         None, description="Where the public keys for JWTs are (RS256, ES256): https://, or http:// on this machine."
     )
     jwt_audience: Name | None = Field(None, description="What the claim aud of a JWT must be, or have.")
@@ -207,7 +107,7 @@ class Settings(BaseSettings):
     jwt_jwks_timeout_s: Seconds = Field(5.0, description="Seconds that fetching public keys may take.")
     jwt_jwks_bytes_max: Bytes = Field(262_144, description="Bytes of public keys at most.")
     token_bytes_max: Bytes = Field(8192, description="Bytes of a credential in a request at most.")
-    stream_token_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+    stream_token_secret: Annotated[SecretStr, AfterValidator(check_signing_secret)] | None = Field(
         None, description="Secret for stream tokens, of 32 bytes at least; unset: a random one in the store."
     )
     stream_token_s: float = Field(
@@ -228,7 +128,7 @@ class Settings(BaseSettings):
     )
 
     # -- pages in browsers -----------------------------------------------------------------------------------------
-    cors_origins: Annotated[list[str], AfterValidator(_origins), NoDecode] = Field(
+    cors_origins: Annotated[list[str], AfterValidator(check_origins), NoDecode] = Field(
         default_factory=list,
         description="Origins whose pages may call from a browser: https://app.example.com, by commas; or * alone.",
     )
@@ -284,13 +184,13 @@ class Settings(BaseSettings):
     principal_streams_max: Count = Field(
         500, description="Open streams of one principal at most; it does not hold for the anonymous one."
     )
-    rate_limit: Annotated[str, AfterValidator(_rate)] | None = Field(
+    rate_limit: Annotated[str, AfterValidator(check_rate)] | None = Field(
         None, description="Requests of one principal, as 20/second; unset: 100/second, but for the anonymous one."
     )
-    rate_limit_address: Annotated[str, AfterValidator(_rate)] | None = Field(
+    rate_limit_address: Annotated[str, AfterValidator(check_rate)] | None = Field(
         None, description="Requests from one address; unset: 500/second, but on a server that needs no credentials."
     )
-    rate_limit_failures: Annotated[str, AfterValidator(_rate)] | None = Field(
+    rate_limit_failures: Annotated[str, AfterValidator(check_rate)] | None = Field(
         None, description="Wrong credentials from one address before their answers are held back; unset: 10/second."
     )
     max_threads: Count = Field(40, description="Threads for handlers with run_in='thread', at most.")
@@ -388,7 +288,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _lists(cls, value: object) -> object:
-        return _split(value)
+        return split(value)
 
     @field_validator("commands", "type_limits", "retention", mode="before")
     @classmethod
@@ -416,7 +316,7 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether ``host`` is this machine only."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -65,6 +65,10 @@ class BadJson(BadRequest):
     code = "bad_json"
 
 
+class JsonTooDeep(BadJson):
+    """The body is nested in too many levels."""
+
+
 class BadCursor(BadRequest):
     """The cursor is no position of this log or feed."""
 
@@ -91,6 +95,10 @@ class Unauthenticated(StreamingError):
     def __init__(self, detail: str, *, challenge: str = 'Bearer realm="streaming"', reason: str = "") -> None:
         super().__init__(detail)
         self.challenge, self.reason = challenge, reason
+
+
+class QueryTooLarge(BadFilter):
+    """A query has more filters or values, or asks for more at once, than it may."""
 
 
 class Forbidden(StreamingError):
@@ -280,6 +288,10 @@ class RateLimited(StreamingError):
 
     code = "rate_limited"
     retry_after_default_s = 1.0
+
+
+class TooManyOwnStreams(TooManyStreams):
+    """The caller has as many open streams as one may have."""
 
 
 class Draining(StreamingError):

@@ -266,9 +266,9 @@ def test_one_principal_has_limits_of_its_own_where_there_are_credentials_or_they
     settings = load_settings(principal_pending_max=5)
     shared = settings.with_credentials()
 
-    names = ("principal_running_max", "principal_pending_max", "principal_external_max")
-    assert [getattr(settings, name) for name in names] == [None, 5, None]
-    assert [getattr(shared, name) for name in names] == [100, 5, 1000]
+    names = ("principal_running_max", "principal_pending_max", "principal_external_max", "principal_keys_max")
+    assert [getattr(settings, name) for name in names] == [None, 5, None, None]
+    assert [getattr(shared, name) for name in names] == [100, 5, 1000, 1_000_000]
     assert shared.model_copy(update=dict.fromkeys(names)) == settings.model_copy(update=dict.fromkeys(names))
 
 

@@ -1,8 +1,8 @@
 """Somebody who tries credentials, as a process: ``python -m benchmarks.security_figures.attacker``.
 
 Requests are made before, and each is sent when it is due, whether those before it were answered or not. A connection
-that is cut is opened once more. The process says ``ready`` once it is connected; from then on it attacks until its input
-is closed, and says in one line of JSON what it has done.
+that is cut is opened once more. The process says ``ready`` once it is connected; from then on it attacks until its
+input is closed, and says in one line of JSON what it has done.
 
 Owns:   the open loop: when something is due, on which connection it is sent, counting.
 Uses:   benchmarks.security_figures.wrong (what is sent).
@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import re
 import time
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -38,6 +40,9 @@ OPENING_MAX = 100
 
 #: Bytes that wait in a connection, beyond which nothing more is sent on it: the server does not read it.
 WAITING_MAX = 16_384
+
+#: Connections that are tried for one request.
+TRIED_MAX = 10
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})")
 
@@ -71,19 +76,32 @@ class _Try(asyncio.Protocol):
 
     def __init__(self, attack: Attack) -> None:
         self._attack = attack
+        self._unanswered = 0
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._attack.open.append(self)
+        self._attack.idle.append(self)
 
     def data_received(self, data: bytes) -> None:
-        for status in _STATUS.findall(data):
-            self._attack.done.statuses[status.decode()] += 1
+        statuses = _STATUS.findall(data)
+        self._attack.done.statuses.update(map(bytes.decode, statuses))
+        self._unanswered -= len(statuses)
+        if self._unanswered == 0:
+            self._attack.idle.append(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
         self._attack.done.cut += 1
+
+    def send(self, request: bytes) -> bool:
+        """Send a request, if the connection takes it."""
+        if self.transport is None or self.transport.get_write_buffer_size() > WAITING_MAX:
+            return False
+        self.transport.write(request)
+        self._unanswered += 1
+        return True
 
 
 class Attack:
@@ -99,15 +117,15 @@ class Attack:
     """
 
     def __init__(
-        self, host: str, port: int, rate: float, connections: int, sources: list[str], requests: list[bytes]
+        self, host: str, port: int, rate: float, connections: int, sources: Sequence[str], requests: Sequence[bytes]
     ) -> None:
         self.done = Done()
-        self.open: list[_Try] = []
+        self.open: deque[_Try] = deque()
+        self.idle: deque[_Try] = deque()
         self._server = host, port
         self._rate, self._connections = rate, connections
-        self._sources, self._requests = sources, requests
+        self._sources, self._requests = itertools.cycle(sources), itertools.cycle(requests)
         self._opening: set[asyncio.Task[None]] = set()
-        self._opened = self._turn = 0
 
     async def connect(self) -> None:
         """Open all connections."""
@@ -121,26 +139,28 @@ class Attack:
         self.done = Done()
         while not until.done():
             due = int(self._rate * (time.perf_counter() - begin_s)) - self.done.offered
-            self._send(due)
+            self.done.offered += due
+            self.done.sent += sum(self._send(request) for request in itertools.islice(self._requests, due))
             self._open_more()
             await asyncio.sleep(TICK_S)
         self.done.seconds = time.perf_counter() - begin_s
         self.done.cpu_s = time.process_time() - begin_cpu_s
 
-    def _send(self, due: int) -> None:
-        self.done.offered += due
-        self.open = [each for each in self.open if each.transport is not None]
-        free = [each for each in self.open if each.transport and each.transport.get_write_buffer_size() < WAITING_MAX]
-        if not free:
-            return
-        for number in range(self.done.sent, self.done.sent + due):
-            self._turn = (self._turn + 1) % len(free)
-            transport = free[self._turn].transport
-            if transport is not None:
-                transport.write(self._requests[number % len(self._requests)])
-        self.done.sent += due
+    def _send(self, request: bytes) -> bool:
+        """On a connection that waits for nothing; if there is none, behind what another one waits for."""
+        while self.idle:
+            if self.idle.popleft().send(request):
+                return True
+        for _ in range(min(TRIED_MAX, len(self.open))):
+            one = self.open.popleft()
+            if one.transport is not None:
+                self.open.append(one)
+            if one.send(request):
+                return True
+        return False
 
     def _open_more(self) -> None:
+        self.open = deque(each for each in self.open if each.transport is not None)
         wanted = self._connections - len(self.open) - len(self._opening)
         for _ in range(min(wanted, OPENING_MAX - len(self._opening))):
             opening = asyncio.get_running_loop().create_task(self._open())
@@ -148,11 +168,9 @@ class Attack:
             opening.add_done_callback(self._opening.discard)
 
     async def _open(self) -> None:
-        source = self._sources[self._opened % len(self._sources)]
-        self._opened += 1
         try:
             await asyncio.get_running_loop().create_connection(
-                lambda: _Try(self), *self._server, local_addr=(source, 0)
+                lambda: _Try(self), *self._server, local_addr=(next(self._sources), 0)
             )
         except OSError:
             self.done.cut += 1
@@ -173,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--rate", type=float, default=10_000.0, help="requests a second")
-    parser.add_argument("--connections", type=int, default=500)
+    parser.add_argument("--connections", type=int, default=2_000)
     parser.add_argument("--sources", type=int, default=1, help="addresses from which they come")
     parser.add_argument("--kid", default="bench", help="the id of a public key of the server")
     parser.add_argument("--nice", type=int, default=NICE, help="whoever measures on the same core goes first")

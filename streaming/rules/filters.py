@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from streaming.errors import BadFilter
+from streaming.errors import BadFilter, QueryTooLarge
 from streaming.records import Record
 from streaming.rules.fields import FIELDS, TAGS_MAX, TEXT_MAX, Field, Kind, Operator, Value, place
 from streaming.rules.patterns import fold_ascii, is_like, read_pattern
@@ -169,7 +169,7 @@ def parse_filter(pairs: Iterable[tuple[str, str]], limits: FilterLimits, *, besi
         else:
             terms.append(_term(field, operator, value, limits, name))
         if len(terms) + len(bare) > limits.terms_max:
-            raise BadFilter(f"There are more than {limits.terms_max} filters.")
+            raise QueryTooLarge(f"There are more than {limits.terms_max} filters.")
     terms += [_term(FIELDS[name], Operator.IN, ",".join(values), limits, name) for name, values in bare.items()]
     return Filter(tuple(terms), _searched(texts))
 
@@ -190,8 +190,11 @@ def _named(name: str, besides: Sequence[str]) -> tuple[Field, Operator | None]:
 
 def _term(field: Field, operator: Operator, text: str, limits: FilterLimits, name: str) -> Term:
     """Read the values of one comparison, and settle on its one form."""
+    if _has_several(field, operator) and text.count(",") >= limits.values_max:
+        count, most = text.count(",") + 1, limits.values_max
+        raise QueryTooLarge(f"The value of {name} is wrong: it has {count} values, at most {most} are possible.")
     try:
-        values = _values(field, operator, text, limits)
+        values = _values(field, operator, text)
     except ValueError as error:
         raise BadFilter(f"The value of {name} is wrong: {error}.") from None
     if _is_set(field, operator):
@@ -204,12 +207,14 @@ def _is_set(field: Field, operator: Operator) -> bool:
     return operator in _SETS or (operator is Operator.CONTAINS and field.kind is Kind.TAGS)
 
 
-def _values(field: Field, operator: Operator, text: str, limits: FilterLimits) -> tuple[Value, ...]:
+def _has_several(field: Field, operator: Operator) -> bool:
+    return _is_set(field, operator) or operator is Operator.BETWEEN
+
+
+def _values(field: Field, operator: Operator, text: str) -> tuple[Value, ...]:
     if operator is Operator.NULL:
         return (_yes_or_no(text),)
-    if _is_set(field, operator) or operator is Operator.BETWEEN:
-        if text.count(",") >= limits.values_max:
-            raise ValueError(f"it has {text.count(',') + 1} values, at most {limits.values_max} are possible")
+    if _has_several(field, operator):
         values = tuple(field.read(part.strip()) for part in text.split(","))
         if operator is Operator.CONTAINS and len(set(values)) > TAGS_MAX:
             raise ValueError(f"a task has at most {TAGS_MAX} tags")

@@ -41,6 +41,9 @@ _SHORT_TICK_MS = 20
 #: Milliseconds between two looks for those that have to be killed: twice as long each time.
 _PAUSE_MS, _PAUSE_MAX_MS = 2, 100
 
+#: Who is there and cannot be found is looked for so many times: it has always had a child before it was seen.
+_MISSED_MAX = 1000
+
 #: Stands for the group of a process that is in the process table only.
 _DEAD = -1
 
@@ -188,23 +191,30 @@ class Keeper:
     def kill(self) -> None:
         """Kill everything, until nothing is left but what is not ours to kill."""
         self._signal_group(_SIGKILL)
-        pause_ms = _PAUSE_MS
-        while True:
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
-                return  # nobody is left
-            # Who is faster than a look at all processes, and has a child before it is killed, is our own child then.
-            if self._adopts and not (_signal(_own(), _SIGKILL) or _signal(descendants(os.getpid()), _SIGKILL)):
+        told: set[int] = set()
+        missed, pause_ms = 0, _PAUSE_MS
+        while _reap():
+            reached, refused = self._kill_once()
+            if reached - told:  # there may be more of them already
+                told |= reached
+                missed, pause_ms = 0, _PAUSE_MS
+            elif reached or not self._adopts:  # they need a moment to die
+                select.poll().poll(pause_ms)
+                pause_ms = min(2 * pause_ms, _PAUSE_MAX_MS)
+            elif refused or missed == _MISSED_MAX:
                 return
-            select.poll().poll(pause_ms)
-            pause_ms = min(2 * pause_ms, _PAUSE_MAX_MS)
+            else:
+                missed += 1
+
+    def _kill_once(self) -> tuple[set[int], set[int]]:
+        """Kill everybody who is there now: who has been reached, and who is not ours to kill."""
+        found = descendants(os.getpid()) if self._adopts else []
+        return _signal([each for each, _ in found], _SIGKILL)
 
     def _tell_to_end(self) -> None:
         self._signal_group(_SIGTERM)
         if self._adopts:
-            _signal([each for each in descendants(os.getpid()) if each[1] != self._program], _SIGTERM)
+            _signal([each for each, group in descendants(os.getpid()) if group != self._program], _SIGTERM)
 
     def _signal_group(self, number: int) -> None:
         # Nobody is left, or nobody whom we may signal: then there is nothing but waiting for the end.
@@ -226,25 +236,28 @@ class Keeper:
                 os.waitpid(dead.si_pid, 0)
 
 
-def _signal(processes: list[tuple[int, int]], number: int) -> int:
-    """Signal each of these; how many we may."""
-    reached = 0
-    for process, _ in processes:
+def _reap() -> bool:
+    """Forget the dead; whether anybody is left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _signal(processes: list[int], number: int) -> tuple[set[int], set[int]]:
+    """Signal each of these: who has been reached, and who is not ours to signal."""
+    reached, refused = set(), set()
+    for process in processes:
         try:
             os.kill(process, number)
-        except (ProcessLookupError, PermissionError):
-            continue
-        reached += 1
-    return reached
-
-
-def _own() -> list[tuple[int, int]]:
-    """Our own children, where the kernel tells."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
-            return [(int(number), 0) for number in file.read().split()]
-    except OSError:
-        return []
+            reached.add(process)
+        except PermissionError:
+            refused.add(process)
+        except ProcessLookupError:
+            pass
+    return reached, refused
 
 
 def _watch(process: int) -> int | None:

@@ -20,7 +20,14 @@ from typing import Any, NoReturn
 import asgineer
 
 from streaming.config import Settings
-from streaming.errors import BadJson, BadRequest, BodyTooLarge, RequestTooLate, UnsupportedMediaType
+from streaming.errors import (
+    BadJson,
+    BadRequest,
+    BodyTooLarge,
+    JsonTooDeep,
+    RequestTooLate,
+    UnsupportedMediaType,
+)
 from streaming.events import encode_payload, is_deeper
 from streaming.web.request import Request
 
@@ -228,4 +235,4 @@ def _float(text: str) -> float:
 
 
 def _too_deep(depth_max: int) -> NoReturn:
-    raise BadJson(f"The body is nested in more than {depth_max} levels.")
+    raise JsonTooDeep(f"The body is nested in more than {depth_max} levels.")

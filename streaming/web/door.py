@@ -23,11 +23,12 @@ import asgineer
 
 from streaming.access.gate import Gate, Presented
 from streaming.access.proxy import UNIX, bucket
-from streaming.config import Settings, read_rate
+from streaming.config import Settings
 from streaming.engine.limits import LimitName
 from streaming.errors import Forbidden, RateLimited, Unauthenticated
 from streaming.observe.security import tell
 from streaming.rules.access import Credential, Scope
+from streaming.values import read_rate
 from streaming.web.loopback import require_loopback, require_own_name, require_own_origin, require_same_origin
 from streaming.web.query import STREAM_TOKEN
 from streaming.web.rates import Rate
@@ -127,7 +128,7 @@ class Door:
             self.tell("admin_act", request, task_id=task_id, failed=False)
 
     def tell(
-        self, act: str, request: Request, *, task_id: str | None = None, failed: bool = True, **details: object
+        self, act: str, request: Request, *, task_id: str | None = None, failed: bool = True, **details: str
     ) -> None:
         """Write a line to the security log about a request."""
         credential = request.credential

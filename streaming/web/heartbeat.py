@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from streaming.errors import TooManyStreams
+from streaming.errors import TooManyOwnStreams, TooManyStreams
 from streaming.rules.access import ANONYMOUS, Principal
 from streaming.web.expiry import Expiring, Expiry
 
@@ -112,12 +112,13 @@ class Heartbeat:
         """Hold a place for one stream, until it is added.
 
         Raises:
-            TooManyStreams: all are taken, or all that this principal may have.
+            TooManyStreams: all are taken.
+            TooManyOwnStreams: all that this principal may have.
         """
         if self.open >= self._streams_max:
             raise TooManyStreams(f"{self._streams_max} streams are open; no more can be.")
         if not principal.anonymous and self.open_of(principal) >= self._principal_max:
-            raise TooManyStreams(f"{principal.name!r} has {self._principal_max} open streams; no more can be.")
+            raise TooManyOwnStreams(f"{principal.name!r} has {self._principal_max} open streams; no more can be.")
         self._opening += 1
         self._count(principal, 1)
         try:

@@ -56,8 +56,10 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         # The request is wrong.
         errors.BadRequest: 400,
         errors.BadJson: 400,
+        errors.JsonTooDeep: 400,
         errors.BadCursor: 400,
         errors.BadFilter: 400,
+        errors.QueryTooLarge: 400,
         errors.Unauthenticated: 401,
         errors.Forbidden: 403,
         errors.NotFound: 404,
@@ -88,6 +90,7 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.TooManyKeys: 429,
         errors.TooManyInputs: 429,
         errors.TooManyStreams: 429,
+        errors.TooManyOwnStreams: 429,
         errors.RateLimited: 429,
         errors.Draining: 503,
         errors.StoreUnavailable: 503,
@@ -120,7 +123,11 @@ LIMITS: Mapping[type[errors.StreamingError], LimitName] = MappingProxyType(
     {
         errors.RateLimited: "rate_limited",
         errors.TooManyStreams: "too_many_streams",
+        errors.TooManyOwnStreams: "too_many_streams_of_principal",
         errors.BodyTooLarge: "body_too_large",
+        errors.JsonTooDeep: "json_too_deep",
+        errors.QueryTooLarge: "query_too_large",
+        errors.QueryTooSlow: "query_too_slow",
         errors.RequestTooLate: "request_timeout",
         errors.UriTooLong: "uri_too_long",
     }

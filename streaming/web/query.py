@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
-from streaming.errors import BadFilter, BadRequest
+from streaming.errors import BadFilter, BadRequest, QueryTooLarge
 
 FIELDS_MAX = 64
 
@@ -104,12 +104,14 @@ class Query:
 
         Raises:
             BadFilter: it is no whole number between ``least`` and ``most``.
+            QueryTooLarge: it is a larger one.
         """
         text = self.text(name)
         if text is None:
             return None
         if not _WHOLE.match(text) or not least <= int(text) <= most:
-            raise BadFilter(f"{name} must be a whole number {_bounds(least, most)}, not {text[:64]!r}.")
+            refused = QueryTooLarge if _WHOLE.match(text) and int(text) > most else BadFilter
+            raise refused(f"{name} must be a whole number {_bounds(least, most)}, not {text[:64]!r}.")
         return int(text)
 
     def seconds(self, name: str, *, most: float) -> float:
@@ -136,4 +138,4 @@ def _pairs(query_string: bytes) -> list[tuple[str, str]]:
     except UnicodeDecodeError:
         raise BadRequest("The query of the URL is not percent-encoded UTF-8.") from None
     except ValueError:
-        raise BadRequest(f"The query of the URL has more than {FIELDS_MAX} parameters.") from None
+        raise QueryTooLarge(f"The query of the URL has more than {FIELDS_MAX} parameters.") from None

@@ -100,6 +100,11 @@ class Request:
         self.answer_headers: dict[str, str] = {}
         self._headers = [(name.lower(), value) for name, value in scope["headers"]]
 
+    @property
+    def target_bytes(self) -> int:
+        """Bytes of path and query, for `web.head.check_length`: not every server has counted them."""
+        return len(self.root) + len(self.path) + (1 + len(self.query_string) if self.query_string else 0)
+
     def header(self, name: str) -> str | None:
         """A header's value, None without one; repeated ones are joined with a comma, as RFC 9110 says."""
         values = self.headers(name)

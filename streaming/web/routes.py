@@ -19,6 +19,7 @@ from streaming.rules.access import Scope
 from streaming.web.audit import audit, show_diary
 from streaming.web.bulk import cancel_tasks, delete_tasks
 from streaming.web.events import follow_feed, read_log
+from streaming.web.head import check_length
 from streaming.web.listing import count_tasks, list_tasks, show_history
 from streaming.web.openapi.document import show_description
 from streaming.web.reply import Reply, empty_reply
@@ -124,6 +125,7 @@ async def respond(site: Site, request: Request) -> Reply | Stream:
     Raises:
         StreamingError: everything that is to become a problem.
     """
+    check_length(request.target_bytes, site.settings.url_bytes_max)  # a server of somebody else has not
     await _admit(site, request)
     methods, task_id = find(request.segments)
     possible = _possible(methods)

@@ -7,7 +7,7 @@ Never:  looks at a task.
 
 from __future__ import annotations
 
-from streaming.errors import BadFilter
+from streaming.errors import BadFilter, QueryTooLarge
 from streaming.rules.fields import FIELDS
 from streaming.rules.statistics import Bucket, StatisticsQuery, read_window
 from streaming.rules.times import earlier
@@ -39,7 +39,7 @@ async def show_statistics(site: Site, request: Request) -> Reply:
 def _types(query: Query, most: int) -> tuple[str, ...]:
     types = query.words("type")
     if len(types) > most:
-        raise BadFilter(f"type has {len(types)} values; at most {most} are possible.")
+        raise QueryTooLarge(f"type has {len(types)} values; at most {most} are possible.")
     try:
         for type in types:
             FIELDS["type"].read(type)

@@ -41,7 +41,6 @@ TARGETS = ("/tasks", "/events", "/nothing", f"/tasks/{'f' * 32}/events", "/healt
     ("way", "more"),
     [
         ("uvicorn --loop asyncio", ("--no-server-header", *LOUD)),
-        ("uvicorn with our protocol", LOUD),
         (FORKED, ()),
     ],
 )

@@ -190,9 +190,9 @@ async def test_who_leaves_the_session_is_told_to_end_first(shell: Build, tmp_pat
 async def test_who_is_always_somebody_else_is_ended_too(shell: Build, tmp_path: Path) -> None:
     """Each is gone when it is looked for, and has left a child; for a while only, in case that none is ended."""
     relay = 'f() { test $1 -lt 5000 && { echo $1 >> "$0"; (f $(($1 + 1))) & }; }; f 0; echo begun'
-    program = Program(["sh", "-c", relay, f"{tmp_path}/runner"], ENVIRONMENT, grace_s=0, linger_s=0)
+    program = Program(["setsid", "--fork", "sh", "-c", relay, f"{tmp_path}/runner"], ENVIRONMENT, grace_s=0)
     await program.start()
-    await read_all(program)
+    assert await program.read() == ("stdout", b"begun\n")
     await program.end()
     reached = (tmp_path / "runner").read_text()
     assert 0 < len(reached.split()) < 5000
@@ -304,13 +304,14 @@ async def test_without_a_thread_nothing_is_left_but_its_directory(
         assert len(os.listdir(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("what", ["connect_read_pipe", "create_unix_connection"])
 async def test_a_connection_that_fails_ends_what_was_started(
-    shell: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    shell: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
     async def refuse(*args: Any, **options: Any) -> Any:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_unix_connection", refuse)
+    monkeypatch.setattr(asyncio.get_running_loop(), what, refuse)
     program = shell("exec sleep 1000", folders=tmp_path)
     with pytest.raises(OSError, match="Too many"):
         await program.start()

@@ -16,6 +16,8 @@ from streaming import TaskContext, task
 from streaming.engine.alarm import Alarm, Latch
 from streaming.engine.committer import Committer
 from streaming.engine.journal import Commit, Journal
+from streaming.engine.keys import KeyCounts
+from streaming.engine.limits import LimitsHit
 from streaming.engine.once import Once
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
@@ -281,7 +283,7 @@ def test_starts_with_one_key_come_one_after_the_other_though_who_asked_first_is_
         world.faults = Faults(store_delay=0.5)
         flying, most = 0, 0
         async with world.instance([work]) as instance:
-            once = Once(cast(Journal, instance.store), 100)
+            once = Once(cast(Journal, instance.store), 100, KeyCounts(cast(Journal, instance.store), None, LimitsHit()))
 
             async def create(key: IdempotencyKey) -> tuple[Record, bool]:
                 nonlocal flying, most

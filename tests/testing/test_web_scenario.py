@@ -21,7 +21,7 @@ from streaming.testing.loop import SimulatedLoop
 from streaming.testing.order import Fifo, order_of
 from streaming.testing.world import World, settings_of
 from streaming.web import events
-from streaming.web.heartbeat import Beating, Heartbeat
+from streaming.web.heartbeat import Heartbeat, Open
 from streaming.web.request import Request
 from streaming.web.stream import Stream
 from tests.testing.simulated_site import SimulatedSite, Visit
@@ -167,7 +167,7 @@ def write_the_keepalive_from_the_timer(patch: pytest.MonkeyPatch) -> None:
 def leave_the_timer_running(patch: pytest.MonkeyPatch) -> None:
     """The timer of the streams does not stop with the last one."""
 
-    def discard(self: Heartbeat, stream: Beating) -> None:
+    def discard(self: Heartbeat, stream: Open) -> None:
         self._streams.pop(stream, None)
 
     patch.setattr(Heartbeat, "discard", discard)

@@ -119,7 +119,7 @@ async def test_a_unix_socket_has_no_name_and_no_page() -> None:
 
 async def test_a_page_changes_something_only_where_its_origin_is_named() -> None:
     asked = ("host", "localhost"), ("origin", "https://app.example")
-    with pytest.raises(Forbidden, match="app.example"):
+    with pytest.raises(Forbidden, match=r"app\.example"):
         await made().admit(request(*asked, method="POST"))
     await made(cors_origins="https://app.example").admit(request(*asked, method="POST"))
 

@@ -1,4 +1,4 @@
-"""Every route by every kind of credential: who gets in, who is asked to say who they are, and for whom nothing is there.
+"""Every route by every kind of credential: who gets in, who is asked who they are, and for whom nothing is there.
 
 A route that is missing here is a failure; so is one whose scope is not the one that is written here.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streaming.config import read_rate
+from streaming.values import read_rate
 from streaming.web.rates import Allowance, Rate
 
 

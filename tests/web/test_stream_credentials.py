@@ -144,7 +144,7 @@ async def test_a_principal_has_so_many_streams_and_not_one_more() -> None:
             async with here.sse(f"/tasks/{other}/events", headers=bearer(bob)):
                 pass
         await here.quiet()
-        assert here.app.limits_hit["too_many_streams"] == 1
+        assert here.app.limits_hit["too_many_streams_of_principal"] == 1
         async with here.sse(f"/tasks/{task_id}/events", headers=bearer(anna)):
             pass
 
