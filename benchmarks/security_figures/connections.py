@@ -23,8 +23,8 @@ EVENTS, PAD_BYTES = 2_000, 4_000
 
 SOURCES = 50
 
-#: Seconds of a look at the clock, of what is waited for until memory is back, and of the warm-up.
-LOOK_S, SETTLE_S, WARM_UP_S = 0.2, 60.0, 3.0
+#: Seconds between two looks, and of the warm-up; for what part of the attack it is waited until memory is back.
+LOOK_S, WARM_UP_S, SETTLE = 0.2, 3.0, 1.5
 
 #: Resident memory that all of them together may add, and what may be left of it.
 ADDED_MB, RETURNED = 160, 1.2
@@ -34,7 +34,7 @@ async def measure(scale: Scale) -> Values:
     """Readers beside hostile connections of all habits."""
     settings = {"api_keys": guarded.api_keys(honest.NAME, NAME)}
     async with guarded.guarded(settings) as server:
-        await honest.listen(server.address, scale.honest, WARM_UP_S)
+        await honest.listen(server.address, scale.honest, min(WARM_UP_S, scale.hostile_s))
         task_id = await _large_log(server)
         await asyncio.sleep(1)
         before_bytes = server.rss_bytes
@@ -49,7 +49,7 @@ async def measure(scale: Scale) -> Values:
             heard, usage = await usage_while(server, honest.listen(server.address, scale.honest, scale.hostile_s))
         did = attacker.said
         begin_s = time.monotonic()
-        after_bytes = await _settled(server, RETURNED * before_bytes)
+        after_bytes = await _settled(server, RETURNED * before_bytes, SETTLE * scale.hostile_s)
         settled_s = time.monotonic() - begin_s
     missing = [name for name, count in did["opened"].items() if not count]
     if missing:
@@ -84,9 +84,9 @@ async def _large_log(server: Server) -> str:
     return task_id
 
 
-async def _settled(server: Server, below_bytes: float) -> int:
+async def _settled(server: Server, below_bytes: float, within_s: float) -> int:
     """The resident memory, once it is back or is not coming back."""
-    until = time.monotonic() + SETTLE_S
+    until = time.monotonic() + within_s
     while time.monotonic() < until and server.rss_bytes > below_bytes:  # noqa: ASYNC110  # nothing tells us
         await asyncio.sleep(LOOK_S)
     return server.rss_bytes

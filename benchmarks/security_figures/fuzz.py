@@ -36,8 +36,9 @@ async def measure(scale: Scale) -> Values:
 FIGURES = [
     Figure(
         "fuzz",
-        "100,000 hostile requests: paths, queries, headers, credentials, bodies, framing and bytes that are twisted; each "
-        "answer is a success or a problem of the one shape, the server lives, and its log has no error and no secret",
+        "100,000 hostile requests: paths, queries, headers, credentials, bodies, framing and bytes that are twisted; "
+        "each answer is a success or a problem of the one shape, the server lives, and its log has no error and no "
+        "secret",
         (
             Metric("requests", "requests", ""),
             Metric("broken", "answers of 500 and more, but 503 with a code", "", Goal("<=", 0)),

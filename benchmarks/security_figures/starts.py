@@ -1,7 +1,8 @@
 """What it costs to ask who is calling, for each start of a task.
 
-All servers run at the same time, and are asked in turn, so that whatever else the machine does hits all of them. A token
-that was good is remembered for a minute; what one costs that was never seen before is told as well.
+All servers run at the same time, and are asked in turn, so that whatever else the machine does hits all of them. One
+of them knows keys and tokens of all kinds. A token that was good is remembered for a minute; what one costs that was
+never seen before is told as well.
 
 Owns:   CPU and time of a start with a credential of each kind, against the same start without one.
 """
@@ -12,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 from benchmarks.calls import call_all, post_task
@@ -103,27 +103,28 @@ async def _everybody(count: int) -> AsyncIterator[dict[str, Asked]]:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(guarded.public_keys())
         directory = await stack.enter_async_context(temporary_directory())
-
-        async def server(directory: Path | None = None, **settings: object) -> Server:
-            return await stack.enter_async_context(guarded.guarded(settings, directory))
-
         stored = await guarded.stored_key(directory)
-        by_secret = await server(**RATES, jwt_secret=guarded.SECRET)
-        by_public_key = await server(**RATES, jwt_jwks_url=url)
-        yield {
-            "plain": Asked(await server(), [_REQUEST]),
-            "again": Asked(await server(), [_REQUEST]),
-            "rates": Asked(await server(**RATES), [_REQUEST]),
-            "key": Asked(await server(**RATES, api_keys=guarded.api_keys(guarded.NAME)), [_with(_KEY)]),
-            "stored": Asked(await server(directory, **RATES), [_with(stored)]),
-            "hs256": Asked(by_secret, [_with(guarded.hs256())]),
-            "rs256": Asked(by_public_key, [_with(guarded.rs256())]),
-            "new_hs256": Asked(by_secret, [_with(guarded.hs256(number)) for number in range(1, count + 1)]),
-            "new_rs256": Asked(by_public_key, [_with(guarded.rs256(number)) for number in range(1, count + 1)]),
+        keys = {
+            "api_keys": guarded.api_keys(guarded.NAME),
+            "jwt_secret": guarded.SECRET,
+            "jwt_jwks_url": url,
         }
-
-
-_KEY = guarded.key_of(guarded.NAME)
+        plain = await stack.enter_async_context(guarded.guarded({}))
+        again = await stack.enter_async_context(guarded.guarded({}))
+        rates = await stack.enter_async_context(guarded.guarded(RATES))
+        guarded_ = await stack.enter_async_context(guarded.guarded({**RATES, **keys}, directory))
+        numbers = range(1, count + 1)
+        yield {
+            "plain": Asked(plain, [_REQUEST]),
+            "again": Asked(again, [_REQUEST]),
+            "rates": Asked(rates, [_REQUEST]),
+            "key": Asked(guarded_, [_with(guarded.key_of(guarded.NAME))]),
+            "stored": Asked(guarded_, [_with(stored)]),
+            "hs256": Asked(guarded_, [_with(guarded.hs256())]),
+            "rs256": Asked(guarded_, [_with(guarded.rs256())]),
+            "new_hs256": Asked(guarded_, [_with(guarded.hs256(number)) for number in numbers]),
+            "new_rs256": Asked(guarded_, [_with(guarded.rs256(number)) for number in numbers]),
+        }
 
 
 def _with(token: str) -> bytes:

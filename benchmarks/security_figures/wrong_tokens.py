@@ -32,7 +32,7 @@ async def measure(scale: Scale, *, sources: int) -> Values:
             }
         ) as server,
     ):
-        await honest.listen(server.address, scale.honest, 1.0)
+        await honest.listen(server.address, scale.honest, min(1.0, scale.duration_s))
         alone, alone_usage = await usage_while(server, _listen(server, scale))
         async with attacked(
             "attacker",
@@ -42,7 +42,7 @@ async def measure(scale: Scale, *, sources: int) -> Values:
             sources=sources,
             kid=guarded.KID,
         ) as attacker:
-            await asyncio.sleep(WARM_UP_S)
+            await asyncio.sleep(min(WARM_UP_S, scale.duration_s))
             beside, usage = await usage_while(server, _listen(server, scale))
     did = attacker.said
     answered = sum(did["statuses"].values())

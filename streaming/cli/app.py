@@ -19,6 +19,7 @@ from streaming.cli import auditing, database, ending, figures, finding, keys, pr
 from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
+from streaming.cli.stores import no_password
 from streaming.heap import loading
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ def serve(
     store: Annotated[
         str | None,
         typer.Option(
-            help="memory://, sqlite:///path or postgresql+psycopg://...", show_default="sqlite:///streaming.db"
+            callback=no_password,
+            help="memory://, sqlite:///path or postgresql+psycopg://...",
+            show_default="sqlite:///streaming.db",
         ),
     ] = None,
     grace_s: Annotated[float | None, typer.Option(help="Seconds from SIGTERM to the exit.", show_default="10")] = None,

@@ -21,6 +21,7 @@ import typer
 
 from streaming.cli.exits import Exit
 from streaming.cli.output import Output, print_document, print_table, say
+from streaming.cli.stores import Store
 from streaming.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ Value = TypeVar("Value")
 
 app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
-Store = Annotated[
-    str | None,
-    typer.Option(help="sqlite:///path or postgresql+psycopg://user@host/database.", show_default="STREAMING_STORE_URL"),
-]
 Format = Annotated[
     Output, typer.Option("--output", "-o", help="text for people, json for programs.", show_default=True)
 ]

@@ -17,6 +17,7 @@ import typer
 
 from streaming.cli.displays import bars_wanted
 from streaming.cli.output import Output, print_document
+from streaming.cli.stores import Store
 from streaming.errors import StoreUnavailable
 from streaming.events import rfc3339
 
@@ -39,12 +40,7 @@ def prune(
         typer.Option(help="Remove ended tasks that are older, like 7d or 12h.", show_default="STREAMING_RETENTION"),
     ] = None,
     type: Annotated[str | None, typer.Option(help="Only tasks of this type.", show_default=False)] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            help="sqlite:///path or postgresql+psycopg://user@host/database.", show_default="STREAMING_STORE_URL"
-        ),
-    ] = None,
+    store: Store = None,
     output: Format = Output.TEXT,
 ) -> None:
     """Remove what is not to be kept from a database that no server uses.

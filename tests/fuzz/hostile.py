@@ -320,7 +320,8 @@ def _twist_query(parts: _Parts, chance: random.Random, world: World) -> None:
 
 _PARAMETERS = (
     "after", "tail", "limit", "sort", "page", "cursor", "q", "preset", "group_by", "wait_s", "until", "fields",
-    "window", "type", "by", "stream_token", "follow", "task_id", "tag", "api_key", "access_token", "parent_id", "format", "",
+    "window", "type", "by", "stream_token", "follow", "task_id", "tag", "api_key", "access_token", "parent_id",
+    "format", "",
 )  # fmt: skip
 
 
