@@ -40,8 +40,27 @@ async def bench_burst(ctx: TaskContext, events: int, pad_bytes: int = 0, start_a
 @task
 async def bench_ticker(ctx: TaskContext, rate: float, events: int, start_at: float = 0.0) -> int:
     """Emit at a steady rate, from ``start_at`` (seconds since 1970) on; a late tick does not delay the next."""
+    return await _tick(ctx, rate, events, max(start_at, time.time()))
+
+
+_begun: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+
+@task
+async def bench_steady(ctx: TaskContext, name: str, rate: float, events: int) -> int:
+    """Emit at a steady rate as `bench_ticker` does, once `bench_begin` says so."""
+    await _begun[name].wait()
+    return await _tick(ctx, rate, events, time.time())
+
+
+@task
+async def bench_begin(name: str) -> None:
+    """Let those of that name begin."""
+    _begun[name].set()
+
+
+async def _tick(ctx: TaskContext, rate: float, events: int, begin_at: float) -> int:
     loop = asyncio.get_running_loop()
-    begin_at = max(start_at, time.time())
     begin = loop.time() + begin_at - time.time()
     for n in range(events):
         await asyncio.sleep(max(0.0, begin + n / rate - loop.time()))

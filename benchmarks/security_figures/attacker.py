@@ -95,6 +95,11 @@ class _Try(asyncio.Protocol):
         self.transport = None
         self._attack.done.cut += 1
 
+    def close(self) -> None:
+        """Leave."""
+        if self.transport is not None:
+            self.transport.abort()
+
     def send(self, request: bytes) -> bool:
         """Send a request, if the connection takes it."""
         if self.transport is None or self.transport.get_write_buffer_size() > WAITING_MAX:

@@ -24,7 +24,6 @@ from benchmarks.speed.crowd import Crowd
 from benchmarks.speed.segments import Book
 
 RATE = 50.0
-TURNS = 6
 LIMIT = 1.05
 
 CHANNEL = "watched"
@@ -76,14 +75,14 @@ class Watched:
 async def measure(scale: Scale) -> Values:
     """Let the readers of all servers read in turn."""
     machine.raise_limit_of_files()
-    events = max(1, round(RATE * scale.duration_s / TURNS))
+    events = max(1, round(RATE * scale.duration_s / scale.pairs))
     async with _everybody(scale.readers) as (plain, again, guarded_):
         everybody = (plain, again, guarded_)
         for each in everybody:
             await each.open(scale.readers)
             await each.emit(events)
             each.cpu_us.clear()
-        for turn in range(TURNS):
+        for turn in range(scale.pairs):
             for each in everybody[:: 1 if turn % 2 else -1]:
                 await each.emit(events)
     return {

@@ -24,7 +24,7 @@ async def measure(scale: Scale) -> Values:
         raise Flaw(f"{len(summary.failures)} kinds of failures, {kind}: {first[:1_000]}")
     return {
         "requests": summary.requests,
-        "broken": summary.broken,
+        "failed": summary.broken,
         "leaks": summary.leaks,
         "unanswered": summary.by_status[0],
         "refused": sum(count for status, count in summary.by_status.items() if status >= 400),
@@ -41,7 +41,7 @@ FIGURES = [
         "secret",
         (
             Metric("requests", "requests", ""),
-            Metric("broken", "answers of 500 and more, but 503 with a code", "", Goal("<=", 0)),
+            Metric("failed", "answers of 500 and more, but 503 with a code", "", Goal("<=", 0)),
             Metric("leaks", "answers that tell something of the server", "", Goal("<=", 0)),
             Metric("taken", "successes", ""),
             Metric("refused", "problems", ""),

@@ -63,7 +63,7 @@ def _garbage(chance: random.Random) -> str:
         (
             f"Authorization: Basic {_text(chance, 24)}",
             f"Authorization: {_text(chance, 40)}",
-            f"Authorization: Bearer {'.' * chance.randrange(1, 60)}",
+            f"Authorization: Bearer {'.' * chance.randrange(1, 60)}{_text(chance, 8)}",
             f"Authorization: Bearer {_text(chance, 3_000)}",
             f"Authorization: Bearer {_text(chance, 8)}.{_text(chance, 8)}.{_text(chance, 8)}",
             f"X-API-Key: {''.join(map(chr, chance.choices(range(0xA1, 0x100), k=30)))}",

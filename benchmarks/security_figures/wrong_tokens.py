@@ -50,7 +50,6 @@ async def measure(scale: Scale, *, sources: int) -> Values:
         "ratio": beside.p99_ms / alone.p99_ms,
         "alone_ms": alone.p99_ms,
         "beside_ms": beside.p99_ms,
-        "start_ms": 1_000 * beside.start_s,
         "offered_s": did["offered"] / did["seconds"],
         "sent_s": did["sent"] / did["seconds"],
         "answered_s": answered / did["seconds"],
@@ -59,8 +58,8 @@ async def measure(scale: Scale, *, sources: int) -> Values:
         "cores": usage.cpu_s / usage.wall_s,
         "attacker_cores": did["cpu_s"] / did["seconds"],
         "client_cores": usage.client_cpu_s / usage.wall_s,
-        "late_ms": 1_000 * beside.late_s,
-        "alone_late_ms": 1_000 * alone.late_s,
+        **beside.as_values(),
+        **{f"alone_{name}": value for name, value in alone.as_values().items()},
     }
 
 
@@ -72,7 +71,6 @@ _METRICS = (
     Metric("ratio", "99 of 100 events read within, during the attack / without it", "x", Goal("<=", 2)),
     Metric("alone_ms", "without it", "ms"),
     Metric("beside_ms", "during the attack", "ms"),
-    Metric("start_ms", "a start of an honest one during the attack", "ms"),
     Metric("offered_s", "wrong credentials offered", "1/s"),
     Metric("sent_s", "of them sent: the others found no connection that took them", "1/s"),
     Metric("answered_s", "answered", "1/s"),
@@ -81,8 +79,8 @@ _METRICS = (
     Metric("cores", "CPU of the server during the attack", "cores"),
     Metric("attacker_cores", "CPU of the attackers", "cores"),
     Metric("client_cores", "CPU of the honest readers during the attack", "cores"),
-    Metric("alone_late_ms", "the readers' own process wakes up late by, without an attack, 99 of 100", "ms"),
-    Metric("late_ms", "during the attack", "ms"),
+    *(Metric(metric.key, f"during the attack: {metric.title}", metric.unit) for metric in honest.METRICS),
+    *(Metric(f"alone_{metric.key}", f"without it: {metric.title}", metric.unit) for metric in honest.METRICS),
 )
 
 FIGURES = [

@@ -33,7 +33,7 @@ from streaming.web.loopback import require_loopback, require_own_name, require_o
 from streaming.web.query import STREAM_TOKEN
 from streaming.web.rates import Rate
 from streaming.web.request import NOBODY, Request
-from streaming.web.transport import abort
+from streaming.web.transport import abort, peer_address
 
 #: What holds where no setting says otherwise: of an address, but for a server that answers this machine only; of a
 #: principal, but for the anonymous one.
@@ -122,10 +122,20 @@ class Door:
         credential = request.credential
         if credential.task_id is not None and (not logs or credential.task_id != task_id):
             raise Forbidden("A stream token opens the events of its own task, and nothing else.")
-        if scope is not None and not credential.principal.may(scope):
-            raise Forbidden(f"This needs the scope {scope}; the credential has {_listed(credential)}.")
+        if scope is not None:
+            self.require_scope(request, scope)
         if credential.principal.admin and not credential.principal.anonymous and request.method not in SAFE:
             self.tell("admin_act", request, task_id=task_id, failed=False)
+
+    def require_scope(self, request: Request, scope: Scope) -> None:
+        """Refuse what needs a scope that the credential of a request does not have.
+
+        Raises:
+            Forbidden: it does not.
+        """
+        credential = request.credential
+        if not credential.principal.may(scope):
+            raise Forbidden(f"This needs the scope {scope}; the credential has {_listed(credential)}.")
 
     def tell(
         self, act: str, request: Request, *, task_id: str | None = None, failed: bool = True, **details: str
@@ -241,10 +251,10 @@ def _presented(request: Request) -> Presented:
 
 
 def _peer(request: Request) -> str | None:
-    """The other end of the connection."""
+    """The other end of the connection; what the server calls the client may be what a header says."""
     if request.server is not None and request.server[1] is None:
         return UNIX
-    return None if request.client is None else request.client[0]
+    return peer_address(request.send) or (None if request.client is None else request.client[0])
 
 
 def _listed(credential: Credential) -> str:

@@ -10,6 +10,7 @@ import re
 
 from streaming.errors import BadRequest
 from streaming.records import Record
+from streaming.rules.access import Scope
 from streaming.rules.lifecycle import TERMINAL
 from streaming.web.body import needed, read_object
 from streaming.web.events import accepted, place, watch_new
@@ -35,6 +36,7 @@ async def start_task(site: Site, request: Request) -> Reply | Stream:
         record, created = await _start(site, request, body, key)
         headers = {"location": location_of(record), "vary": "accept"}
         return json_reply(201 if created else 200, record.as_json(), headers=headers)
+    site.door.require_scope(request, Scope.TASKS_READ)
     with place(site, request):
         record, _ = await _start(site, request, body, key)
         return await watch_new(site, request, record.id, {"location": location_of(record), "vary": "accept"})

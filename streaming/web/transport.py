@@ -1,10 +1,11 @@
 """The one place that reaches below ASGI: cutting a connection.
 
-ASGI has no word for "this reader is gone, let go of its memory at once", nor for "this answer is broken". uvicorn hands
-out ``send`` as a method of an object that knows its transport. A contract test holds this against the installed
+ASGI has no word for "this reader is gone, let go of its memory at once", nor for "this answer is broken"; and what it
+calls the client may be what a header says (uvicorn's ``--proxy-headers``, which is on by default). uvicorn hands out
+``send`` as a method of an object that knows its transport. A contract test holds this against the installed
 uvicorn; under any other server we fall back to leaving the response unfinished.
 
-Owns:   finding the transport behind a ``send``, aborting it, and whether it is over.
+Owns:   finding the transport behind a ``send``, aborting it, whether it is over, and who is at its other end.
 Never:  writes to it.
 """
 
@@ -39,6 +40,17 @@ def is_cut(send: object) -> bool:
     """
     closing = getattr(_transport(send), "is_closing", None)
     return callable(closing) and bool(closing())
+
+
+def peer_address(send: object) -> str | None:
+    """The address at the other end of the connection behind an ASGI ``send``, whatever its headers say.
+
+    Returns:
+        None if the connection was not found, or has no such address: that of a unix socket, say.
+    """
+    extra = getattr(_transport(send), "get_extra_info", None)
+    found = extra("peername") if callable(extra) else None
+    return str(found[0]) if isinstance(found, tuple) and found else None
 
 
 def _transport(send: object) -> object:

@@ -295,7 +295,7 @@ def _twist_path(parts: _Parts, chance: random.Random, world: World) -> None:
             f"/x/..{parts.path}",
             parts.path.upper(),
             parts.path.replace("t", "%74"),
-            parts.path.replace("/", "%2f"),
+            "/" + parts.path[1:].replace("/", "%2f"),
             f"/{text}",
             f"/tasks/{'a' * chance.choice((31, 33, 4_000))}",
             "/" * chance.randrange(1, 2_000),

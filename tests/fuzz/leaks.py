@@ -19,7 +19,7 @@ from tests.fuzz.wire import Answered
 #: Words of ours, or of what we stand on, that nobody outside has to know, and that no request here has.
 WORDS = re.compile(
     rb"Traceback|site-packages|File \\?\"|\w\.py\b|\bat 0x[0-9a-f]|sqlalchemy|psycopg|uvicorn|httptools|asgineer|"
-    rb"pydantic|starlette|asyncio|\b[a-z_]+\.[a-z_.]*[A-Z][a-z]+Error\b|Exception[:(]|<class |/usr/|/home/|/root/|/tmp/"
+    rb"pydantic|starlette|asyncio|\b[a-z_]+\.[a-z_.]*[A-Z]\w*Error\b|Exception[:(]|<class |/usr/|/home/|/root/|/tmp/"
 )
 
 #: Headers that say what answers.

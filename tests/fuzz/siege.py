@@ -246,7 +246,13 @@ class Siege:
         head += [b"Connection: close", b"Content-Type: application/json", b"Content-Length: %d" % len(data)]
         request = Drawn(-1, (), (b"\r\n".join([*head, b"", data]),), answered=True, head=False)
         answers = (await self._exchange(request)).reader.answers
-        return (answers[0].status, json.loads(answers[0].body)) if answers else (0, {})
+        if not answers:
+            return 0, {}
+        try:
+            found = json.loads(answers[0].body)
+        except ValueError:
+            found = {}
+        return answers[0].status, found if isinstance(found, dict) else {}
 
     def _shown(self, drawn: Drawn) -> str:
         twists = ", ".join(drawn.twists) or "none"

@@ -27,6 +27,11 @@ SEED = 20261202
 WORLD = World([b"Authorization: Bearer right"], [b"Authorization: Bearer wrong"])
 
 
+@pytest.fixture(scope="module")
+def secrets() -> Secrets:
+    return Secrets()
+
+
 @pytest.mark.process
 def test_some_hundred_hostile_requests_get_what_they_are_to_get() -> None:
     summary = hostility.besiege(range(400), SEED, quiet=True)
@@ -49,11 +54,10 @@ def test_the_same_number_draws_the_same_request() -> None:
     assert drawn(1) != drawn(2)
 
 
-def test_no_request_has_the_words_that_no_answer_may_have() -> None:
-    secrets = Secrets()
+def test_no_request_has_the_words_that_no_answer_may_have(secrets: Secrets) -> None:
     world = World(secrets.good(), secrets.wrong())
 
-    assert [WORDS.search(b"".join(draw(number, SEED, world).pieces)) for number in range(3_000)] == [None] * 3_000
+    assert [WORDS.search(b"".join(draw(number, SEED, world).pieces)) for number in range(1_500)] == [None] * 1_500
 
 
 def test_what_must_be_answered_is_a_whole_request() -> None:
@@ -83,7 +87,7 @@ STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encodi
         (b"HTTP/1.1 100 Continue\r\n\r\n" + LENGTH, False, [(404, b"{}")]),
         (b"HTTP/1.1 204 No Content\r\n\r\n" + LENGTH, False, [(204, b""), (404, b"{}")]),
         (STREAM + b"4\r\nid: \r\n0\r\n\r\n", False, [(200, b"id: ")]),
-        (STREAM + b"4\r\nid: \r\nd\r\n: keepalive\n\n\r\n", False, [(200, b"id: : keepalive\n\n")]),
+        (STREAM + b"4\r\nid: \r\nc\r\n: keepalive\n\r\n", False, [(200, b"id: : keepalive\n")]),
         (STREAM + b"4\r\nid: \r\n", False, []),
     ],
 )
@@ -219,16 +223,17 @@ async def server(answer: bytes, *, close: bool = True) -> AsyncIterator[str]:
     ],
 )
 async def test_a_server_that_does_wrong_is_caught_with_the_request(
-    answer: bytes, close: bool, kind: str, monkeypatch: pytest.MonkeyPatch
+    answer: bytes, close: bool, kind: str, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(siege, "WITHIN_S", 0.1)
     async with server(answer, close=close) as url:
-        sent = Siege(url, Secrets(), SEED)
+        sent = Siege(url, secrets, SEED)
         summary = await sent.run(range(40))
 
     assert kind in summary.failures, list(summary.failures)
     assert re.search(rf"request \d+ of seed {SEED}, twists: .+\n\(b'", summary.failures[kind])
-    assert (summary.broken, summary.leaks) == ((40, 40) if b"500" in answer else (0, 0))
+    assert summary.broken == (40 if b"500" in answer else 0)
+    assert bool(summary.leaks) is (b"Traceback" in answer)
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ STREAMS = ("text/event-stream", "application/x-ndjson")
 
 #: A stream that is longer is not read on; nor is one that has nothing to say at the moment.
 STREAM_BYTES_MAX = 65_536
-KEEPALIVES = (b": keepalive\n", b" ")
+KEEPALIVES = re.compile(rb"(?:.*: keepalive\n| )\Z", re.DOTALL)
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2})(?: [!-~ ]*)?\Z")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9a-z-]+):[ \t]*([\x20-\x7e\t\x80-\xff]*)\Z", re.IGNORECASE)
@@ -125,9 +125,7 @@ class AnswerReader:
             return False
         chunk, self._data = self._data[begin:end], self._data[end + 2 :]
         answered.body += chunk
-        over = not chunk or (
-            answered.is_stream and (chunk.endswith(KEEPALIVES) or len(answered.body) > STREAM_BYTES_MAX)
-        )
+        over = not chunk or (answered.is_stream and (KEEPALIVES.match(chunk) or len(answered.body) > STREAM_BYTES_MAX))
         if over:
             self._complete()
         return not over

@@ -89,6 +89,19 @@ def test_a_directory_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
     assert os.listdir(outside) == ["precious"]
 
 
+def test_what_is_moved_up_takes_no_name_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, a full directory and an empty one stand where the first directories would go."""
+    folder = tmp_path / "folder"
+    for path in ("a/x/y", "a/z", ".2/full", ".3"):
+        (folder / path).mkdir(parents=True)
+    (folder / ".1").touch()
+    list_directory = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: sorted(list_directory(path), reverse=True))
+    remove(str(folder))
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+
+
 def test_no_directory_is_too_deep(tmp_path: Path) -> None:
     """Deeper than a stack may be, and than a process may have files open."""
     (tmp_path / "folder").mkdir()

@@ -83,11 +83,12 @@ async def test_a_program_that_was_never_started_has_no_end() -> None:
 
 
 @pytest.mark.parametrize("argv", [["no-such-program"], ["/dev/null"], ["/"]])
-async def test_what_cannot_be_started_leaves_nothing(shell: Build, argv: list[str]) -> None:
-    program = Program(argv, ENVIRONMENT)
+async def test_what_cannot_be_started_leaves_nothing(shell: Build, argv: list[str], tmp_path: Path) -> None:
+    program = Program(argv, ENVIRONMENT, folders=tmp_path)
     with pytest.raises(OSError):
         await program.start()
     assert await program.end() is None
+    assert os.listdir(tmp_path) == []
 
 
 async def test_it_has_a_session_of_its_own_and_no_input(shell: Build) -> None:

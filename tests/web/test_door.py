@@ -29,12 +29,16 @@ class Connection:
     def __init__(self) -> None:
         self.transport = self
         self.aborted = False
+        self.peer: Any = None
 
     async def send(self, message: Any) -> None:
         raise AssertionError("a door sends nothing")
 
     def abort(self) -> None:
         self.aborted = True
+
+    def get_extra_info(self, name: str) -> Any:
+        return self.peer if name == "peername" else None
 
 
 def request(
@@ -154,6 +158,20 @@ async def test_who_is_known_by_a_proxy_changes_something_only_from_a_page_of_our
     else:
         with pytest.raises(Forbidden, match="STREAMING_CORS_ORIGINS"):
             await door.admit(request(*asked, client="127.0.0.1", method="POST"))
+
+
+@pytest.mark.parametrize(("peer", "trusted"), [(("10.9.8.7", 1), True), (("203.0.113.5", 1), False), ("", False)])
+async def test_the_peer_is_the_other_end_of_the_connection_whatever_the_server_says(peer: Any, trusted: bool) -> None:
+    """uvicorn puts into the scope what X-Forwarded-For says, unless it is told not to."""
+    door = made(trusted_proxies="10.9.8.7", proxy_user_header="x-user")
+    asked = request(("x-user", "anna"), ("x-forwarded-for", "10.9.8.7"), client="203.0.113.9")
+    asked.send.__self__.peer = peer  # type: ignore[attr-defined]  # the connection of this test
+    if trusted:
+        await door.admit(asked)
+        assert asked.credential.principal.name == "anna"
+    else:
+        with pytest.raises(Unauthenticated):
+            await door.admit(asked)
 
 
 async def test_who_brings_a_key_is_no_browser_that_somebody_leads() -> None:

@@ -162,6 +162,7 @@ async def callers(here: Live, store: Keys, gate: Gate, task_id: str, other_id: s
         "a token without a signature": Caller(bearer(jwt.encode({"sub": "anna", "exp": 2**33}, "", "none")), None),
         "a token of another server": Caller(bearer(jwt.encode({"sub": "anna", "exp": 2**33}, "x" * 40, "HS256")), None),
         "a header of a proxy that is none": Caller({"x-user": "anna"}, None),
+        "one that says that it is one": Caller({"x-user": "anna", "x-forwarded-for": "10.9.8.7"}, None),
         "the owner": Caller(bearer(anna), everything, sees=True),
         "the owner by the other header": Caller({"x-api-key": anna}, everything, sees=True),
         "the owner by a token": Caller(bearer(token()), everything, sees=True),

@@ -11,8 +11,9 @@ import httpx
 import jwt
 import pytest
 
+from streaming.rules.access import Scope
 from streaming.web.stream import FAREWELL
-from tests.web.live import Live
+from tests.web.live import Live, live
 from tests.web.test_matrix import LATER, SECRET, bearer, guarded
 
 
@@ -120,8 +121,6 @@ async def test_a_token_for_a_foreign_task_is_given_to_nobody() -> None:
 
 
 async def test_an_admin_may_watch_everything_by_a_token() -> None:
-    from streaming.rules.access import Scope
-
     async with guarded() as (here, store, gate):
         anna, root = store.make("anna"), store.make("root", frozenset({Scope.ADMIN}))
         await gate.refresh()
@@ -151,8 +150,6 @@ async def test_a_principal_has_so_many_streams_and_not_one_more() -> None:
 
 async def test_without_credentials_a_token_is_given_all_the_same() -> None:
     """So that a page need not know whether its server wants any."""
-    from tests.web.live import live
-
     async with live() as here:
         task_id = await here.counted()
         answer: Any = await here.http.post(f"/tasks/{task_id}/stream-token")
@@ -160,3 +157,13 @@ async def test_without_credentials_a_token_is_given_all_the_same() -> None:
         assert len(await here.all_sse(answer.json()["url"])) == 6
         refused = await here.http.get(f"/tasks/{task_id}/events?stream_token=wrong")
         assert refused.status_code == 401
+
+
+async def test_who_starts_a_task_and_may_not_read_it_does_not_get_its_stream() -> None:
+    async with guarded() as (here, store, gate):
+        writer = store.make("anna", frozenset({Scope.TASKS_WRITE}))
+        await gate.refresh()
+        asked = {**bearer(writer), "accept": "text/event-stream"}
+        refused = await here.http.post("/tasks", json={"type": "count"}, headers=asked)
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert (await here.http.post("/tasks", json={"type": "count"}, headers=bearer(writer))).status_code == 201
