@@ -36,6 +36,7 @@ from streaming.errors import Draining, StoreUnreachable, StreamingError
 from streaming.exit import Exit
 from streaming.listener import listen
 from streaming.observe.logs import configure, silence_requests
+from streaming.privacy import keep_private
 from streaming.store import open_store
 from streaming.tasks import built_in
 from streaming.web.application import Application
@@ -145,6 +146,8 @@ class Server:
         registry, policy = load_registry(settings), policy_of(settings)
         if unknown := sorted(settings.type_limits.keys() - {each.name for each in registry}):
             _log.warning("STREAMING_TYPE_LIMITS has task types that are not registered", task_types=unknown)
+        if settings.commands and not keep_private():
+            _log.warning("the programs that STREAMING_COMMANDS names may read the secrets of this process")
         async with AsyncExitStack() as stack:
             begun = await self._begin(stack, settings, registry, receive, startup)
             if begun is None:

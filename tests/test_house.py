@@ -33,7 +33,7 @@ FLOORS: list[set[str]] = [
     {"engine"},
     {"store", "tasks", "observe", "access"},
     {"web"},
-    {"exit", "heap", "listener"},
+    {"exit", "heap", "listener", "privacy"},
     {"server"},
     {"cli"},
 ]
