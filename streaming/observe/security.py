@@ -43,6 +43,7 @@ def tell(
     task_id: str | None = None,
     failed: bool = True,
     always: bool = False,
+    source: str | None = None,
     **details: object,
 ) -> None:
     """Write a line.
@@ -54,9 +55,10 @@ def tell(
         task_id: the task that it was done to.
         failed: it was refused.
         always: it is no part of a flood, however many there are: nobody from outside can do it.
+        source: what counts as one sender where there is a flood; None for the address.
         details: more about it, by name.
     """
-    if not always and not _guard.admits(act, address):
+    if not always and not _guard.admits(act, source or address):
         return
     said = {"principal": principal, "address": address, "task_id": task_id, **details}
     line = {name: _value(name, value) for name, value in said.items() if value is not None}

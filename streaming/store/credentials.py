@@ -2,7 +2,8 @@
 
 Rules of this file:
 
-- A row that nobody of ours has written opens nothing: it is left out, or written anew.
+- A row that nobody of ours has written opens nothing, and is a key all the same, since a store without any is open to
+  everybody on its machine. A secret that nobody of ours has written is written anew.
 - What is secret is in no log line, and in no error.
 
 Owns:   the statements for ``api_keys`` and ``secrets``; what a row must be like to be an API key.
@@ -19,6 +20,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, RowMapping, select, update
 
+from streaming.events import rfc3339
 from streaming.rules.access import ApiKey, Principal, read_name, read_scopes
 from streaming.store.rows import check_times
 from streaming.store.schema import api_keys as table
@@ -29,6 +31,9 @@ _log = structlog.get_logger(__name__)
 
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 
+#: Whose a key is that cannot be read, and since when it is revoked.
+_UNREADABLE, _LONG_AGO = Principal("unreadable", frozenset()), rfc3339(0)
+
 _insert_key = RowInsert(table)
 _insert_secret = RowInsert(secrets, same="ignore")
 
@@ -36,15 +41,15 @@ _insert_secret = RowInsert(secrets, same="ignore")
 def api_keys(connection: Connection) -> list[ApiKey]:
     """See `Journal.api_keys`."""
     rows = connection.execute(select(table).order_by(table.c.created_at, table.c.id)).mappings()
-    return [key for row in rows if (key := _readable(row)) is not None]
+    return list(map(_read, rows))
 
 
-def _readable(row: RowMapping) -> ApiKey | None:
+def _read(row: RowMapping) -> ApiKey:
     try:
         return _key_from(row)
     except (ValueError, TypeError, RecursionError) as error:
         _log.error("an API key cannot be read, and opens nothing", key_id=str(row["id"]), reason=str(error))
-        return None
+        return ApiKey(str(row["id"]), "", _UNREADABLE, _LONG_AGO, revoked_at=_LONG_AGO)
 
 
 def _key_from(row: RowMapping) -> ApiKey:

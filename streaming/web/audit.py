@@ -28,8 +28,11 @@ async def audit(site: Site, request: Request) -> Reply:
     query = Query(request.query_string, ("repair", "limit"))
     limit = query.whole("limit", least=0, most=TASKS_MOST)
     repair = query.yes("repair") and request.method == "GET"
-    if repair and request.credential.principal.anonymous and not site.settings.insecure_public:
-        _require_own_page(request)
+    if repair:
+        site.door.require_own_page(request)
+        if request.credential.principal.anonymous and not site.settings.insecure_public:
+            _require_own_page(request)
+        site.door.tell_admin(request)
     auditing = site.coordinator.audit(limit, repair=repair)
     audited = await (auditing if repair else while_present(request, auditing))
     return json_reply(200, audited.as_json())

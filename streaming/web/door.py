@@ -90,7 +90,8 @@ class Door:
             await self._fail(request, failure)
             raise
         await self._ask_principal(request)
-        self._require_own_page(request)
+        if request.method not in SAFE:
+            self.require_own_page(request)
 
     def admit_anybody(self, request: Request) -> None:
         """Let in whoever may reach this server at all, without a question.
@@ -124,8 +125,14 @@ class Door:
             raise Forbidden("A stream token opens the events of its own task, and nothing else.")
         if scope is not None:
             self.require_scope(request, scope)
-        if credential.principal.admin and not credential.principal.anonymous and request.method not in SAFE:
-            self.tell("admin_act", request, task_id=task_id, failed=False)
+        if request.method not in SAFE:
+            self.tell_admin(request, task_id=task_id)
+
+    def tell_admin(self, request: Request, *, task_id: str | None = None) -> None:
+        """Write down that an admin changes something, however often."""
+        principal = request.credential.principal
+        if principal.admin and not principal.anonymous:
+            self.tell("admin_act", request, task_id=task_id, failed=False, always=True)
 
     def require_scope(self, request: Request, scope: Scope) -> None:
         """Refuse what needs a scope that the credential of a request does not have.
@@ -138,7 +145,14 @@ class Door:
             raise Forbidden(f"This needs the scope {scope}; the credential has {_listed(credential)}.")
 
     def tell(
-        self, act: str, request: Request, *, task_id: str | None = None, failed: bool = True, **details: str
+        self,
+        act: str,
+        request: Request,
+        *,
+        task_id: str | None = None,
+        failed: bool = True,
+        always: bool = False,
+        **details: str,
     ) -> None:
         """Write a line to the security log about a request."""
         credential = request.credential
@@ -148,6 +162,8 @@ class Door:
             address=request.address,
             task_id=task_id,
             failed=failed,
+            always=always,
+            source=bucket(request.address),
             by=None if credential is NOBODY else credential.id,
             method=request.method,
             path=request.path[:200],
@@ -163,9 +179,15 @@ class Door:
         if (host := request.header("host")) is not None:  # every browser names one
             require_own_name(host)
 
-    def _require_own_page(self, request: Request) -> None:
-        """A proxy may know a browser by a cookie, which pages of others send as well (CSRF)."""
-        if request.method not in SAFE and request.credential.id.startswith("proxy:"):
+    def require_own_page(self, request: Request) -> None:
+        """Refuse a change that a page of another site asks for.
+
+        A proxy may know a browser by a cookie, which pages of others make it send as well (CSRF).
+
+        Raises:
+            Forbidden: it does.
+        """
+        if request.credential.id.startswith("proxy:"):
             require_same_origin(
                 request.header("origin"),
                 request.header("host"),

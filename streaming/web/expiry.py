@@ -2,7 +2,7 @@
 
 Owns:   which stream was opened with which credential; looking, once a second, whether one of these is over.
 Uses:   a `Judge`, which knows credentials.
-Never:  looks at a stream that anybody may read.
+Never:  takes a stream that was opened by nobody in particular for one that anybody may read: the first key ends it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Expiring(Protocol):
     """A stream, as far as its credential goes.
 
     Attributes:
-        credential: what it was opened with; None for a stream that anybody may read.
+        credential: what it was opened with.
     """
 
-    credential: Credential | None
+    credential: Credential
 
     def expire(self) -> None:
         """End the response, and say why, unless it is over; called by the loop, in no task."""
@@ -62,8 +62,6 @@ class Expiry:
 
     def add(self, stream: Expiring) -> None:
         """Look after a stream from now on."""
-        if stream.credential is None:
-            return
         self._streams.setdefault(stream.credential, {})[stream] = None
         if self._looking is None:
             # In a context of its own: it is not to speak for the request that happened to be the first.
@@ -74,8 +72,6 @@ class Expiry:
 
     def discard(self, stream: Expiring) -> None:
         """Forget a stream; nobody looks any more after the last one."""
-        if stream.credential is None:
-            return
         streams = self._streams.get(stream.credential, {})
         streams.pop(stream, None)
         if not streams:

@@ -174,7 +174,7 @@ class Stream:
     """A response that is being sent; see `stream`.
 
     Attributes:
-        credential: what it was opened with; None for one that anybody may read.
+        credential: what it was opened with.
         principal: whose it is.
         sending: the connection has enough for now.
         wrote_at: the heartbeat's time of the last write.
@@ -207,7 +207,7 @@ class Stream:
         self._over = False
         self.sending = False
         self.principal = request.credential.principal
-        self.credential = None if self.principal.anonymous else request.credential
+        self.credential = request.credential
         heartbeat.add(self)
         self.wrote_at = heartbeat.now
         self._connection = connection = _connection(request, self)

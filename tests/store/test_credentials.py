@@ -163,7 +163,7 @@ def damage(path: Path, statement: str, *values: object) -> None:
         ("revoked_at", 0),
     ],
 )
-async def test_a_damaged_key_is_left_out_and_named(
+async def test_a_damaged_key_opens_nothing_and_is_a_key_all_the_same(
     sqlite: Journal, database_path: Path, log_lines: LogLines, column: str, value: object
 ) -> None:
     with closing(open_key_store(Settings(store_url=f"sqlite:///{database_path}"))) as kept:
@@ -171,8 +171,12 @@ async def test_a_damaged_key_is_left_out_and_named(
             kept.add(key(number, expires_at=at(9)))
         damage(database_path, f"UPDATE api_keys SET {column} = ? WHERE id = 'k2'", value)  # noqa: S608  # from above
 
-        assert await sqlite.api_keys() == [key(1, expires_at=at(9)), key(3, expires_at=at(9))]
-        assert kept.all() == await sqlite.api_keys()
+        found = await sqlite.api_keys()
+        assert kept.all() == found
+        assert len(found) == 3, "a store with a key is not open to everybody, whatever has become of it"
+        (damaged,) = [each for each in found if each not in (key(1, expires_at=at(9)), key(3, expires_at=at(9)))]
+        assert not damaged.good_at(at(0))
+        assert (damaged.hash, damaged.principal.scopes) == ("", frozenset())
     assert {line["event"] for line in log_lines} == {"an API key cannot be read, and opens nothing"}
     assert {line["key_id"] for line in log_lines} == {"b'\\xff'" if column == "id" else "k2"}
     assert f"{2:064x}" not in json.dumps(log_lines), "its hash is nobody's business"

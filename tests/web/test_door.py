@@ -158,6 +158,10 @@ async def test_who_is_known_by_a_proxy_changes_something_only_from_a_page_of_our
     else:
         with pytest.raises(Forbidden, match="STREAMING_CORS_ORIGINS"):
             await door.admit(request(*asked, client="127.0.0.1", method="POST"))
+        asks_for_a_repair = request(*asked, client="127.0.0.1")
+        await door.admit(asks_for_a_repair)
+        with pytest.raises(Forbidden, match="STREAMING_CORS_ORIGINS"):
+            door.require_own_page(asks_for_a_repair)
 
 
 @pytest.mark.parametrize(("peer", "trusted"), [(("10.9.8.7", 1), True), (("203.0.113.5", 1), False), ("", False)])
@@ -369,6 +373,16 @@ async def test_a_failure_is_told_without_what_was_sent() -> None:
     assert [(line["address"], line["method"], line["path"]) for line in told] == [("198.51.100.77", "GET", "/tasks/1")]
     assert "wrong" not in str(told)
     assert "abc" not in str(told)
+
+
+async def test_every_act_of_an_admin_is_told_however_many_there_are() -> None:
+    asked = request(method="DELETE")
+    asked.credential = Credential(Principal("root", frozenset({Scope.ADMIN})), "key:7")
+    with capture_logs() as lines:
+        for number in range(50):
+            made().require(asked, Scope.TASKS_WRITE, task_id=str(number), logs=False)
+
+    assert [line["task_id"] for line in lines] == [str(number) for number in range(50)]
 
 
 async def test_what_an_admin_changes_is_told() -> None:

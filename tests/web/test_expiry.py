@@ -35,7 +35,7 @@ class Judge:
 
 
 class Reader:
-    def __init__(self, expiry: Expiry, credential: Credential | None) -> None:
+    def __init__(self, expiry: Expiry, credential: Credential) -> None:
         self.credential = credential
         self.expired_at: float | None = None
         self._expiry = expiry
@@ -92,9 +92,8 @@ async def test_what_is_revoked_ends_once_it_is_known() -> None:
     expiry.discard(other)
 
 
-async def test_nobody_looks_where_nothing_can_end() -> None:
+async def test_nobody_looks_where_there_is_no_stream() -> None:
     expiry = made(Judge())
-    Reader(expiry, None)
     assert not looking()
     reader = Reader(expiry, credential("a"))
     assert len(looking()) == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streaming.errors import TooManyStreams
 from streaming.rules.access import ANONYMOUS, SCOPES_DEFAULT, Credential, Principal
-from streaming.web.expiry import Expiry
+from streaming.web.expiry import Expiring, Expiry
 from streaming.web.heartbeat import LOOKS, Heartbeat
 from tests.virtual import VirtualLoop
 
@@ -25,7 +25,7 @@ class Reader:
     def __init__(self, heartbeat: Heartbeat, principal: Principal = ANONYMOUS) -> None:
         self.heartbeat = heartbeat
         self.principal = principal
-        self.credential: Credential | None = None
+        self.credential = Credential(principal, "test")
         self.sending = False
         self.wrote_at = 0.0
         self.nudged_at: list[float] = []
@@ -54,9 +54,19 @@ def made(*, streams_max: int = 10, keepalive_s: float = 15.0, send_timeout_s: fl
         principal_max=3,
         keepalive_s=keepalive_s,
         send_timeout_s=send_timeout_s,
-        expiry=Expiry(Everlasting(), lambda: 0.0, 5.0),
+        expiry=Timeless(Everlasting(), lambda: 0.0, 5.0),
         **more,
     )
+
+
+class Timeless(Expiry):
+    """It looks at nothing: whatever is timed in these tests is the heartbeat's."""
+
+    def add(self, stream: Expiring) -> None:
+        """Nothing expires here."""
+
+    def discard(self, stream: Expiring) -> None:
+        """Nothing was added."""
 
 
 class Everlasting:

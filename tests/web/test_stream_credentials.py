@@ -11,6 +11,7 @@ import httpx
 import jwt
 import pytest
 
+from streaming.access.gate import Gate
 from streaming.rules.access import Scope
 from streaming.web.stream import FAREWELL
 from tests.web.live import Live, live
@@ -167,3 +168,25 @@ async def test_who_starts_a_task_and_may_not_read_it_does_not_get_its_stream() -
         refused = await here.http.post("/tasks", json={"type": "count"}, headers=asked)
         assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
         assert (await here.http.post("/tasks", json={"type": "count"}, headers=bearer(writer))).status_code == 201
+
+
+async def test_the_first_key_ends_what_nobody_in_particular_reads() -> None:
+    """Whoever makes a key closes the server, also for those who are in it already."""
+    async with guarded(key_cache_s=0.5, jwt_secret=None, proxy_user_header=None, trusted_proxies="") as (
+        here,
+        store,
+        _,
+    ):
+        store.rows.clear()
+        app_gate = Gate(here.settings, secret=SECRET, load=store.api_keys)
+        await app_gate.refresh()
+        assert not app_gate.configured
+        async with live(journal=store, gate=app_gate, key_cache_s=0.5) as alone:
+            task_id = await alone.start("sleeper")
+            reading = asyncio.create_task(read(alone, "/events", {}))
+            watching = asyncio.create_task(read(alone, f"/tasks/{task_id}/events", {}))
+            await alone.until(lambda: alone.app.heartbeat.open == 2)
+            store.make("anna")
+            assert (await reading).endswith(FAREWELL)
+            assert (await watching).endswith(FAREWELL)
+            assert (await alone.http.get("/tasks")).status_code == 401
