@@ -197,6 +197,9 @@ class Settings(BaseSettings):
     max_processes: Count = Field(2, description="Worker processes for handlers with run_in='process', at most.")
     body_bytes_max: Bytes = Field(1_048_576, description="Bytes of a request body at most.")
     max_connections: Count = Field(10_000, description="Connections at most; one more is closed at once.")
+    address_connections_max: Count = Field(
+        1000, description="Connections from one address at most, but for this machine and trusted proxies."
+    )
     url_bytes_max: Bytes = Field(8192, description="Bytes of the target of a request, path and query, at most.")
     header_bytes_max: Bytes = Field(65_536, description="Bytes of a request line and its headers at most.")
     headers_max: Count = Field(100, description="Headers of a request at most.")

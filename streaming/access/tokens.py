@@ -103,6 +103,7 @@ class Tokens:
         """
         if not _FORM.match(token):
             raise invalid(WHAT, "token_form")
+        await self.renew()  # with other public keys, what is remembered may be good no more
         digest = hashlib.sha256(token.encode()).digest()
         known = self._remembered(digest, now)
         if known is not None:

@@ -41,6 +41,9 @@ LINGER_S = 2.0
 #: Nearly all clients name one and the same.
 MEDIA_TYPES_KEPT = 16
 
+#: Characters of one at most: the time that `email.message` takes for one grows with the square of its length.
+MEDIA_TYPE_MAX = 256
+
 _HINT = "Send JSON, for example with curl --json '{...}'."
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -139,6 +142,8 @@ async def linger(request: Request) -> None:
 
 def _check_media_type(request: Request) -> None:
     given = request.header("content-type")
+    if given is not None and len(given) > MEDIA_TYPE_MAX:
+        raise UnsupportedMediaType(f"Content-Type has more than {MEDIA_TYPE_MAX} characters. {_HINT}")
     type, charset = _media_type(given or "application/octet-stream")
     if type != "application/json" and not (type.startswith("application/") and type.endswith("+json")):
         named = f"Content-Type {given[:64]!r} is not read here." if given else "A body needs a Content-Type."

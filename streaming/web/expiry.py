@@ -82,14 +82,21 @@ class Expiry:
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        refreshed = loop.time()
-        while True:
-            await asyncio.sleep(LOOK_S)
-            if loop.time() - refreshed >= self._refresh_s:
-                await self._judge.refresh()
-                refreshed = loop.time()
-            now = self._wall()
-            over = [credential for credential in self._streams if not self._judge.still_good(credential, now)]
-            for credential in over:
-                for stream in self._streams[credential]:
+        refreshing, refreshed = loop.create_future(), loop.time()
+        refreshing.set_result(None)
+        try:
+            while True:
+                await asyncio.sleep(LOOK_S)
+                if refreshing.done() and loop.time() - refreshed >= self._refresh_s:
+                    # Beside the look: what cannot be asked now holds up no end that is known.
+                    refreshing, refreshed = asyncio.ensure_future(self._judge.refresh()), loop.time()
+                self._end_those_that_are_over(loop)
+        finally:
+            refreshing.cancel()
+
+    def _end_those_that_are_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = self._wall()
+        for credential, streams in self._streams.items():
+            if not self._judge.still_good(credential, now):
+                for stream in streams:
                     loop.call_soon(stream.expire)  # streams write in no task

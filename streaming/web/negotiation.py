@@ -19,6 +19,10 @@ _Q = re.compile(r";\s*q\s*=\s*([^;\s]*)", re.IGNORECASE)
 _QVALUE = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z", re.ASCII)
 
 
+#: Ranges of one header that are looked at.
+RANGES_MAX = 64
+
+
 class _Range(NamedTuple):
     type: str
     subtype: str
@@ -46,7 +50,8 @@ def choose(accept: str | None, offers: Sequence[str]) -> str | None:
     """
     if accept in offers:
         return accept  # as most clients say it
-    ranges = [] if accept is None else [found for part in accept.split(",") if (found := _read(part)) is not None]
+    parts = [] if accept is None else accept.split(",", RANGES_MAX)[:RANGES_MAX]
+    ranges = [found for part in parts if (found := _read(part)) is not None]
     if not ranges:
         return offers[0]
     best = max(offers, key=lambda offer: _quality(offer, ranges))

@@ -13,7 +13,8 @@ Rules of this file:
 
 Owns:   the time, size and number of headers, the number of connections; the answer to what is no request, and to a
         request that the application could not answer; who is told that a connection is lost.
-Uses:   web.parsing (offers of other protocols), web.head (what may be read in two ways), observe.security.
+Uses:   web.parsing (offers of other protocols), web.crowd (how many come from where), web.head (what may be read in
+        two ways), observe.security.
 Never:  looks at what a request says.
 """
 
@@ -35,6 +36,7 @@ from streaming.engine.limits import LimitName
 from streaming.errors import BadRequest, HeadersTooLarge, RequestTooLate, StreamingError, UriTooLong
 from streaming.observe.security import tell
 from streaming.web.body import LINGER_S
+from streaming.web.crowd import Crowd
 from streaming.web.direct import DirectProtocol
 from streaming.web.head import check_head, check_length
 from streaming.web.parsing import Parser
@@ -88,6 +90,7 @@ class ProblemProtocol(DirectProtocol):
     """uvicorn's protocol on httptools; see `protocol_of`."""
 
     limits: HeadLimits
+    crowd: Crowd
     on_limit: OnLimit = staticmethod(_unheard)
     parser: Parser  # type: ignore[assignment]  # it has all that uvicorn calls
 
@@ -106,7 +109,8 @@ class ProblemProtocol(DirectProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Whoever connects has something to say soon, unless there are too many."""
         super().connection_made(transport)
-        if len(self.connections) <= self.limits.connections:
+        self.crowd.enter(self._address)
+        if len(self.connections) <= self.limits.connections and self.crowd.has_room_for(self._address):
             self._expect()
             return
         self._refused = True
@@ -121,6 +125,7 @@ class ProblemProtocol(DirectProtocol):
         its timer alone where a connection was reset, and all that hangs on it: a storm of them would take as much
         memory as there are connections in the time of a keep-alive.
         """
+        self.crowd.leave(self._address)
         self._unexpect()
         self._unset_keepalive_if_required()
         for cycle in self._cycles:
@@ -303,7 +308,8 @@ def protocol_of(settings: Settings, on_limit: OnLimit = _unheard) -> type[Proble
         settings: the limits.
         on_limit: is told whenever one of them is hit.
     """
-    return type("Protocol", (ProblemProtocol,), {"limits": _limits_of(settings), "on_limit": staticmethod(on_limit)})
+    found = {"limits": _limits_of(settings), "crowd": Crowd(settings), "on_limit": staticmethod(on_limit)}
+    return type("Protocol", (ProblemProtocol,), found)
 
 
 class Protocol(ProblemProtocol):
@@ -313,8 +319,9 @@ class Protocol(ProblemProtocol):
     """
 
     def __init__(self, config: Config, server_state: ServerState, *args: Any, **kwargs: Any) -> None:
-        if not hasattr(Protocol, "limits"):
-            Protocol.limits = _limits_of(load_settings())
+        if not hasattr(Protocol, "crowd"):
+            settings = load_settings()
+            Protocol.limits, Protocol.crowd = _limits_of(settings), Crowd(settings)
         for headers in (config.encoded_headers, server_state.default_headers):
             if _BANNER in headers:
                 headers.remove(_BANNER)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from streaming.config import Settings
 from streaming.errors import BadJson, BadRequest, BodyTooLarge, RequestTooLate, UnsupportedMediaType
 from streaming.web import body
-from streaming.web.body import linger, needed, parse, read_object
+from streaming.web.body import MEDIA_TYPE_MAX, linger, needed, parse, read_object
 from streaming.web.request import Request
+from tests.web.live import live
 
 DEPTH = 64
 
@@ -274,3 +275,12 @@ async def test_lingering_ends_with_the_body_with_the_client_or_after_its_time(
     async with asyncio.timeout(5):
         await linger(made(receive, []))
     assert messages == []
+
+
+async def test_a_media_type_has_a_length() -> None:
+    """What reads one takes time by the square of its length: seconds for the longest that headers hold."""
+    async with live() as here:
+        for length, status in ((MEDIA_TYPE_MAX, 422), (MEDIA_TYPE_MAX + 1, 415)):
+            headers = {"content-type": "application/json; a=".ljust(length, "b")}
+            answer = await here.http.post("/tasks", content="{}", headers=headers)
+            assert answer.status_code == status, answer.text

@@ -129,7 +129,7 @@ async def test_whatever_comes_is_answered_by_the_protocol_in_the_one_shape(seed:
     chance, site = random.Random(seed), Site(Reader())
     refused = 0
     for _ in range(300):
-        protocol, wire = site.connect(Closing())
+        protocol, wire = site.connect(wire=Closing())
         data = damaged(chance)
         for segment in cut(data, chance.choice((len(data), 50, len(data) // 100 + 1))):
             if not wire.is_closing():

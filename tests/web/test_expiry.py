@@ -119,3 +119,20 @@ async def test_the_last_stream_may_leave_while_what_is_revoked_is_being_learnt()
     await asyncio.sleep(0)
 
     assert not looking()
+
+
+async def test_a_store_that_hangs_holds_up_no_end_that_is_known() -> None:
+    class Hanging(Judge):
+        async def refresh(self) -> None:
+            await super().refresh()
+            await asyncio.Event().wait()
+
+    judge = Hanging()
+    expiry = made(judge)
+    reader, other = Reader(expiry, credential("a", 10.0)), Reader(expiry, credential("b", 30.0))
+    await asyncio.sleep(12)
+
+    assert reader.expired_at is not None
+    assert 10 <= reader.expired_at <= 10 + LOOK_S
+    assert judge.refreshed_at == [5.0], "one at a time"
+    expiry.discard(other)

@@ -40,8 +40,10 @@ class Aborted(Wire):
     def abort(self) -> None:
         self.close()
 
+    address = "10.1.2.3"
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("10.1.2.3", 4711) if name == "peername" else default
+        return (self.address, 4711) if name == "peername" else default
 
 
 class Site:
@@ -55,10 +57,11 @@ class Site:
         self.kind = protocol_of(Settings(store_url="memory://", **settings), self.limits.append)
 
     def connect(
-        self, wire: Aborted | None = None, kind: type[ProblemProtocol] | None = None
+        self, address: str = "10.1.2.3", *, wire: Aborted | None = None, kind: type[ProblemProtocol] | None = None
     ) -> tuple[ProblemProtocol, Aborted]:
         protocol = (kind or self.kind)(self.config, self.state, {}, asyncio.get_running_loop())
         wire = wire or Aborted()
+        wire.address = address
         protocol.connection_made(wire)
         return protocol, wire
 
@@ -266,6 +269,36 @@ async def test_one_connection_more_than_there_may_be_ends_at_once_and_the_others
     protocol, wire = site.connect()
     await feed(protocol, get("/"))
     assert wire.written.startswith(b"HTTP/1.1 404"), "there is room again"
+
+
+async def test_an_address_has_as_many_connections_as_one_may_have_and_others_still_come() -> None:
+    site = Site(address_connections_max=2)
+    held = [site.connect() for _ in range(2)]
+    late, its_wire = site.connect()
+    assert (its_wire.written, its_wire.closed_at is not None) == (b"", True)
+    assert site.limits == ["too_many_connections"]
+    late.connection_lost(None)
+
+    other, wire = site.connect("10.1.2.4")
+    await feed(other, get("/"))
+    assert wire.written.startswith(b"HTTP/1.1 404")
+    held[0][0].connection_lost(None)
+    again, wire = site.connect()
+    await feed(again, get("/"))
+    assert wire.written.startswith(b"HTTP/1.1 404"), "there is room again"
+    for protocol in (held[1][0], other, again):
+        protocol.connection_lost(None)
+    assert len(site.kind.crowd) == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.9.8.7"])
+async def test_this_machine_and_proxies_bring_the_connections_of_many(address: str) -> None:
+    site = Site(address_connections_max=1, trusted_proxies="10.9.8.7")
+    for _ in range(3):
+        protocol, wire = site.connect(address)
+        await feed(protocol, get("/"))
+        assert wire.written.startswith(b"HTTP/1.1 404")
+    assert site.limits == []
 
 
 async def test_a_storm_of_connections_is_some_lines() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streaming.web.negotiation import choose
+from streaming.web.negotiation import RANGES_MAX, choose
 
 SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", "application/json"
 OFFERS = (SSE, NDJSON, JSON)
@@ -50,3 +50,10 @@ OFFERS = (SSE, NDJSON, JSON)
 )
 def test_the_best_representation_is_chosen(accept: str | None, chosen: str | None) -> None:
     assert choose(accept, OFFERS) == chosen
+
+
+def test_of_very_many_ranges_the_first_ones_count() -> None:
+    many = ",".join(["text/plain"] * (RANGES_MAX - 1))
+
+    assert choose(f"{many},{JSON}", [SSE, JSON]) == JSON
+    assert choose(f"{many},text/html,{JSON}", [SSE, JSON]) is None

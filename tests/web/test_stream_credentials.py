@@ -12,10 +12,11 @@ import jwt
 import pytest
 
 from streaming.access.gate import Gate
+from streaming.config import Settings
 from streaming.rules.access import Scope
 from streaming.web.stream import FAREWELL
 from tests.web.live import Live, live
-from tests.web.test_matrix import LATER, SECRET, bearer, guarded
+from tests.web.test_matrix import LATER, SECRET, Keys, bearer, guarded
 
 
 async def started(here: Live, key: str) -> str:
@@ -172,21 +173,18 @@ async def test_who_starts_a_task_and_may_not_read_it_does_not_get_its_stream() -
 
 async def test_the_first_key_ends_what_nobody_in_particular_reads() -> None:
     """Whoever makes a key closes the server, also for those who are in it already."""
-    async with guarded(key_cache_s=0.5, jwt_secret=None, proxy_user_header=None, trusted_proxies="") as (
-        here,
-        store,
-        _,
-    ):
-        store.rows.clear()
-        app_gate = Gate(here.settings, secret=SECRET, load=store.api_keys)
-        await app_gate.refresh()
-        assert not app_gate.configured
-        async with live(journal=store, gate=app_gate, key_cache_s=0.5) as alone:
-            task_id = await alone.start("sleeper")
-            reading = asyncio.create_task(read(alone, "/events", {}))
-            watching = asyncio.create_task(read(alone, f"/tasks/{task_id}/events", {}))
-            await alone.until(lambda: alone.app.heartbeat.open == 2)
-            store.make("anna")
-            assert (await reading).endswith(FAREWELL)
-            assert (await watching).endswith(FAREWELL)
-            assert (await alone.http.get("/tasks")).status_code == 401
+    settings = Settings(store_url="memory://", key_cache_s=0.5)
+    store = Keys(settings)
+    gate = Gate(settings, secret=SECRET, load=store.api_keys)
+    await gate.refresh()
+    async with live(journal=store, gate=gate, key_cache_s=0.5) as here:
+        task_id = await here.start("sleeper")
+        reading = asyncio.create_task(read(here, "/events", {}))
+        watching = asyncio.create_task(read(here, f"/tasks/{task_id}/events", {}))
+        await here.until(lambda: here.app.heartbeat.open == 2)
+        store.make("anna")
+
+        assert (await reading).endswith(FAREWELL)
+        assert (await watching).endswith(FAREWELL)
+        assert (await here.http.get("/tasks")).status_code == 401
+    await gate.close()
