@@ -204,6 +204,7 @@ class Settings(BaseSettings):
     header_bytes_max: Bytes = Field(65_536, description="Bytes of a request line and its headers at most.")
     headers_max: Count = Field(100, description="Headers of a request at most.")
     json_depth_max: Count = Field(64, description="Levels of nesting in a request body at most.")
+    json_members_max: Count = Field(2000, description="Names in one object of a request body at most.")
     event_bytes_max: Bytes = Field(262_144, description="Bytes of one event's data, or of a result, at most.")
     events_max: Count = Field(1_000_000, description="Events of one task at most, those of the server not refused.")
     log_bytes_max: Bytes = Field(

@@ -69,6 +69,10 @@ class JsonTooDeep(BadJson):
     """The body is nested in too many levels."""
 
 
+class JsonTooWide(BadJson):
+    """An object of the body has too many names."""
+
+
 class BadCursor(BadRequest):
     """The cursor is no position of this log or feed."""
 

@@ -38,6 +38,7 @@ LimitName: TypeAlias = Literal[
     "too_many_streams_of_principal",
     "body_too_large",
     "json_too_deep",
+    "json_too_wide",
     "query_too_large",
     "query_too_slow",
     "uri_too_long",

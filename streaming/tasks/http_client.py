@@ -15,7 +15,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 
 import httpcore
 import httpx
@@ -66,6 +66,16 @@ def tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+class _NoCookies(CookieJar):
+    """Neither keeps a cookie nor reads one: what reads them takes time by the square of their length."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Keep nothing."""
+
+    def add_cookie_header(self, request: object) -> None:
+        """Send nothing."""
+
+
 class Answer:
     """The answer to one request, its body not read yet.
 
@@ -114,7 +124,7 @@ class HttpClient:
         self._client = httpx.AsyncClient(
             transport=_PooledTransport(pool),
             headers=_HEADERS,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # what a server sets goes to no server
+            cookies=_NoCookies(),  # what a server sets goes to no server
             timeout=httpx.Timeout(read_s, connect=connect_s),
             trust_env=False,
             follow_redirects=False,

@@ -10,6 +10,7 @@ Never:  knows fields; keeps a body that is over its limit.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 from collections import Counter
@@ -25,6 +26,7 @@ from streaming.errors import (
     BadRequest,
     BodyTooLarge,
     JsonTooDeep,
+    JsonTooWide,
     RequestTooLate,
     UnsupportedMediaType,
 )
@@ -37,6 +39,9 @@ INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
 #: Seconds for which the rest of a refused body is read and thrown away: a socket that is closed while the client still
 #: writes takes the answer with it.
 LINGER_S = 2.0
+
+#: Names in one object, where nobody says otherwise.
+MEMBERS_MAX = 2000
 
 #: Nearly all clients name one and the same.
 MEDIA_TYPES_KEPT = 16
@@ -72,7 +77,7 @@ async def read_object(request: Request, settings: Settings) -> dict[str, Any] | 
     if not raw:
         return None
     _check_media_type(request)
-    value = parse(raw, depth_max=settings.json_depth_max)
+    value = parse(raw, depth_max=settings.json_depth_max, members_max=settings.json_members_max)
     if not isinstance(value, dict):
         raise BadRequest(f"The body must be a JSON object, not {_NAMES.get(type(value), 'a number')}.")
     return value
@@ -166,12 +171,13 @@ def _media_type(text: str) -> tuple[str, str]:
 # -- parsing ---------------------------------------------------------------------------------------------------------
 
 
-def parse(raw: bytes, *, depth_max: int) -> Any:
+def parse(raw: bytes, *, depth_max: int, members_max: int = MEMBERS_MAX) -> Any:
     """Parse strict JSON.
 
     Args:
         raw: UTF-8.
         depth_max: levels of nesting at most.
+        members_max: names in one object at most.
 
     Raises:
         BadJson: what is wrong, with line and column where they are known.
@@ -180,7 +186,7 @@ def parse(raw: bytes, *, depth_max: int) -> Any:
     try:
         value = json.loads(
             text,
-            object_pairs_hook=_object,
+            object_pairs_hook=functools.partial(_object, members_max),
             parse_constant=_constant,
             parse_int=_integer,
             parse_float=_float,
@@ -210,7 +216,9 @@ def _decode(raw: bytes) -> str:
         raise BadJson(f"The body is not UTF-8: byte {column} of line {line}.") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(members_max: int, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > members_max:
+        raise JsonTooWide(f"An object of the body has more than {members_max} names.")
     value = dict(pairs)
     if len(value) < len(pairs):
         raise BadJson(f"The name {_repeated(pairs)[:64]!r} stands twice in one object.")

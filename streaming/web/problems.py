@@ -24,6 +24,9 @@ from streaming.web.reply import Reply, json_reply
 CONTENT_TYPE = "application/problem+json"
 
 
+#: Wrong fields that one answer names: whoever sends more gets the first ones.
+WRONG_MAX = 100
+
 #: Stands for 500 ``internal``.
 INTERNAL = None
 
@@ -57,6 +60,7 @@ STATUSES: Mapping[type[errors.StreamingError], int | None] = MappingProxyType(
         errors.BadRequest: 400,
         errors.BadJson: 400,
         errors.JsonTooDeep: 400,
+        errors.JsonTooWide: 400,
         errors.BadCursor: 400,
         errors.BadFilter: 400,
         errors.QueryTooLarge: 400,
@@ -126,6 +130,7 @@ LIMITS: Mapping[type[errors.StreamingError], LimitName] = MappingProxyType(
         errors.TooManyOwnStreams: "too_many_streams_of_principal",
         errors.BodyTooLarge: "body_too_large",
         errors.JsonTooDeep: "json_too_deep",
+        errors.JsonTooWide: "json_too_wide",
         errors.QueryTooLarge: "query_too_large",
         errors.QueryTooSlow: "query_too_slow",
         errors.RequestTooLate: "request_timeout",
@@ -155,7 +160,7 @@ def problem(error: errors.StreamingError) -> Reply:
         status,
         error.code,
         error.detail,
-        wrong=[dataclasses.asdict(field) for field in error.errors],
+        wrong=[dataclasses.asdict(field) for field in error.errors[:WRONG_MAX]],
         headers=_headers(error),
     )
 

@@ -33,6 +33,7 @@ SETTINGS = {
     "RATE_LIMIT_ADDRESS": "1000000/second",
     "RATE_LIMIT_FAILURES": "1000000/second",
     "HEADERS_MAX": "100",
+    "AUDIT_TASKS_MAX": "50",
     "HEADER_BYTES_MAX": "32768",
 }
 

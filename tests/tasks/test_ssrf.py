@@ -247,6 +247,20 @@ async def test_nothing_of_one_server_is_told_to_another(
     assert "hunter2" not in first.requests[0] + last.requests[0]
 
 
+async def test_nobody_reads_the_cookies_of_a_server(
+    fetch: Fetch, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reads them takes time by the square of their length, on the loop of everybody."""
+
+    def read(*_: object) -> None:
+        raise AssertionError("somebody reads them")
+
+    for reader in ("split_header_words", "parse_ns_headers"):
+        monkeypatch.setattr(f"http.cookiejar.{reader}", read)
+    server = await serve(answer(b"fine", set_cookie="a=b", set_cookie2="a;" * 10_000))
+    assert (await fetch(server.url))["status"] == 200
+
+
 async def test_a_cookie_is_not_even_told_to_the_server_that_has_set_it(fetch: Fetch, serve: Serve) -> None:
     async def script(request: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         moved = answer(b"", "302 Found", location="/b", set_cookie="session=1; Path=/; Domain=127.0.0.1")

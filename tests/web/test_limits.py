@@ -31,6 +31,18 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]
         "bad_json",
         "json_too_deep",
     ),
+    "names of an object": (
+        {"json_members_max": 2},
+        {
+            "method": "POST",
+            "path": "/tasks",
+            "content": '{"type": "count", "params": {"n": 1, "x": 2}}',
+            "code": "invalid_params",
+        },
+        {"method": "POST", "path": "/tasks", "content": '{"type": "count", "params": {"n": 1, "x": 2, "y": 3}}'},
+        "bad_json",
+        "json_too_wide",
+    ),
     "a page": (
         {"page_max": 5},
         {"path": "/tasks?limit=5"},

@@ -11,7 +11,7 @@ import pytest
 
 from streaming import errors
 from streaming.errors import FieldError
-from streaming.web.problems import INTERNAL, STATUSES, TITLES, internal_problem, problem, status_of
+from streaming.web.problems import INTERNAL, STATUSES, TITLES, WRONG_MAX, internal_problem, problem, status_of
 
 CONTRACT = {
     400: {"bad_request", "bad_json", "bad_cursor", "bad_filter"},
@@ -68,6 +68,13 @@ def test_every_status_has_the_phrase_of_rfc_9110() -> None:
     assert set(TITLES) == set(STATUSES.values()) - {INTERNAL}
     renamed = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
     assert {status: renamed.get(status, HTTPStatus(status).phrase) for status in TITLES} == dict(TITLES)
+
+
+def test_a_problem_names_some_wrong_fields_and_no_more() -> None:
+    wrong = [FieldError(f"params.x{number}", "no such parameter") for number in range(WRONG_MAX + 1)]
+    named = json.loads(problem(errors.InvalidParams("No.", errors=wrong)).body)["errors"]
+
+    assert [each["field"] for each in named] == [each.field for each in wrong[:WRONG_MAX]]
 
 
 def test_a_problem_has_always_the_same_shape() -> None:
