@@ -66,7 +66,7 @@ class Scale:
     memory_tasks: int = 1_000_000
     honest: int = 100
     wrong_rate: float = 10_000.0
-    wrong_connections: int = 2_000
+    wrong_connections: int = 1_000
     hostile: int = 2_000
     hostile_s: float = 40.0
     fuzz_requests: int = 100_000

@@ -144,6 +144,7 @@ class Server:
 
     async def _live(self, settings: Settings, way_out: Exit, receive: Receive, startup: _Startup) -> None:
         registry, policy = load_registry(settings), policy_of(settings)
+        Gate(settings, secret=secrets.token_urlsafe(32))  # what it cannot use is refused before anything is opened
         if unknown := sorted(settings.type_limits.keys() - {each.name for each in registry}):
             _log.warning("STREAMING_TYPE_LIMITS has task types that are not registered", task_types=unknown)
         if settings.commands and not keep_private():

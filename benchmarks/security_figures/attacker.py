@@ -196,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--rate", type=float, default=10_000.0, help="requests a second")
-    parser.add_argument("--connections", type=int, default=2_000)
+    parser.add_argument("--connections", type=int, default=1_000)
     parser.add_argument("--sources", type=int, default=1, help="addresses from which they come")
     parser.add_argument("--kid", default="bench", help="the id of a public key of the server")
     parser.add_argument("--nice", type=int, default=NICE, help="whoever measures on the same core goes first")

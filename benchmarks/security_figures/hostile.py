@@ -34,8 +34,11 @@ from benchmarks.security_figures.guarded import bearer, with_header
 #: Seconds between two bytes of who is slow, between two looks of who waits, and until somebody who was cut comes back.
 BYTE_S, LOOK_S, AGAIN_S = 1.0, 1.0, 0.5
 
-#: Bytes that a head has which is too large; requests of a flood; bytes of a piece of an endless body, and its pause.
-HEAD_BYTES, FLOOD, PIECE_BYTES, PIECE_S = 200_000, 1_000, 4_096, 0.1
+#: Bytes that a head has which is too large; requests of a flood.
+HEAD_BYTES, FLOOD = 200_000, 1_000
+
+#: Pieces of an endless body, and the pause between them: a large chunk, or many of one byte.
+PIECES, PIECE_S = (b"%x\r\n%b\r\n" % (4_096, 4_096 * b" "), 50 * b"1\r\n \r\n"), 0.1
 
 #: What somebody who does not read has room for.
 ROOM_BYTES = 4_096
@@ -145,7 +148,7 @@ async def flood(wire: Wire) -> None:
 async def endless_body(wire: Wire) -> None:
     head = b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     await wire.send(with_header(head + b"Transfer-Encoding: chunked\r\n\r\n", bearer(wire.key)))
-    piece = wire.chance.choice((b"%x\r\n%b\r\n" % (PIECE_BYTES, PIECE_BYTES * b" "), PIECE_BYTES // 6 * b"1\r\n \r\n"))
+    piece = wire.chance.choice(PIECES)
     while True:
         wire.look()
         await wire.send(piece)

@@ -23,7 +23,7 @@ NAME_MAX = 128
 ANONYMOUS_NAME = "anonymous"
 
 #: Names that stand for somebody else in the history of a task.
-RESERVED = frozenset({ANONYMOUS_NAME, "server"})
+RESERVED = frozenset({ANONYMOUS_NAME, "server", "handler"})
 
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f-\x9f,:]{1,128}\Z")
 
@@ -161,7 +161,7 @@ def read_name(text: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    if not _NAME.match(text):
+    if not (_NAME.match(text) and text.isprintable()):
         raise ValueError(f"a name has 1 to {NAME_MAX} printable characters, and no blank, comma or colon")
     if text in RESERVED:
         raise ValueError(f"the name {text} is taken by the server itself")

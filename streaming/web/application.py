@@ -80,7 +80,7 @@ class Application:
         )
         self.limits_hit = coordinator.limits_hit
         forecast = Forecast(coordinator.durations, coordinator.now)
-        door = Door(settings, gate, self.limits_hit.hit, time.monotonic)
+        door = Door(settings, gate, self.limits_hit.hit, time.monotonic, time.time)
         self._site = Site(coordinator, settings, self.heartbeat, circuit, forecast, door)
         self._asgineer = asgineer.to_asgi(self._answer)
 

@@ -39,8 +39,8 @@ from streaming.web.transport import abort, peer_address
 #: principal, but for the anonymous one.
 ADDRESS_RATE, PRINCIPAL_RATE, FAILURE_RATE = (500, 1), (100, 1), (10, 1)
 
-#: So long the refusal of whoever comes too often is held back.
-HELD_S = 1.0
+#: So long the refusal of whoever comes too often is held back, in seconds; and that of a wrong credential.
+HELD_S, WRONG_HELD_S = 1.0, 5.0
 
 #: So many refusals are held back for one address at the same time; whoever has more open is cut off.
 HELD_MAX = 1000
@@ -57,15 +57,21 @@ class Door:
         gate: knows credentials.
         hit: called with the name of each limit that is hit.
         clock: seconds; it never goes back.
+        wall: seconds since 1970.
     """
 
     def __init__(
-        self, settings: Settings, gate: Gate, hit: Callable[[LimitName], object], clock: Callable[[], float]
+        self,
+        settings: Settings,
+        gate: Gate,
+        hit: Callable[[LimitName], object],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
     ) -> None:
         self.gate = gate
         self._settings = settings
         self._hit = hit
-        self._clock = clock
+        self._wall = wall
         self._held: Counter[str] = Counter()
         self._failures = _rate(settings.rate_limit_failures, FAILURE_RATE, clock)
         self._of_address = _rate(settings.rate_limit_address, ADDRESS_RATE, clock)
@@ -128,6 +134,16 @@ class Door:
         if request.method not in SAFE:
             self.tell_admin(request, task_id=task_id)
 
+    def require_still_good(self, request: Request) -> None:
+        """Refuse to tell what a request has waited for, once its credential is over.
+
+        Raises:
+            Unauthenticated: it is.
+        """
+        credential = request.credential
+        if not credential.principal.anonymous and not self.gate.still_good(credential, self._wall()):
+            raise Unauthenticated("The credential is over.", reason="over_meanwhile")
+
     def tell_admin(self, request: Request, *, task_id: str | None = None) -> None:
         """Write down that an admin changes something, however often."""
         principal = request.credential.principal
@@ -175,7 +191,7 @@ class Door:
         if request.server is not None and request.server[1] is None:
             return  # no page gets at a unix socket
         if (origin := request.header("origin")) not in self._settings.cors_origins:
-            require_own_origin(request.method, origin)
+            require_own_origin(request.method, origin, request.header("sec-fetch-site"))
         if (host := request.header("host")) is not None:  # every browser names one
             require_own_name(host)
 
@@ -232,9 +248,9 @@ class Door:
         self._hit("authentication_failed")
         self.tell("authentication_failed", request, reason=failure.reason)
         if not self._failures.ask(bucket(request.address)).granted:
-            await self._hold_back(request)
+            await self._hold_back(request, WRONG_HELD_S)
 
-    async def _hold_back(self, request: Request) -> None:
+    async def _hold_back(self, request: Request, seconds: float = HELD_S) -> None:
         """Wait before a refusal.
 
         Raises:
@@ -247,7 +263,7 @@ class Door:
             raise asgineer.DisconnectedError
         self._held[where] += 1
         try:
-            await asyncio.sleep(HELD_S)
+            await asyncio.sleep(seconds)
         finally:
             self._held[where] -= 1
             if not self._held[where]:
@@ -263,6 +279,8 @@ def _presented(request: Request) -> Presented:
     tokens: list[str] = []
     if STREAM_TOKEN.encode() in request.query_string:
         tokens = [value for name, value in parse_qsl(request.query_string.decode("latin-1")) if name == STREAM_TOKEN]
+        if len(tokens) > 1:
+            raise Unauthenticated("A request shows one credential, and this one has more.", reason="more_than_one")
     return Presented(
         authorization=request.headers("authorization"),
         api_key=request.headers("x-api-key"),

@@ -45,21 +45,24 @@ def require_loopback(server: tuple[str, int | None] | None) -> None:
     )
 
 
-def require_own_origin(method: str, origin: str | None) -> None:
+def require_own_origin(method: str, origin: str | None, site: str | None = None) -> None:
     """Refuse a change that a web page of somebody else asks for.
 
     Args:
         method: of the request.
         origin: the ``Origin`` header (RFC 6454); None from whatever is no browser.
+        site: the ``Sec-Fetch-Site`` header (W3C Fetch Metadata).
 
     Raises:
         Forbidden: the page does not come from this machine.
     """
-    if origin is None or method in ("GET", "HEAD", "OPTIONS") or _is_local_name(_host(origin)):
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return
+    if site in OWN_SITES if origin is None else _is_local_name(_host(origin)):
         return
     raise Forbidden(
-        f"A page of {origin[:100]!r} may not change anything here. This server has no credentials configured; "
-        "STREAMING_INSECURE_PUBLIC=true opens it to everybody who can reach it."
+        f"A page of {(origin or 'another site')[:100]!r} may not change anything here. This server has no credentials "
+        "configured; STREAMING_INSECURE_PUBLIC=true opens it to everybody who can reach it."
     )
 
 
@@ -111,10 +114,8 @@ def _netloc(origin: str) -> str:
 
 
 def _host(origin: str) -> str:
-    try:
-        return urlsplit(origin).hostname or ""
-    except ValueError:  # brackets that do not close
-        return ""
+    found = _HOST.fullmatch(_netloc(origin))
+    return found[1].strip("[]") if found else ""
 
 
 def _is_local_name(host: str) -> bool:

@@ -8,6 +8,8 @@ are extended, and a test holds their names against the installed uvicorn.
 Rules of this file:
 
 - What `check_head` refuses never reaches the application: where its body ends, and what is meant, would be a guess.
+- One request of a connection is answered, some wait behind it; what is behind these waits as bytes, and as few of them
+  as a head may have. uvicorn parses whatever it has read at once: a task's worth of objects for each 27 bytes.
 - No connection waits without a timer for bytes of a request, unless the application waits for them and has its own.
 - An answer that is being sent is never written into, and no request gets a second one: then the connection just ends.
 
@@ -44,6 +46,9 @@ from streaming.web.problems import TITLES, internal_problem, problem
 
 #: Is told whenever a limit is hit.
 OnLimit = Callable[[LimitName], object]
+
+#: Bytes that are parsed before it is asked whether a request has to wait.
+PIECE_BYTES = 1024
 
 _BANNER = (b"server", b"uvicorn")
 
@@ -102,6 +107,7 @@ class ProblemProtocol(DirectProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = self._between = self._refused = False
         self._moved = False  # the segment that is being read has brought more than a part of a head or a trailer
+        self._behind = b""  # what was read, and is not parsed yet
         self._held = 0  # bytes of the segments that have brought no more: the parser may hold so many
 
     # -- what the transport calls --------------------------------------------------------------------------------------
@@ -134,22 +140,58 @@ class ProblemProtocol(DirectProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and see to it that it leads somewhere."""
+        """Parse, unless a request has to wait already."""
         if self._refused:
             return
+        if self.pipeline or self._behind:
+            self._put_behind(self._behind + data)
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Parse, and see to it that it leads somewhere."""
         self._moved = False
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or BadRequest("This is no HTTP request."))
+        for begin in range(0, len(data), PIECE_BYTES):
+            end = begin + PIECE_BYTES
+            try:
+                self.parser.feed_data(data[begin:end])
+            except httptools.HttpParserError:
+                self._refuse(self._refusal or BadRequest("This is no HTTP request."))
+            if self._over:
+                return
+            if self.pipeline:
+                self._put_behind(data[end:])
+                break
         self._held = 0 if self._moved else self._held + len(data)
-        if self._over:
-            return
         if self._held > self.limits.bytes:
             self._refuse(self._too_many_bytes())
         elif not self._answering:
             self._expect()
+
+    def _put_behind(self, data: bytes) -> None:
+        """Let bytes wait, and read no more of them for now."""
+        self._behind = data
+        if len(data) > self.limits.bytes:
+            self._behind = b""
+            self._refuse(self._too_many_bytes())
+        elif data:
+            self.flow.pause_reading()
+
+    def on_response_complete(self) -> None:
+        """An answer is over: it is the turn of what waits behind it."""
+        super().on_response_complete()
+        if self._behind and not self.transport.is_closing():
+            self.flow.pause_reading()
+            if not self.pipeline:
+                self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._over or self.pipeline:
+            return
+        data, self._behind = self._behind, b""
+        self.flow.resume_reading()
+        self._read(data)
 
     # -- what the parser calls -----------------------------------------------------------------------------------------
 
@@ -295,7 +337,8 @@ class ProblemProtocol(DirectProtocol):
         lines = [f"HTTP/1.1 {reply.status} {TITLES[reply.status]}"]
         lines += [f"{name}: {value}" for name, value in reply.headers.items()]
         head = "\r\n".join([*lines, f"content-length: {len(reply.body)}", "connection: close", "", ""])
-        self.transport.write(head.encode("ascii") + reply.body)
+        body = b"" if self.parser.get_method() == b"HEAD" else reply.body  # which gets the head alone (RFC 9110, 9.3.2)
+        self.transport.write(head.encode("ascii") + body)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)

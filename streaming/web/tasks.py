@@ -94,7 +94,9 @@ async def cancel_task(site: Site, request: Request, task_id: str) -> Reply:
 async def _wait(site: Site, request: Request, task_id: str, wait_s: float) -> Record:
     if wait_s == 0:
         return await site.view(request).get(task_id)
-    return await while_present(request, site.view(request).wait(task_id, wait_s))
+    record = await while_present(request, site.view(request).wait(task_id, wait_s))
+    site.door.require_still_good(request)
+    return record
 
 
 async def delete_task(site: Site, request: Request, task_id: str) -> Reply:

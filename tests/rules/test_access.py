@@ -94,14 +94,32 @@ def test_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "x" * 129, "a b", "a\nb", "a\n", "a\x00", "a,b", "a:b", "\x7f", "\x85", "\u2028", "\t", "a\u00a0b"]
+    "name",
+    [
+        "",
+        "x" * 129,
+        "a b",
+        "a\nb",
+        "a\n",
+        "a\x00",
+        "a,b",
+        "a:b",
+        "\x7f",
+        "\x85",
+        "\u2028",
+        "\t",
+        "a\u00a0b",
+        "\ud83d",
+        "a\u202eb",
+        "a\u200bb",
+    ],
 )
 def test_what_is_no_name(name: str) -> None:
     with pytest.raises(ValueError, match="no blank, comma or colon"):
         read_name(name)
 
 
-@pytest.mark.parametrize("name", ["anonymous", "server"])
+@pytest.mark.parametrize("name", ["anonymous", "server", "handler"])
 def test_nobody_is_called_what_stands_for_somebody_else(name: str) -> None:
     with pytest.raises(ValueError, match="taken by the server"):
         read_name(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
 
@@ -14,7 +15,7 @@ from streaming.access.gate import Gate
 from streaming.config import Settings
 from streaming.errors import Forbidden, RateLimited, Unauthenticated
 from streaming.rules.access import SCOPES_DEFAULT, Credential, Principal, Scope
-from streaming.web.door import HELD_MAX, HELD_S, Door
+from streaming.web.door import HELD_MAX, HELD_S, WRONG_HELD_S, Door
 from streaming.web.request import Request
 
 pytestmark = pytest.mark.clock("virtual")
@@ -73,7 +74,7 @@ class Hits(Counter[str]):
 def made(hits: Hits | None = None, **settings: Any) -> Door:
     configured = Settings(store_url="memory://", **settings)
     gate = Gate(configured, secret=SECRET)
-    return Door(configured, gate, (Hits() if hits is None else hits).hit, asyncio.get_running_loop().time)
+    return Door(configured, gate, (Hits() if hits is None else hits).hit, asyncio.get_running_loop().time, time.time)
 
 
 # -- where from --------------------------------------------------------------------------------------------------------
@@ -176,6 +177,11 @@ async def test_the_peer_is_the_other_end_of_the_connection_whatever_the_server_s
     else:
         with pytest.raises(Unauthenticated):
             await door.admit(asked)
+
+
+async def test_two_stream_tokens_are_none() -> None:
+    with pytest.raises(Unauthenticated, match="one credential"):
+        await made().admit(request(("host", "localhost"), query="stream_token=a.b.c&stream_token=a.b.c"))
 
 
 async def test_who_brings_a_key_is_no_browser_that_somebody_leads() -> None:
@@ -287,14 +293,14 @@ async def test_a_wrong_credential_is_answered_at_once_as_long_as_there_are_few()
     hits = Hits()
     door = made(hits, api_keys=KEYS, rate_limit_failures="3/minute")
 
-    assert [await fail(door) for _ in range(4)] == [0, 0, 0, HELD_S]
+    assert [await fail(door) for _ in range(4)] == [0, 0, 0, WRONG_HELD_S]
     assert hits == {"authentication_failed": 4, "held_back": 1}
 
 
 async def test_only_wrong_ones_are_held_back_and_only_from_that_address() -> None:
     door = made(api_keys=KEYS, rate_limit_failures="1/minute")
     await fail(door)
-    assert await fail(door) == HELD_S
+    assert await fail(door) == WRONG_HELD_S
 
     began = asyncio.get_running_loop().time()
     await door.admit(request(key("anna")))
@@ -312,9 +318,9 @@ async def test_so_many_are_held_back_and_one_more_is_cut_off() -> None:
         await door.admit(one_more)
 
     assert one_more.send.__self__.aborted  # type: ignore[attr-defined]  # the connection of this test
-    assert set(await asyncio.gather(*held)) == {HELD_S}
+    assert set(await asyncio.gather(*held)) == {WRONG_HELD_S}
     assert not door._held
-    assert await fail(door) == HELD_S
+    assert await fail(door) == WRONG_HELD_S
 
 
 async def test_whoever_leaves_while_being_held_back_makes_room() -> None:

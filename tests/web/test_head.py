@@ -18,7 +18,7 @@ from streaming.observe.security import FloodGuard
 from streaming.web.body import LINGER_S
 from streaming.web.head import check_head, check_length
 from streaming.web.headers import SECURITY
-from streaming.web.protocol import ProblemProtocol, Protocol, protocol_of
+from streaming.web.protocol import PIECE_BYTES, ProblemProtocol, Protocol, protocol_of
 from streaming.web.request import Receive, Scope, Send
 from tests.web.ambiguous import BEHIND, BODY, CHUNKED, FRAMING, GET, HEADS, HIDDEN, HOST, POST
 from tests.web.test_protocol_pieces import Reader, Wire, closed, cut, feed, hasty
@@ -340,6 +340,65 @@ async def test_an_application_that_does_not_answer_is_a_problem_and_no_text_of_t
     found = problem_in(wire)
     assert (found["status"], found["code"]) == (500, "internal")
     assert b"secret" not in wire.written
+
+
+# -- what comes behind a request --------------------------------------------------------------------------------------
+
+
+async def test_what_is_behind_a_request_that_waits_is_not_even_parsed() -> None:
+    """uvicorn makes objects of ten kilobytes out of each 27 bytes, all that it has read at once."""
+    site = Site()
+    protocol, wire = site.connect()
+    many = 1000
+    protocol.data_received(get("/") * many)
+
+    assert 0 < len(protocol.pipeline) <= PIECE_BYTES // len(get("/")) + 1
+    assert protocol.flow.read_paused
+    for _ in range(20 * many):
+        if wire.written.count(b"HTTP/1.1 404") == many:
+            break
+        await asyncio.sleep(0)
+        assert len(protocol.pipeline) <= PIECE_BYTES // len(get("/")) + 1
+    assert wire.written.count(b"HTTP/1.1 404") == many, "each has its answer, all the same"
+    assert not protocol.flow.read_paused
+    protocol.connection_lost(None)
+
+
+async def test_the_end_of_a_request_may_come_while_others_wait() -> None:
+    site = Site()
+    protocol, wire = site.connect()
+    late = get("/late")
+    protocol.data_received(get("/") * 100 + late[:10])
+    protocol.data_received(late[10:])
+    for _ in range(2000):
+        await asyncio.sleep(0)
+
+    assert wire.written.count(b"HTTP/1.1 404") == 101
+    protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize(("beyond", "ends"), [(0, False), (1, True)])
+async def test_so_many_bytes_may_wait_and_one_more_ends_the_connection(beyond: int, ends: bool) -> None:
+    site = Site(header_bytes_max=10_000)
+    protocol, wire = site.connect()
+    protocol.data_received((get("/") * PIECE_BYTES)[: PIECE_BYTES + 10_000 + beyond])
+
+    assert (wire.closed_at is not None) is ends
+    assert site.limits == ["headers_too_large"] * ends
+    protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize("headers", [b"", b"A: b\r\n" * 101])
+async def test_who_asks_for_a_head_gets_no_body_with_a_refusal(headers: bytes) -> None:
+    site = Site()
+    protocol, wire = site.connect()
+    target = b"/" if headers else b"/" + b"x" * 9000
+    await feed(protocol, b"HEAD " + target + b" HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n")
+    head, _, body = wire.written.partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 431" if headers else b"HTTP/1.1 414")
+    assert b"content-length: 0" not in head
+    assert body == b""
 
 
 # -- for uvicorn ------------------------------------------------------------------------------------------------------

@@ -55,12 +55,31 @@ def test_pages_of_this_machine_and_what_is_no_page_may_ask(method: str, origin: 
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://elsewhere.example", "http://localhost.elsewhere.example", "null", "", "http://[::1", "https://10.0.0.1"],
+    [
+        "http://elsewhere.example",
+        "http://localhost.elsewhere.example",
+        "null",
+        "",
+        "http://[::1",
+        "https://10.0.0.1",
+        "http://localhost:80.elsewhere.example",
+        "http://localhost@elsewhere.example",
+    ],
 )
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_a_page_of_somebody_else_changes_nothing(method: str, origin: str) -> None:
     with pytest.raises(Forbidden, match="STREAMING_INSECURE_PUBLIC=true"):
         require_own_origin(method, origin)
+
+
+@pytest.mark.parametrize(("site", "served"), [(None, True), ("none", True), ("same-origin", True), ("cross-site", False),
+                                               ("same-site", False), ("", False)])  # fmt: skip
+def test_a_browser_that_names_no_origin_says_where_its_page_is_from(site: str | None, served: bool) -> None:
+    if served:
+        require_own_origin("POST", None, site)
+    else:
+        with pytest.raises(Forbidden, match="another site"):
+            require_own_origin("POST", None, site)
 
 
 @pytest.mark.parametrize(

@@ -188,3 +188,18 @@ async def test_the_first_key_ends_what_nobody_in_particular_reads() -> None:
         assert (await watching).endswith(FAREWELL)
         assert (await here.http.get("/tasks")).status_code == 401
     await gate.close()
+
+
+async def test_what_was_waited_for_is_told_to_nobody_whose_credential_is_over() -> None:
+    async with guarded() as (here, store, gate):
+        anna = store.make("anna")
+        await gate.refresh()
+        task_id = await started(here, anna)
+        token = jwt.encode({"sub": "anna", "exp": time.time() - 9}, SECRET, "HS256")  # within the leeway, for a second
+        for method, path in (("GET", f"/tasks/{task_id}"), ("POST", f"/tasks/{task_id}/cancel")):
+            assert (await here.http.request(method, path, headers=bearer(token))).status_code < 300
+        late = await here.http.get(f"/tasks/{task_id}?wait_s=0.1", headers=bearer(anna))
+        assert late.status_code == 200
+        task_id = await started(here, anna)
+        waited = await here.http.get(f"/tasks/{task_id}?wait_s=1.5", headers=bearer(token))
+        assert (waited.status_code, waited.json()["code"]) == (401, "unauthenticated")
