@@ -151,6 +151,8 @@ async def _ready(server: Server) -> None:
         while answer.status == 503 and time.monotonic() < until:
             await asyncio.sleep(0.02)
             answer = await connection.call(calls.get("/readyz"))
+    except Flaw as flaw:
+        raise Flaw(f"{flaw}, and has written:\n{server.log_lines}") from None
     finally:
         connection.close()
     if answer.status != 200:

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -37,7 +37,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
 
-#: What one principal may have where credentials are configured, and nothing else is set.
+#: What one principal may have where nothing else is set; it does not hold for the anonymous one.
 PRINCIPAL_LIMITS: Mapping[str, int] = MappingProxyType(
     {
         "principal_running_max": 100,
@@ -169,16 +169,16 @@ class Settings(BaseSettings):
     )
     max_external: Count = Field(10_000, description="External tasks that have not ended, at most.")
     principal_running_max: Count | None = Field(
-        None, description="Tasks of one principal that run at the same time; unset: 100 where there are credentials."
+        None, description="Tasks of one principal that run at the same time; unset: 100, but for the anonymous one."
     )
     principal_pending_max: Count | None = Field(
-        None, description="Tasks of one principal that wait at most; unset: 1000 where there are credentials."
+        None, description="Tasks of one principal that wait at most; unset: 1000, but for the anonymous one."
     )
     principal_external_max: Count | None = Field(
-        None, description="External tasks of one principal at most; unset: 1000 where there are credentials."
+        None, description="External tasks of one principal at most; unset: 1000, but for the anonymous one."
     )
     principal_keys_max: Count | None = Field(
-        None, description="Idempotency keys of one principal, at most; unset: 1,000,000 where there are credentials."
+        None, description="Idempotency keys of one principal, at most; unset: 1,000,000, but for the anonymous one."
     )
     max_streams: Count = Field(5000, description="Open streams at most; one more is refused with 429.")
     principal_streams_max: Count = Field(
@@ -306,11 +306,6 @@ class Settings(BaseSettings):
             if isinstance(line, str) and not shlex.split(line):
                 raise ValueError(f"command {name!r} is empty")
         return value
-
-    def with_credentials(self) -> Self:
-        """The same where credentials are configured: what one principal may have has limits that are not set, too."""
-        unset = {name: most for name, most in PRINCIPAL_LIMITS.items() if getattr(self, name) is None}
-        return self.model_copy(update=unset)
 
     @property
     def credentials(self) -> bool:

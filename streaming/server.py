@@ -221,11 +221,10 @@ async def _try_to_begin(
         journal = open_store(settings)
         await journal.open()
         trial.push_async_callback(journal.close)
-        shared = settings.credentials or bool(await journal.api_keys())
         coordinator = TaskCoordinator(
             registry,
             journal,
-            settings.with_credentials() if shared else settings,
+            settings,
             wall=time.time,
             new_id=_new_id,
             chance=random.random,

@@ -264,16 +264,6 @@ def test_only_this_machine_is_loopback(host: str, loopback: bool) -> None:
     assert load_settings(host=host).loopback is loopback
 
 
-def test_one_principal_has_limits_of_its_own_where_there_are_credentials_or_they_are_set() -> None:
-    settings = load_settings(principal_pending_max=5)
-    shared = settings.with_credentials()
-
-    names = ("principal_running_max", "principal_pending_max", "principal_external_max", "principal_keys_max")
-    assert [getattr(settings, name) for name in names] == [None, 5, None, None]
-    assert [getattr(shared, name) for name in names] == [100, 5, 1000, 1_000_000]
-    assert shared.model_copy(update=dict.fromkeys(names)) == settings.model_copy(update=dict.fromkeys(names))
-
-
 def test_settings_cannot_be_changed_while_running() -> None:
     settings: Any = load_settings()
 

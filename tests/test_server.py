@@ -570,26 +570,12 @@ def test_a_signal_before_the_server_runs_ends_the_process_with_0(
     assert as_it_was == [0]
 
 
-@pytest.mark.parametrize(("settings", "most"), [({}, None), ({"api_keys": "a-key-of-enough-letters:anna"}, 100),
-                                                 ({"principal_running_max": 7}, 7)])  # fmt: skip
-async def test_where_there_are_credentials_nobody_takes_all_the_places(
-    settings: dict[str, Any], most: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with hosting(Server(in_memory(**settings)), monkeypatch) as host:
-        await host.start()
-        assert host.coordinator.settings.principal_running_max == most
-        await host.stop()
-
-
-async def test_a_key_in_the_store_limits_what_one_principal_may_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_with_a_key_in_the_store_everybody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(store_url=f"sqlite:///{tmp_path / 'tasks.db'}", grace_s=1)
     with closing(open_key_store(settings)) as keys:
         keys.add(new_key(Principal("anna", SCOPES_DEFAULT), created_at="2020-01-01T00:00:00.000000Z")[1])
     with hosting(Server(settings), monkeypatch) as host:
         await host.start()
-        assert host.coordinator.settings.principal_running_max == 100
         assert (await host.ask("GET", "/tasks"))[0] == 401
         assert (await host.ask("GET", "/healthz"))[0] == 200
         await host.stop()

@@ -44,13 +44,15 @@ class KeyCounts:
 
     Args:
         journal: where they are.
-        most: so many each principal may have; None is no limit.
+        most: so many each principal may have.
+        exempt: somebody who may have as many as they like.
         limits_hit: where it is counted who has more.
     """
 
-    def __init__(self, journal: Journal, most: int | None, limits_hit: LimitsHit) -> None:
+    def __init__(self, journal: Journal, most: int, exempt: str | None, limits_hit: LimitsHit) -> None:
         self._journal = journal
         self._most = most
+        self._exempt = exempt
         self._limits_hit = limits_hit
         self._counted: OrderedDict[str, _Counted] = OrderedDict()
         self._flying = Shares()
@@ -67,7 +69,8 @@ class KeyCounts:
             TooManyKeys: as many are remembered as may be.
             StoreUnavailable: the store cannot be asked.
         """
-        if (most := self._most) is None:
+        most = self._most
+        if principal == self._exempt:
             yield
             return
         while (counted := self._counted.get(principal)) is None or self._is_old(counted, most):

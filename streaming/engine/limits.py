@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias, get_args
 
-from streaming.config import Settings
+from streaming.config import PRINCIPAL_LIMITS, Settings
 from streaming.engine.log import Log
 from streaming.errors import LogTooLarge, TooManyEvents
+from streaming.rules.access import ANONYMOUS_NAME
 
 #: All limits that are counted. Where a limit has an error code of its own, it has that name.
 LimitName: TypeAlias = Literal[
@@ -90,3 +91,14 @@ def check_fits(log: Log, settings: Settings, limits_hit: LimitsHit, *, events: i
     if log.bytes + size > settings.log_bytes_max:
         limits_hit.hit("log_too_large")
         raise LogTooLarge(f"The events of the task have {log.bytes} bytes, and can have {settings.log_bytes_max}.")
+
+
+def share_of(settings: Settings, name: str) -> tuple[int, str | None]:
+    """How much of something one principal may have, and who may have all of it.
+
+    Args:
+        settings: where a limit is unset, the usual one holds for everybody who has a name.
+        name: of the setting, one of `PRINCIPAL_LIMITS`.
+    """
+    most: int | None = getattr(settings, name)
+    return (PRINCIPAL_LIMITS[name], ANONYMOUS_NAME) if most is None else (most, None)

@@ -13,6 +13,7 @@ from streaming.config import Settings
 from streaming.engine.draft import scoped_key
 from streaming.engine.external import External
 from streaming.engine.hub import Hub
+from streaming.engine.limits import share_of
 from streaming.engine.log import Log
 from streaming.engine.registry import TaskType
 from streaming.engine.tables import Tables
@@ -39,7 +40,7 @@ class Outside:
         self._line = line
         self._on_over = on_over
         self._tasks: dict[str, External] = {}
-        self._of = Shares(settings.principal_external_max)
+        self._of = Shares(*share_of(settings, "principal_external_max"))
 
     def __len__(self) -> int:
         """How many have not ended."""
@@ -81,8 +82,8 @@ class Outside:
             raise TooManyTasks(f"Too many external tasks have not ended: at most {most} may be there.")
         if not self._of.has_room(owner, starting_of):
             self._hub.limits_hit.hit("too_many_external_of_principal")
-            most_of = self._settings.principal_external_max
-            raise TooManyTasks(f"Too many external tasks of yours have not ended: at most {most_of} of one principal.")
+            most = self._of.most
+            raise TooManyTasks(f"Too many external tasks of yours have not ended: at most {most} of one principal.")
 
     def take_in(self, task_type: TaskType, log: Log) -> External:
         """Follow a task that was stored just now, or by an earlier process."""

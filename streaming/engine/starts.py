@@ -17,6 +17,7 @@ from streaming.engine.draft import Draft
 from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
 from streaming.engine.keys import KeyCounts
+from streaming.engine.limits import share_of
 from streaming.engine.log import Log
 from streaming.engine.lookup import LiveTask
 from streaming.engine.once import Once
@@ -65,7 +66,7 @@ class Starts:
         self._new_id = new_id
         self._take_in = take_in
         self._replace = replace
-        counts = KeyCounts(journal, settings.principal_keys_max, hub.limits_hit)
+        counts = KeyCounts(journal, *share_of(settings, "principal_keys_max"), hub.limits_hit)
         self._once = Once(journal, settings.store_wait_s, counts)
         self._starting: Counter[str] = Counter()
         self._queueing = 0
@@ -133,7 +134,7 @@ class Starts:
             raise TooManyTasks(f"Too many tasks wait already: at most {self._settings.max_pending} may.")
         if not self._turns.waiting_of.has_room(owner, self._queueing_of[owner]):
             self._hub.limits_hit.hit("too_many_tasks_of_principal")
-            most = self._settings.principal_pending_max
+            most = self._turns.waiting_of.most
             raise TooManyTasks(f"Too many tasks of yours wait already: at most {most} of one principal may.")
 
     def _decide(self, wanted: Draft) -> Decision:

@@ -16,6 +16,7 @@ from functools import partial
 from streaming.config import Settings
 from streaming.engine.draft import Draft, scoped_key
 from streaming.engine.hub import Hub
+from streaming.engine.limits import share_of
 from streaming.engine.lookup import LiveTask
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
@@ -56,7 +57,7 @@ class Turns:
     ) -> None:
         self.line = Line(settings.ageing_s)
         self.running: dict[str, Runner] = {}
-        self.waiting_of = Shares(settings.principal_pending_max)
+        self.waiting_of = Shares(*share_of(settings, "principal_pending_max"))
         self._registry = registry
         self._hub = hub
         self._settings = settings
@@ -69,7 +70,7 @@ class Turns:
         self._waits: dict[str, Wait] = {}
         self._pauses: dict[str, asyncio.TimerHandle] = {}
         self._busy: Counter[str] = Counter()
-        self._busy_of = Shares(settings.principal_running_max)
+        self._busy_of = Shares(*share_of(settings, "principal_running_max"))
         self._lent: dict[str, int] = {}
         self._returning: dict[str, asyncio.Future[None]] = {}
 

@@ -17,12 +17,17 @@ class Shares:
 
     Args:
         most: so many each may have; None is no limit.
+        exempt: somebody who has none.
+
+    Attributes:
+        most: as given.
     """
 
-    __slots__ = ("_had", "_most")
+    __slots__ = ("_exempt", "_had", "most")
 
-    def __init__(self, most: int | None = None) -> None:
-        self._most = most
+    def __init__(self, most: int | None = None, exempt: str | None = None) -> None:
+        self.most = most
+        self._exempt = exempt
         self._had: dict[str, int] = {}
 
     def __getitem__(self, principal: str) -> int:
@@ -43,7 +48,7 @@ class Shares:
             principal: who.
             ahead: how many are about to come before.
         """
-        return self._most is None or self[principal] + ahead < self._most
+        return self.most is None or principal == self._exempt or self[principal] + ahead < self.most
 
     def change(self, principal: str, by: int) -> None:
         """Somebody has so many more, or fewer."""

@@ -95,6 +95,8 @@ class Door:
         except Unauthenticated as failure:
             await self._fail(request, failure)
             raise
+        if request.credential.principal.anonymous and not self._settings.insecure_public:
+            self._require_local(request)  # whether anybody is asked may have been unknown before
         await self._ask_principal(request)
         if request.method not in SAFE:
             self.require_own_page(request)

@@ -9,11 +9,12 @@ from typing import get_args
 import pytest
 
 import streaming
-from streaming.engine.limits import LimitName, LimitsHit, check_fits
+from streaming.config import PRINCIPAL_LIMITS, Settings
+from streaming.engine.limits import LimitName, LimitsHit, check_fits, share_of
 from streaming.errors import LogTooLarge, TooManyEvents
 from tests.engine.hubs import Desk
 from tests.kit import build
-from tests.stage import instant
+from tests.stage import forever, instant, rounds
 
 pytestmark = pytest.mark.clock("virtual")
 
@@ -75,3 +76,21 @@ async def test_what_is_one_more_is_refused_and_counted_once(
         with pytest.raises(kind):
             check_fits(log, desk.settings, desk.hub.limits_hit, events=events, size=size)
         assert {name: hits for name, hits in desk.hub.limits_hit.items() if hits} == {kind.code: 1}
+
+
+@pytest.mark.parametrize("name", PRINCIPAL_LIMITS)
+def test_what_is_unset_holds_for_everybody_who_has_a_name(name: str) -> None:
+    assert share_of(Settings(), name) == (PRINCIPAL_LIMITS[name], "anonymous")
+    assert share_of(Settings().model_copy(update={name: 7}), name) == (7, None)
+
+
+async def test_nobody_takes_all_the_places_but_on_a_server_of_their_own() -> None:
+    coordinator, _ = build([forever])
+    async with coordinator:
+        most = PRINCIPAL_LIMITS["principal_running_max"]
+        for who in ("anonymous", "anna"):
+            ids = [(await coordinator.start("forever", {}, created_by=who))[0].id for _ in range(most + 1)]
+            await rounds()
+            at_work = [each.id for each in coordinator.running()]
+            assert sum(task_id in at_work for task_id in ids) == (most + 1 if who == "anonymous" else most)
+        await coordinator.shutdown(0)

@@ -52,7 +52,7 @@ class Starts:
     def __init__(self) -> None:
         self.store = Store()
         self.hits = LimitsHit()
-        self.once = Once(self.store, 5.0, KeyCounts(self.store, KEYS_MAX, self.hits))
+        self.once = Once(self.store, 5.0, KeyCounts(self.store, KEYS_MAX, None, self.hits))
         self.started: list[str] = []
         self.go = asyncio.Event()
         self.go.set()

@@ -68,3 +68,12 @@ def test_who_is_counted_wrong_is_named_and_can_be_counted_anew(wrong: str) -> No
     assert shares.tallies("things", things) == [Tally("things", 3 + by, 3), named]
     shares.recount(things)
     assert shares.tallies("things", things) == [Tally("things", 3, 3)]
+
+
+def test_whoever_is_exempt_always_has_room() -> None:
+    shares = Shares(1, "root")
+    for who in ("root", "anna"):
+        shares.change(who, 1)
+
+    assert shares.has_room("root", 100)
+    assert not shares.has_room("anna")

@@ -283,7 +283,9 @@ def test_starts_with_one_key_come_one_after_the_other_though_who_asked_first_is_
         world.faults = Faults(store_delay=0.5)
         flying, most = 0, 0
         async with world.instance([work]) as instance:
-            once = Once(cast(Journal, instance.store), 100, KeyCounts(cast(Journal, instance.store), None, LimitsHit()))
+            once = Once(
+                cast(Journal, instance.store), 100, KeyCounts(cast(Journal, instance.store), 100, None, LimitsHit())
+            )
 
             async def create(key: IdempotencyKey) -> tuple[Record, bool]:
                 nonlocal flying, most

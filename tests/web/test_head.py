@@ -345,6 +345,10 @@ async def test_an_application_that_does_not_answer_is_a_problem_and_no_text_of_t
 # -- what comes behind a request --------------------------------------------------------------------------------------
 
 
+def reading_is_paused(protocol: ProblemProtocol) -> bool:
+    return protocol.flow.read_paused
+
+
 async def test_what_is_behind_a_request_that_waits_is_not_even_parsed() -> None:
     """uvicorn makes objects of ten kilobytes out of each 27 bytes, all that it has read at once."""
     site = Site()
@@ -353,14 +357,14 @@ async def test_what_is_behind_a_request_that_waits_is_not_even_parsed() -> None:
     protocol.data_received(get("/") * many)
 
     assert 0 < len(protocol.pipeline) <= PIECE_BYTES // len(get("/")) + 1
-    assert protocol.flow.read_paused
+    assert reading_is_paused(protocol)
     for _ in range(20 * many):
         if wire.written.count(b"HTTP/1.1 404") == many:
             break
         await asyncio.sleep(0)
         assert len(protocol.pipeline) <= PIECE_BYTES // len(get("/")) + 1
     assert wire.written.count(b"HTTP/1.1 404") == many, "each has its answer, all the same"
-    assert not protocol.flow.read_paused
+    assert not reading_is_paused(protocol)
     protocol.connection_lost(None)
 
 

@@ -72,8 +72,10 @@ def test_a_page_of_somebody_else_changes_nothing(method: str, origin: str) -> No
         require_own_origin(method, origin)
 
 
-@pytest.mark.parametrize(("site", "served"), [(None, True), ("none", True), ("same-origin", True), ("cross-site", False),
-                                               ("same-site", False), ("", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("site", "served"),
+    [(None, True), ("none", True), ("same-origin", True), ("cross-site", False), ("same-site", False), ("", False)],
+)
 def test_a_browser_that_names_no_origin_says_where_its_page_is_from(site: str | None, served: bool) -> None:
     if served:
         require_own_origin("POST", None, site)
