@@ -205,6 +205,7 @@ class Settings(BaseSettings):
     headers_max: Count = Field(100, description="Headers of a request at most.")
     json_depth_max: Count = Field(64, description="Levels of nesting in a request body at most.")
     json_members_max: Count = Field(2000, description="Names in one object of a request body at most.")
+    json_values_max: Count = Field(20_000, description="Values in a request body at most.")
     event_bytes_max: Bytes = Field(262_144, description="Bytes of one event's data, or of a result, at most.")
     events_max: Count = Field(1_000_000, description="Events of one task at most, those of the server not refused.")
     log_bytes_max: Bytes = Field(

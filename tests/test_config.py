@@ -126,6 +126,7 @@ def test_what_is_given_wins_over_the_environment_and_none_is_not_given(monkeypat
         ("max_connections", 0),
         ("address_connections_max", 0),
         ("json_members_max", 0),
+        ("json_values_max", 0),
         ("url_bytes_max", 0),
         *(
             ("cors_origins", origin)

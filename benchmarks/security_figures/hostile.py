@@ -191,7 +191,7 @@ class Crowd:
         self._given = given
         self._chance = random.Random(given.seed)
         self._sources = itertools.cycle([f"127.0.1.{number}" for number in range(1, given.sources + 1)])
-        self._habits = list(itertools.islice(itertools.cycle(HABITS), given.connections))
+        self._habits = list(itertools.islice(itertools.cycle(given.habits.split(",")), given.connections))
         self._everybody = asyncio.Event()
 
     async def run(self) -> None:
@@ -256,6 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, default=2_000)
     parser.add_argument("--sources", type=int, default=1, help="addresses from which they come")
+    parser.add_argument("--habits", default=",".join(HABITS), help="what they do, in turn")
     parser.add_argument("--key", required=True, help="that opens the server")
     parser.add_argument("--task", required=True, help="the id of a task of that key, with a large log")
     parser.add_argument("--nice", type=int, default=NICE, help="whoever measures on the same core goes first")

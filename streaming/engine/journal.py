@@ -254,10 +254,18 @@ class Journal(Protocol):
         There may be fewer, but not none where there are some: a page ends once it has `PAGE_BYTES_MAX`.
         """
 
-    async def feed_after(self, position: int, *, last_position: int, limit: int) -> list[FeedItem]:
+    async def feed_after(
+        self, position: int, *, last_position: int, limit: int, principal: Principal | None = None
+    ) -> list[FeedItem]:
         """Feed items with ``position`` < item.position <= ``last_position``, ascending, at most ``limit``.
 
         There may be fewer, but not none where there are some: a page ends once it has `PAGE_BYTES_MAX`.
+
+        Args:
+            position: of the item before the first one.
+            last_position: of the last one, at most.
+            limit: items at most.
+            principal: only those of tasks that it sees; None takes all.
         """
 
     async def last_position(self) -> int:

@@ -82,8 +82,8 @@ class Outside:
             raise TooManyTasks(f"Too many external tasks have not ended: at most {most} may be there.")
         if not self._of.has_room(owner, starting_of):
             self._hub.limits_hit.hit("too_many_external_of_principal")
-            most = self._of.most
-            raise TooManyTasks(f"Too many external tasks of yours have not ended: at most {most} of one principal.")
+            share = self._of.most
+            raise TooManyTasks(f"Too many external tasks of yours have not ended: at most {share} of one principal.")
 
     def take_in(self, task_type: TaskType, log: Log) -> External:
         """Follow a task that was stored just now, or by an earlier process."""

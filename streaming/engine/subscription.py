@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 PAGE_FIRST = 64
 PAGE_MAX = 512
 
+#: Positions of the feed that one question for the events of one principal looks at.
+LOOKED_AT = 10_000
+
 #: Seconds until a reader asks a store again that could not be read.
 RETRY_S = 1.0
 
@@ -248,9 +251,13 @@ class FeedSubscription(Subscription):
         return asyncio.create_task(self._read_page(), name="streaming-page")
 
     async def _read_page(self) -> Batch:
-        upto = self._hub.feed.last
-        items = await self._hub.journal.feed_after(self.cursor, last_position=upto, limit=self._page)
-        # Where nothing is left between the cursor and the window, the rest has been deleted.
+        upto, principal = self._hub.feed.last, self._wanted.principal
+        if principal is not None:  # most of it may be of others: one question does not look at all of it
+            upto = min(upto, self.cursor + LOOKED_AT)
+        items = await self._hub.journal.feed_after(
+            self.cursor, last_position=upto, limit=self._page, principal=principal
+        )
+        # Where nothing is left between the cursor and the window, the rest has been deleted, or is of others.
         return feed_batch(items, self._wanted, self.cursor) if items else Batch((), upto, b"")
 
     def _leave_reading(self, reading: asyncio.Task[Batch]) -> None:

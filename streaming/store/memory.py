@@ -142,10 +142,14 @@ class MemoryStore:
         task = self._tasks.get(task_id)
         return [] if task is None else task.after(seq, last_seq)[:limit]
 
-    async def feed_after(self, position: int, *, last_position: int, limit: int) -> list[FeedItem]:
+    async def feed_after(
+        self, position: int, *, last_position: int, limit: int, principal: Principal | None = None
+    ) -> list[FeedItem]:
         """See `Journal.feed_after`."""
         self._check_open()
-        return list(islice(self._items(position, last_position), limit))
+        items = self._items(position, last_position)
+        seen = (item for item in items if principal is None or principal.sees(item.created_by, item.tenant))
+        return list(islice(seen, limit))
 
     async def last_position(self) -> int:
         """See `Journal.last_position`."""

@@ -114,6 +114,9 @@ for _name, _owner, _there in (
     for _suffix, *_columns in (("", tasks.c.created_at, tasks.c.id), ("_end", tasks.c.finished_at, tasks.c.id)):
         Index(f"{_name}{_suffix}", _owner, *_columns, sqlite_where=_there, postgresql_where=_there)
 
+# Whether a task is there for somebody takes SQLite no longer if its parameters are long: they are no part of this.
+Index("tasks_by_owner", tasks.c.id, tasks.c.created_by, tasks.c.tenant).ddl_if(dialect="sqlite")
+
 _ended = tasks.c.finished_at.is_not(None)
 Index(
     "tasks_by_type_end",

@@ -164,9 +164,11 @@ class SqlStore:
         """See `Journal.events_after`."""
         return await self._read(reads.events_after, task_id, seq, last_seq, limit)
 
-    async def feed_after(self, position: int, *, last_position: int, limit: int) -> list[FeedItem]:
+    async def feed_after(
+        self, position: int, *, last_position: int, limit: int, principal: Principal | None = None
+    ) -> list[FeedItem]:
         """See `Journal.feed_after`."""
-        return await self._read(reads.feed_after, position, last_position, limit)
+        return await self._read(reads.feed_after, position, last_position, limit, principal)
 
     async def last_position(self) -> int:
         """See `Journal.last_position`."""

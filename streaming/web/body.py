@@ -77,6 +77,7 @@ async def read_object(request: Request, settings: Settings) -> dict[str, Any] | 
     if not raw:
         return None
     _check_media_type(request)
+    _check_values(raw, settings.json_values_max)
     value = parse(raw, depth_max=settings.json_depth_max, members_max=settings.json_members_max)
     if not isinstance(value, dict):
         raise BadRequest(f"The body must be a JSON object, not {_NAMES.get(type(value), 'a number')}.")
@@ -166,6 +167,23 @@ def _media_type(text: str) -> tuple[str, str]:
     header = Message()
     header["content-type"] = text
     return header.get_content_type(), header.get_content_charset("utf-8")
+
+
+#: A text of JSON, whatever stands in it.
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+
+
+def _check_values(raw: bytes, values_max: int) -> None:
+    """Refuse a body of very many small values: each costs as much as a large one, and more than its bytes.
+
+    Raises:
+        JsonTooWide: there are too many.
+    """
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") <= values_max:
+        return
+    bare = _TEXT.sub(b"", raw)
+    if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > values_max:
+        raise JsonTooWide(f"The body has more than {values_max} values.")
 
 
 # -- parsing ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ Never:  does anything. Tasks are reached through `Site.view` only: what one prin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streaming.config import Settings
 from streaming.engine.coordinator import TaskCoordinator
@@ -16,6 +16,7 @@ from streaming.engine.view import View
 from streaming.rules.breaker import Circuit
 from streaming.web.door import Door
 from streaming.web.heartbeat import Heartbeat
+from streaming.web.reply import Reply
 from streaming.web.request import Request
 
 
@@ -29,6 +30,7 @@ class Site:
     circuit: Callable[[], Circuit | None]
     forecast: Forecast
     door: Door
+    descriptions: dict[str, Reply] = field(default_factory=dict)
 
     def view(self, request: Request) -> View:
         """The tasks that are there for whoever calls."""

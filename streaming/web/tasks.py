@@ -7,6 +7,7 @@ Never:  decides about tasks.
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 
 from streaming.errors import BadRequest
 from streaming.records import Record
@@ -75,7 +76,10 @@ def idempotency_key(request: Request) -> str | None:
 async def show_task(site: Site, request: Request, task_id: str) -> Reply:
     """``GET /tasks/{id}``: the task, at once or when it has ended."""
     query = Query(request.query_string, ("wait_s",))
-    record = await _wait(site, request, task_id, query.seconds("wait_s", most=site.settings.wait_max_s))
+    wait_s = query.seconds("wait_s", most=site.settings.wait_max_s)
+    waiting = site.heartbeat.place(request.credential.principal) if wait_s > 0 else nullcontext()
+    with waiting:  # whoever waits takes as much as a stream
+        record = await _wait(site, request, task_id, wait_s)
     return json_reply(200, task_json(site, record))
 
 

@@ -67,7 +67,7 @@ def test_on_postgres_as_well(our_database: str) -> None:
     engine = create_engine(our_database, connect_args={"options": "-c search_path=streaming"})
 
     def ours(item: Any, name: str | None, kind: str, *_: object) -> bool:
-        return not (kind == "table" and name == feed.name)
+        return (kind, name) not in (("table", feed.name), ("index", "tasks_by_owner"))  # the index is for SQLite
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": ours})

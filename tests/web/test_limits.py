@@ -43,6 +43,18 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]
         "bad_json",
         "json_too_wide",
     ),
+    "values of a body": (
+        {"json_values_max": 5},
+        {
+            "method": "POST",
+            "path": "/tasks",
+            "content": '{"type": "count", "params": {"n": "a,[{\\"],"}, "tags": ["a"]}',
+            "code": "invalid_params",
+        },
+        {"method": "POST", "path": "/tasks", "content": '{"type": "count", "params": {"n": "1,2"}, "tags": ["a", 2]}'},
+        "bad_json",
+        "json_too_wide",
+    ),
     "a page": (
         {"page_max": 5},
         {"path": "/tasks?limit=5"},

@@ -63,8 +63,13 @@ _LATER = (429, 503)
 
 
 async def show_description(site: Site, request: Request) -> Reply:
-    """``GET /openapi.json``."""
-    return json_reply(200, describe(site.settings, site.coordinator.registry, root=request.root))
+    """``GET /openapi.json``; it is made once."""
+    if request.root not in site.descriptions:
+        site.descriptions.clear()  # one server is mounted in one place
+        site.descriptions[request.root] = json_reply(
+            200, describe(site.settings, site.coordinator.registry, root=request.root)
+        )
+    return site.descriptions[request.root]
 
 
 def describe(settings: Settings, task_types: Iterable[TaskType], *, root: str = "") -> dict[str, Any]:

@@ -198,7 +198,7 @@ _ONE_TASK = {
         "Task",
         "Look up a task",
         {_OK: _json("Task", "The task, at once or after `wait_s`.")},
-        _TASK,
+        (*_TASK, errors.TooManyStreams),
         ("task_id", "wait_s"),
     ),
     ("/tasks/{id}", "patch"): Operation(

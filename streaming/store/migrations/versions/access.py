@@ -26,6 +26,8 @@ def upgrade() -> None:
         ("tasks_by_principal_end", ["created_by", "finished_at", "id"], tenant.is_(None)),
     ):
         op.create_index(name, "tasks", columns, sqlite_where=some, postgresql_where=some)
+    if op.get_bind().dialect.name == "sqlite":
+        op.create_index("tasks_by_owner", "tasks", ["id", "created_by", "tenant"])
     op.create_table(
         "api_keys",
         sa.Column("id", TEXT, primary_key=True),
