@@ -1,22 +1,24 @@
 """What it costs to ask who is calling, for each start of a task.
 
-All servers run at the same time, and are asked in turn, so that whatever else the machine does hits all of them. One
-of them knows keys and tokens of all kinds. A token that was good is remembered for a minute; what one costs that was
-never seen before is told as well.
+All servers run at the same time, and are asked in turn, so that whatever else the machine does hits all of them. A
+token that was good is remembered for a minute; what one costs that was never seen before is told as well.
 
 Owns:   CPU and time of a start with a credential of each kind, against the same start without one.
 """
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
-from benchmarks.calls import call_all, post_task
-from benchmarks.figure import Figure, Goal, Metric, Scale, Values
+from benchmarks.calls import ANSWER_S, Connection, connect, post_task
+from benchmarks.figure import Figure, Flaw, Goal, Metric, Scale, Values
 from benchmarks.security_figures import guarded
 from benchmarks.security_figures.guarded import bearer, cpu_s, with_header
 from benchmarks.server import Server, temporary_directory
@@ -24,7 +26,7 @@ from benchmarks.server import Server, temporary_directory
 #: So often that nobody is refused; what is counted is counted all the same.
 RATES = {"rate_limit": "1000000/second", "rate_limit_address": "1000000/second"}
 
-CONNECTIONS = 16
+CONNECTIONS = 32
 LIMIT = 1.05
 
 _REQUEST = post_task("bench_noop")
@@ -54,32 +56,51 @@ class Asked:
     requests: Sequence[bytes]
     cpu_us: list[float] = field(default_factory=list)
     us: list[float] = field(default_factory=list)
-    sent: int = 0
+    _connections: list[Connection] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._requests = itertools.cycle(self.requests)
+
+    async def warm_up(self, count: int) -> None:
+        """Connect, and start so many tasks that do not count."""
+        self._connections = [await connect(self.server.address) for _ in range(CONNECTIONS)]
+        await self.ask(count)
+        self.cpu_us.clear()
+        self.us.clear()
 
     async def ask(self, count: int) -> None:
         """Start so many tasks."""
-        sent = [self.requests[number % len(self.requests)] for number in range(self.sent, self.sent + count)]
-        self.sent += count
+        sent = itertools.islice(self._requests, count)
         begin_s, begin_cpu_s = time.perf_counter(), cpu_s(self.server)
-        await call_all(self.server.address, sent, status=201, connections=CONNECTIONS)
+        await asyncio.gather(*(_start(connection, sent) for connection in self._connections))
         self.us.append(1e6 * (time.perf_counter() - begin_s) / count)
         self.cpu_us.append(1e6 * (cpu_s(self.server) - begin_cpu_s) / count)
 
-    def forget(self) -> None:
-        """That was the warm-up."""
-        self.cpu_us.clear()
-        self.us.clear()
+    def close(self) -> None:
+        """Leave."""
+        for connection in self._connections:
+            connection.close()
+
+
+async def _start(connection: Connection, requests: Iterator[bytes]) -> None:
+    """One after the other, as long as there are some."""
+    for request in requests:
+        async with asyncio.timeout(ANSWER_S):
+            answer = await connection.call(request)
+        if answer.status != 201:
+            raise Flaw(f"a start was answered with {answer.status}: {answer.body[:200]!r}")
 
 
 async def measure(scale: Scale) -> Values:
     """Ask all of them in turn, and compare each turn with that of the server without credentials."""
     async with _everybody((1 + scale.pairs) * scale.pair_starts) as asked:
         for each in asked.values():
-            await each.ask(scale.pair_starts)
-            each.forget()
+            await each.warm_up(scale.pair_starts)
         for turn in range(scale.pairs):
             for each in list(asked.values())[:: 1 if turn % 2 else -1]:
                 await each.ask(scale.pair_starts)
+        for each in asked.values():
+            each.close()
     plain = asked["plain"]
     return {
         "plain_us": median(plain.cpu_us),
@@ -104,27 +125,27 @@ async def _everybody(count: int) -> AsyncIterator[dict[str, Asked]]:
         url = await stack.enter_async_context(guarded.public_keys())
         directory = await stack.enter_async_context(temporary_directory())
         stored = await guarded.stored_key(directory)
-        keys = {
-            "api_keys": guarded.api_keys(guarded.NAME),
-            "jwt_secret": guarded.SECRET,
-            "jwt_jwks_url": url,
-        }
-        plain = await stack.enter_async_context(guarded.guarded({}))
-        again = await stack.enter_async_context(guarded.guarded({}))
-        rates = await stack.enter_async_context(guarded.guarded(RATES))
-        guarded_ = await stack.enter_async_context(guarded.guarded({**RATES, **keys}, directory))
+
+        async def server(settings: Mapping[str, object], directory: Path | None = None) -> Server:
+            return await stack.enter_async_context(guarded.guarded(settings, directory))
+
+        by_secret = await server({**RATES, "jwt_secret": guarded.SECRET})
+        by_public_key = await server({**RATES, "jwt_jwks_url": url})
         numbers = range(1, count + 1)
         yield {
-            "plain": Asked(plain, [_REQUEST]),
-            "again": Asked(again, [_REQUEST]),
-            "rates": Asked(rates, [_REQUEST]),
-            "key": Asked(guarded_, [_with(guarded.key_of(guarded.NAME))]),
-            "stored": Asked(guarded_, [_with(stored)]),
-            "hs256": Asked(guarded_, [_with(guarded.hs256())]),
-            "rs256": Asked(guarded_, [_with(guarded.rs256())]),
-            "new_hs256": Asked(guarded_, [_with(guarded.hs256(number)) for number in numbers]),
-            "new_rs256": Asked(guarded_, [_with(guarded.rs256(number)) for number in numbers]),
+            "plain": Asked(await server({}), [_REQUEST]),
+            "again": Asked(await server({}), [_REQUEST]),
+            "rates": Asked(await server(RATES), [_REQUEST]),
+            "key": Asked(await server({**RATES, "api_keys": guarded.api_keys(guarded.NAME)}), [_with(_KEY)]),
+            "stored": Asked(await server(RATES, directory), [_with(stored)]),
+            "hs256": Asked(by_secret, [_with(guarded.hs256())]),
+            "rs256": Asked(by_public_key, [_with(guarded.rs256())]),
+            "new_hs256": Asked(by_secret, [_with(guarded.hs256(number)) for number in numbers]),
+            "new_rs256": Asked(by_public_key, [_with(guarded.rs256(number)) for number in numbers]),
         }
+
+
+_KEY = guarded.key_of(guarded.NAME)
 
 
 def _with(token: str) -> bytes:

@@ -63,7 +63,7 @@ async def test_without_its_database_a_server_listens_and_gets_ready_once_it_come
     proxy.refuse()
     async with serving(tmp_path, through, SERVE) as server:
         health = await server.http.get("/healthz")
-        assert (health.status_code, health.json()["store"]["kind"]) == (200, "postgresql")
+        assert (health.status_code, health.json()) == (200, {"status": "ok"})  # who may ask for more is in the store
         for method, path in (("GET", "/readyz"), ("POST", "/tasks"), ("GET", "/tasks"), ("GET", "/events")):
             answer = await server.http.request(method, path)
             assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")

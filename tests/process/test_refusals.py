@@ -84,7 +84,7 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 async def test_an_address_that_others_can_reach_needs_a_word(tmp_path: Path) -> None:
     line = await refused(tmp_path, SERVE, USAGE, host="0.0.0.0")  # noqa: S104  # refused, that is the point
 
-    assert "0.0.0.0 needs --insecure-public or STREAMING_INSECURE_PUBLIC=true" in line
+    assert "0.0.0.0 needs an API key (streaming key create NAME), or --insecure-public" in line
 
 
 @contextmanager
