@@ -21,7 +21,7 @@ from benchmarks.calls import call_all, get, post_task
 from benchmarks.canned import STREAMS
 from benchmarks.command import run
 from benchmarks.figure import Flaw, Scale
-from benchmarks.security_figures import FIGURES, attacker, guarded, honest, hostile
+from benchmarks.security_figures import FIGURES, attacker, guarded, honest, hostile, starts
 from benchmarks.security_figures.besieged import attacked
 from benchmarks.security_figures.guarded import bearer, key_of, with_header
 from benchmarks.security_figures.hostile import HABITS
@@ -52,25 +52,43 @@ def _own_cores() -> Iterator[None]:
     os.sched_setaffinity(0, before)
 
 
-#: All of them, but for one: from how many addresses wrong credentials come is a number.
-MEASURED = (["starts", "deliveries"], ["credentials-many", "connections", "fuzz"])
+#: From how many addresses wrong credentials come is a number, and starts are measured below.
+MEASURED = ["deliveries", "credentials-many", "connections", "fuzz"]
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("names", MEASURED, ids=", ".join)
-def test_figures_are_measured(names: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(COMMAND, [*names, "--quick"], results=tmp_path)
+def test_figures_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(COMMAND, [*MEASURED, "--quick"], results=tmp_path)
 
     out, told = capsys.readouterr()
-    assert [figure.name for figure in FIGURES if figure.title in out] == names
+    assert [figure.name for figure in FIGURES if figure.title in out] == MEASURED
     assert "broken" not in told + out, told
     assert [line for line in out.splitlines() if "| - |" in line] == []
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
+async def test_starts_are_measured_with_credentials_and_without() -> None:
+    values = await starts.measure(TINY, ("plain", "stored", "new_rs256"))
+
+    assert set(values) == {"plain_us", "stored", "stored_time", "new_rs256"}
+    assert all(value > 0 for value in values.values())
+
+
+def test_what_is_told_of_starts_is_measured() -> None:
+    [figure] = starts.FIGURES
+    kinds = {
+        "plain_us",
+        *(name for name in starts.NAMES if name != "plain"),
+        *(f"{name}_time" for name in starts.KINDS),
+    }
+
+    assert {metric.key for metric in figure.metrics} == kinds
+
+
 def test_names_of_figures_and_metrics_are_used_once() -> None:
     assert len({figure.name for figure in FIGURES}) == len(FIGURES)
-    assert {figure.name for figure in FIGURES} == {"credentials-one"}.union(*MEASURED)
+    assert {figure.name for figure in FIGURES} == {"starts", "credentials-one", *MEASURED}
     assert all(len({metric.key for metric in figure.metrics}) == len(figure.metrics) for figure in FIGURES)
 
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 from benchmarks.calls import ANSWER_S, Connection, connect, post_task
@@ -24,7 +23,7 @@ from benchmarks.security_figures.guarded import bearer, cpu_s, with_header
 from benchmarks.server import Server, temporary_directory
 
 #: So often that nobody is refused; what is counted is counted all the same.
-RATES = {"rate_limit": "1000000/second", "rate_limit_address": "1000000/second"}
+RATES: dict[str, object] = {"rate_limit": "1000000/second", "rate_limit_address": "1000000/second"}
 
 CONNECTIONS = 32
 LIMIT = 1.05
@@ -39,6 +38,8 @@ KINDS = {
     "rs256": "JWT, RS256, that was seen before",
 }
 NEW = {"new_hs256": "JWT, HS256, never seen before", "new_rs256": "JWT, RS256, never seen before"}
+
+NAMES = ("plain", "again", "rates", *KINDS, *NEW)
 
 
 @dataclass
@@ -91,9 +92,14 @@ async def _start(connection: Connection, requests: Iterator[bytes]) -> None:
             raise Flaw(f"a start was answered with {answer.status}: {answer.body[:200]!r}")
 
 
-async def measure(scale: Scale) -> Values:
-    """Ask all of them in turn, and compare each turn with that of the server without credentials."""
-    async with _everybody((1 + scale.pairs) * scale.pair_starts) as asked:
+async def measure(scale: Scale, names: Sequence[str] = NAMES) -> Values:
+    """Ask all of them in turn, and compare each turn with that of the server without credentials.
+
+    Args:
+        scale: how often.
+        names: some ways to ask; the first one is without credentials.
+    """
+    async with _asking(names, (1 + scale.pairs) * scale.pair_starts) as asked:
         for each in asked.values():
             await each.warm_up(scale.pair_starts)
         for turn in range(scale.pairs):
@@ -105,7 +111,7 @@ async def measure(scale: Scale) -> Values:
     return {
         "plain_us": median(plain.cpu_us),
         **{name: _ratio(each.cpu_us, plain.cpu_us) for name, each in asked.items() if each is not plain},
-        **{f"{name}_time": _ratio(asked[name].us, plain.us) for name in KINDS},
+        **{f"{name}_time": _ratio(each.us, plain.us) for name, each in asked.items() if name in KINDS},
     }
 
 
@@ -115,34 +121,35 @@ def _ratio(ours: Sequence[float], others: Sequence[float]) -> float:
 
 
 @asynccontextmanager
-async def _everybody(count: int) -> AsyncIterator[dict[str, Asked]]:
-    """All ways to ask, each with its server.
+async def _asking(names: Sequence[str], count: int) -> AsyncIterator[dict[str, Asked]]:
+    """Some ways to ask, each with a server of its own.
 
     Args:
+        names: of these ways.
         count: starts in one way.
     """
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(guarded.public_keys())
         directory = await stack.enter_async_context(temporary_directory())
         stored = await guarded.stored_key(directory)
-
-        async def server(settings: Mapping[str, object], directory: Path | None = None) -> Server:
-            return await stack.enter_async_context(guarded.guarded(settings, directory))
-
-        by_secret = await server({**RATES, "jwt_secret": guarded.SECRET})
-        by_public_key = await server({**RATES, "jwt_jwks_url": url})
         numbers = range(1, count + 1)
-        yield {
-            "plain": Asked(await server({}), [_REQUEST]),
-            "again": Asked(await server({}), [_REQUEST]),
-            "rates": Asked(await server(RATES), [_REQUEST]),
-            "key": Asked(await server({**RATES, "api_keys": guarded.api_keys(guarded.NAME)}), [_with(_KEY)]),
-            "stored": Asked(await server(RATES, directory), [_with(stored)]),
-            "hs256": Asked(by_secret, [_with(guarded.hs256())]),
-            "rs256": Asked(by_public_key, [_with(guarded.rs256())]),
-            "new_hs256": Asked(by_secret, [_with(guarded.hs256(number)) for number in numbers]),
-            "new_rs256": Asked(by_public_key, [_with(guarded.rs256(number)) for number in numbers]),
+        ways: dict[str, tuple[dict[str, object], Callable[[], Sequence[bytes]]]] = {
+            "plain": ({}, lambda: [_REQUEST]),
+            "again": ({}, lambda: [_REQUEST]),
+            "rates": (RATES, lambda: [_REQUEST]),
+            "key": ({**RATES, "api_keys": guarded.api_keys(guarded.NAME)}, lambda: [_with(_KEY)]),
+            "stored": (RATES, lambda: [_with(stored)]),
+            "hs256": ({**RATES, "jwt_secret": guarded.SECRET}, lambda: [_with(guarded.hs256())]),
+            "rs256": ({**RATES, "jwt_jwks_url": url}, lambda: [_with(guarded.rs256())]),
+            "new_hs256": ({**RATES, "jwt_secret": guarded.SECRET}, lambda: [_with(guarded.hs256(n)) for n in numbers]),
+            "new_rs256": ({**RATES, "jwt_jwks_url": url}, lambda: [_with(guarded.rs256(n)) for n in numbers]),
         }
+        asked = {}
+        for name in names:
+            settings, requests = ways[name]
+            own = guarded.guarded(settings, directory if name == "stored" else None)
+            asked[name] = Asked(await stack.enter_async_context(own), requests())
+        yield asked
 
 
 _KEY = guarded.key_of(guarded.NAME)

@@ -171,6 +171,11 @@ class Gate:
         await self._ring.refresh()
         await self._tokens.renew()
 
+    async def renew(self) -> None:
+        """Read and fetch what is old, and wait for it; as before a request."""
+        await self._ring.renew()
+        await self._tokens.renew()
+
     async def close(self) -> None:
         """Read and fetch nothing any more."""
         await self._ring.close()

@@ -18,7 +18,19 @@ from streaming.rules.history import Span
 GROUPS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "task": (
-            *("id", "type", "status", "priority", "key", "external_id", "parent", "retry_of", "tags", "created_by", "tenant"),
+            *(
+                "id",
+                "type",
+                "status",
+                "priority",
+                "key",
+                "external_id",
+                "parent",
+                "retry_of",
+                "tags",
+                "created_by",
+                "tenant",
+            ),
             "params",
         ),
         "work": ("attempt", "retries_left", "retry_at", "progress", "steps", "eta", "result", "error", "cancel"),

@@ -169,8 +169,9 @@ def _media_type(text: str) -> tuple[str, str]:
     return header.get_content_type(), header.get_content_charset("utf-8")
 
 
-#: A text of JSON, whatever stands in it.
-_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+#: A text of JSON, whatever stands in it, or the rest of the body where one does not end: what has begun is always
+#: found, or each quotation mark would have the rest looked at once more.
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def _check_values(raw: bytes, values_max: int) -> None:

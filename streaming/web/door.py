@@ -136,14 +136,14 @@ class Door:
         if request.method not in SAFE:
             self.tell_admin(request, task_id=task_id)
 
-    def require_still_good(self, request: Request) -> None:
+    async def require_still_good(self, request: Request) -> None:
         """Refuse to tell what a request has waited for, once its credential is over.
 
         Raises:
             Unauthenticated: it is.
         """
-        credential = request.credential
-        if not credential.principal.anonymous and not self.gate.still_good(credential, self._wall()):
+        await self.gate.renew()
+        if not self.gate.still_good(request.credential, self._wall()):
             raise Unauthenticated("The credential is over.", reason="over_meanwhile")
 
     def tell_admin(self, request: Request, *, task_id: str | None = None) -> None:

@@ -7,7 +7,7 @@ Never:  decides about tasks.
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from streaming.errors import BadRequest
 from streaming.records import Record
@@ -77,10 +77,14 @@ async def show_task(site: Site, request: Request, task_id: str) -> Reply:
     """``GET /tasks/{id}``: the task, at once or when it has ended."""
     query = Query(request.query_string, ("wait_s",))
     wait_s = query.seconds("wait_s", most=site.settings.wait_max_s)
-    waiting = site.heartbeat.place(request.credential.principal) if wait_s > 0 else nullcontext()
-    with waiting:  # whoever waits takes as much as a stream
+    with _place(site, request, wait_s):
         record = await _wait(site, request, task_id, wait_s)
     return json_reply(200, task_json(site, record))
+
+
+def _place(site: Site, request: Request, wait_s: float) -> AbstractContextManager[None]:
+    """Whoever waits takes as much as a stream."""
+    return site.heartbeat.place(request.credential.principal) if wait_s > 0 else nullcontext()
 
 
 async def cancel_task(site: Site, request: Request, task_id: str) -> Reply:
@@ -88,9 +92,10 @@ async def cancel_task(site: Site, request: Request, task_id: str) -> Reply:
     query = Query(request.query_string, ("wait_s",))
     wait_s = query.seconds("wait_s", most=site.settings.wait_max_s)
     fields = read_fields(CancelFields, await read_object(request, site.settings) or {})
-    before = await site.view(request).get(task_id)
-    await site.view(request).cancel_task(task_id, reason=fields.reason)
-    record = await _wait(site, request, task_id, wait_s)
+    with _place(site, request, wait_s):
+        before = await site.view(request).get(task_id)
+        await site.view(request).cancel_task(task_id, reason=fields.reason)
+        record = await _wait(site, request, task_id, wait_s)
     stopped = before.status in TERMINAL or (wait_s > 0 and record.status in TERMINAL)
     return json_reply(200 if stopped else 202, task_json(site, record))
 
@@ -99,7 +104,7 @@ async def _wait(site: Site, request: Request, task_id: str, wait_s: float) -> Re
     if wait_s == 0:
         return await site.view(request).get(task_id)
     record = await while_present(request, site.view(request).wait(task_id, wait_s))
-    site.door.require_still_good(request)
+    await site.door.require_still_good(request)
     return record
 
 

@@ -728,6 +728,7 @@ def visible(task: Task) -> dict[str, Any]:
         "last_seq": len(task.log),
         "client_seq": task.client_seq,
         "created_by": "anonymous",
+        "tenant": None,
         "started_at": task.begun,
         "heartbeat_at": task.begun,
         "finished_at": not task.live,

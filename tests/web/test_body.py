@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.config import Settings
-from streaming.errors import BadJson, BadRequest, BodyTooLarge, RequestTooLate, UnsupportedMediaType
+from streaming.errors import BadJson, BadRequest, BodyTooLarge, JsonTooWide, RequestTooLate, UnsupportedMediaType
 from streaming.web import body
 from streaming.web.body import MEDIA_TYPE_MAX, linger, needed, parse, read_object
 from streaming.web.request import Request
@@ -284,3 +284,28 @@ async def test_a_media_type_has_a_length() -> None:
             headers = {"content-type": "application/json; a=".ljust(length, "b")}
             answer = await here.http.post("/tasks", content="{}", headers=headers)
             assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize(
+    "unended", [b'"\\' * 400_000, b'"' + b"\\a" * 400_000, b'"' * 799_999, b'"' + b"x" * 800_000 + b"\\"]
+)
+def test_a_text_that_does_not_end_is_looked_at_once(unended: bytes) -> None:
+    """Whoever counts values must not be held up by what is no JSON: by the square of it, that would be an hour."""
+    body._check_values(b"," * 20_000 + unended, 20_000)  # within the time that a test has
+    with pytest.raises(JsonTooWide):
+        body._check_values(b"," * 20_001 + unended, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (b'{"a":"x\\"y,","b":[1,"\\\\"]}', 4),  # an object, an array, and what follows two commas
+        (b'{"a":[1,2]}', 3),
+        (b'{",":",","[":"{"}', 2),
+        (b'{"\\\\":1,"b":"\\"","c":2}', 3),
+    ],
+)
+def test_what_stands_in_texts_is_no_value(text: bytes, values: int) -> None:
+    body._check_values(text, values)
+    with pytest.raises(JsonTooWide):
+        body._check_values(text, values - 1)

@@ -203,3 +203,28 @@ async def test_what_was_waited_for_is_told_to_nobody_whose_credential_is_over() 
         task_id = await started(here, anna)
         waited = await here.http.get(f"/tasks/{task_id}?wait_s=1.5", headers=bearer(token))
         assert (waited.status_code, waited.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_nor_to_one_that_was_revoked_meanwhile() -> None:
+    async with guarded(key_cache_s=0.1) as (here, store, gate):
+        anna = store.make("anna")
+        await gate.refresh()
+        task_id = await started(here, anna)
+        waiting = asyncio.create_task(here.http.get(f"/tasks/{task_id}?wait_s=1.5", headers=bearer(anna)))
+        await here.until(lambda: here.readers == 1)
+        store.rows = [replace(row, revoked_at=LATER) for row in store.rows]
+
+        assert (await waiting).status_code == 401
+
+
+async def test_whoever_waits_takes_the_place_of_a_stream() -> None:
+    async with guarded(principal_streams_max=1) as (here, store, gate):
+        anna = store.make("anna")
+        await gate.refresh()
+        task_id = await started(here, anna)
+        async with here.sse(f"/tasks/{task_id}/events", headers=bearer(anna)):
+            for method, path in (("GET", f"/tasks/{task_id}"), ("POST", f"/tasks/{task_id}/cancel")):
+                refused = await here.http.request(method, f"{path}?wait_s=1", headers=bearer(anna))
+                assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+            record = (await here.http.get(f"/tasks/{task_id}", headers=bearer(anna))).json()
+        assert (record["status"], record["cancel"]) == ("running", None), "what was refused was not done"

@@ -235,7 +235,7 @@ _ONE_TASK = {
             _OK: _json("Task", "It has stopped."),
             _ACCEPTED: _json("Task", "It is still stopping, or nobody waits for that."),
         },
-        (*_TASK, *_BODY, errors.TaskTerminal, errors.Draining),
+        (*_TASK, *_BODY, errors.TaskTerminal, errors.TooManyStreams, errors.Draining),
         ("task_id", "wait_s"),
         ref(CancelFields.__name__),
         body_required=False,
