@@ -27,7 +27,7 @@ RATE = 50.0
 LIMIT = 1.05
 
 CHANNEL = "watched"
-OPEN_S, LATE_S, LEAD_S = 60.0, 30.0, 0.3
+OPEN_S, LATE_S, LEAD_S = 60.0, 30.0, 0.2
 
 
 @dataclass
