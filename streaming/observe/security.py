@@ -29,7 +29,7 @@ from streaming.observe.redaction import BLOTTED, blot, names_a_secret
 VALUE_MAX = 200
 
 #: Lines of one act from one address in one window; and of how many acts and addresses one window knows.
-LINES_MAX, KEYS_MAX = 10, 100
+LINES_MAX, KEYS_MAX = 10, 20
 WINDOW_S = 10.0
 
 _log = structlog.get_logger("streaming.security")

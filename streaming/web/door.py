@@ -42,6 +42,9 @@ ADDRESS_RATE, PRINCIPAL_RATE, FAILURE_RATE = (500, 1), (100, 1), (10, 1)
 #: So long the refusal of whoever comes too often is held back, in seconds; and that of a wrong credential.
 HELD_S, WRONG_HELD_S = 1.0, 5.0
 
+#: Those that are held back go out one by one, so far apart: at once they would bring all their senders back at once.
+PACE_S = 0.005
+
 #: So many refusals are held back for one address at the same time; whoever has more open is cut off.
 HELD_MAX = 1000
 
@@ -73,6 +76,7 @@ class Door:
         self._hit = hit
         self._wall = wall
         self._held: Counter[str] = Counter()
+        self._due = {HELD_S: 0.0, WRONG_HELD_S: 0.0}  # when the last one goes out, of each kind
         self._failures = _rate(settings.rate_limit_failures, FAILURE_RATE, clock)
         self._of_address = _rate(settings.rate_limit_address, ADDRESS_RATE, clock)
         self._of_principal = _rate(settings.rate_limit, PRINCIPAL_RATE, clock)
@@ -265,7 +269,9 @@ class Door:
             raise asgineer.DisconnectedError
         self._held[where] += 1
         try:
-            await asyncio.sleep(seconds)
+            now = asyncio.get_running_loop().time()
+            self._due[seconds] = due = max(self._due[seconds] + PACE_S, now + seconds)
+            await asyncio.sleep(due - now)
         finally:
             self._held[where] -= 1
             if not self._held[where]:

@@ -138,6 +138,10 @@ class ProblemProtocol(DirectProtocol):
             cycle.disconnected = not cycle.response_complete
             cycle.message_event.set()
         super().connection_lost(exc)
+        # A connection and its requests hold each other; what came for them need not wait for the garbage collector.
+        self._behind = b""
+        for cycle in self._cycles:
+            cycle.body = bytearray()
 
     def data_received(self, data: bytes) -> None:
         """Parse, unless a request has to wait already."""

@@ -30,6 +30,10 @@ def abort(send: object) -> bool:
     if not callable(cut):
         return False
     cut()
+    # It is told one step of the loop later, and would take an answer that is not sent any more for a mistake of ours.
+    cycle = getattr(send, "__self__", None)
+    if hasattr(cycle, "disconnected"):
+        cycle.disconnected = True
     return True
 
 

@@ -15,7 +15,7 @@ from streaming.access.gate import Gate
 from streaming.config import Settings
 from streaming.errors import Forbidden, RateLimited, Unauthenticated
 from streaming.rules.access import SCOPES_DEFAULT, Credential, Principal, Scope
-from streaming.web.door import HELD_MAX, HELD_S, WRONG_HELD_S, Door
+from streaming.web.door import HELD_MAX, HELD_S, PACE_S, WRONG_HELD_S, Door
 from streaming.web.request import Request
 
 pytestmark = pytest.mark.clock("virtual")
@@ -297,6 +297,19 @@ async def test_a_wrong_credential_is_answered_at_once_as_long_as_there_are_few()
     assert hits == {"authentication_failed": 4, "held_back": 1}
 
 
+async def test_whoever_comes_too_often_does_not_wait_behind_wrong_credentials() -> None:
+    door = made(api_keys=KEYS, rate_limit_failures="1/minute", rate_limit="1/second")
+    await fail(door)
+    wrong = [asyncio.create_task(fail(door)) for _ in range(400)]
+    await asyncio.sleep(0)
+    await door.admit(request(key("anna")))
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(RateLimited):
+        await door.admit(request(key("anna")))
+    assert asyncio.get_running_loop().time() == began + HELD_S
+    await asyncio.gather(*wrong)
+
+
 async def test_only_wrong_ones_are_held_back_and_only_from_that_address() -> None:
     door = made(api_keys=KEYS, rate_limit_failures="1/minute")
     await fail(door)
@@ -318,7 +331,8 @@ async def test_so_many_are_held_back_and_one_more_is_cut_off() -> None:
         await door.admit(one_more)
 
     assert one_more.send.__self__.aborted  # type: ignore[attr-defined]  # the connection of this test
-    assert set(await asyncio.gather(*held)) == {WRONG_HELD_S}
+    waited = await asyncio.gather(*held)
+    assert waited == pytest.approx([WRONG_HELD_S + number * PACE_S for number in range(HELD_MAX)]), "one by one"
     assert not door._held
     assert await fail(door) == WRONG_HELD_S
 

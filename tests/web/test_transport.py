@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import uvicorn
 import uvloop
+from structlog.testing import capture_logs
 
 from streaming.web.transport import abort
+from tests.web.live import live
 
 
 async def never_ends(scope: Any, receive: Any, send: Any) -> None:
@@ -63,3 +65,21 @@ def test_a_connection_of_uvicorn_is_found_and_cut(
 )
 def test_any_other_send_is_left_alone(send: Any) -> None:
     assert abort(send) is False
+
+
+async def test_a_request_that_is_cut_off_is_no_mistake_of_ours() -> None:
+    """The server is told one step of the loop later, and would miss an answer meanwhile."""
+
+    def cutting(_: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            assert abort(send)
+
+        return app
+
+    async with live(wrap=cutting) as here:
+        with capture_logs() as lines:
+            async with here.raw() as (reader, writer):
+                writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+        assert [line for line in lines if line["log_level"] == "error"] == []
