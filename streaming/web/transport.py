@@ -11,6 +11,8 @@ Never:  writes to it.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class Torn(BaseException):
     """Leaves a response unfinished on purpose, through asgineer, which would finish it; not an Exception for that."""
@@ -31,7 +33,7 @@ def abort(send: object) -> bool:
         return False
     cut()
     # It is told one step of the loop later, and would take an answer that is not sent any more for a mistake of ours.
-    cycle = getattr(send, "__self__", None)
+    cycle: Any = getattr(send, "__self__", None)
     if hasattr(cycle, "disconnected"):
         cycle.disconnected = True
     return True
