@@ -118,7 +118,7 @@ def answer(
             405, {**PROBLEM, "title": "Method Not Allowed", "status": 405, "code": "method_not_allowed"}, method="PUT"
         ),
         answer(400, {**PROBLEM, "title": "Bad Request", "status": 400, "code": "bad_request"}, method="QUERY"),
-        answer(200, {"status": "ready"}, JSON, path="/readyz"),
+        answer(200, {"status": "ready", "warnings": []}, JSON, path="/readyz"),
         answer(200, b"id: 1\n", {"content-type": "text/event-stream; charset=utf-8"}, path="/events"),
     ],
 )
