@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from streaming.engine import subscription
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.journal import RecordQuery
 from streaming.engine.view import View
@@ -169,6 +170,27 @@ async def test_who_sees_a_task_sees_it_everywhere(owner: Principal, seen_by: set
         await coordinator.shutdown(0)
         for who, feed in feeds.items():
             assert bool(await collect(feed)) is (who in seen_by)
+
+
+async def test_a_feed_from_its_beginning_has_what_is_its_own_wherever_that_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One question to the store looks at few positions, and what they have of others is passed over."""
+    monkeypatch.setattr(subscription, "LOOKED_AT", 4)
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        own = []
+        for who in (ANNA, ANNA, BOB, ANNA, ANNA, ANNA, BOB, ANNA):
+            record, _ = await View(coordinator, who).start("instant", {})
+            await events_of(coordinator, record.id)
+            own += [record.id] if who is BOB else []
+        feeds = [await View(coordinator, who).follow() for who in (BOB, ADMIN)]
+        await coordinator.shutdown(0)
+        mine, all_of_them = [await collect(feed) for feed in feeds]
+
+        assert mine == [event for event in all_of_them if event.task_id in own]
+        assert len(mine) == 6
+        assert len(all_of_them) == 24
 
 
 async def test_a_granted_task_is_there_and_nothing_else() -> None:
