@@ -298,14 +298,16 @@ def test_a_user_without_a_name_is_its_number(streaming: Streaming, url: str, mon
 
 
 @pytest.mark.process
-def test_on_postgres_it_is_the_same_and_no_password_is_shown(streaming: Streaming, postgres_url: str) -> None:
-    url = f"{postgres_url}{'&' if '?' in postgres_url else '?'}password=s3cr3t"
-    made = streaming("key", "create", "ci", "--store", url)
+def test_on_postgres_it_is_the_same_and_no_password_is_shown(
+    streaming: Streaming, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMING_STORE_URL", f"{postgres_url}{'&' if '?' in postgres_url else '?'}password=s3cr3t")
+    made = streaming("key", "create", "ci")
     assert made.exit_code == 0
     assert "password=***" in said(made)[1]
     assert "s3cr3t" not in made.output
-    assert streaming("key", "revoke", id_of(made.stdout), "--store", url).exit_code == 0
-    assert "\trevoked\t" in streaming("key", "list", "--store", url).stdout
+    assert streaming("key", "revoke", id_of(made.stdout)).exit_code == 0
+    assert "\trevoked\t" in streaming("key", "list").stdout
 
 
 # -- beside a server ---------------------------------------------------------------------------------------------------
