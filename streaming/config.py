@@ -180,15 +180,15 @@ class Settings(BaseSettings):
     principal_keys_max: Count | None = Field(
         None, description="Idempotency keys of one principal, at most; unset: 1,000,000, but for the anonymous one."
     )
-    max_streams: Count = Field(5000, description="Open streams at most; one more is refused with 429.")
+    max_streams: Count = Field(5000, description="Open streams, and requests that wait, at most; one more is 429.")
     principal_streams_max: Count = Field(
-        500, description="Open streams of one principal at most; it does not hold for the anonymous one."
+        500, description="The same of one principal at most; it does not hold for the anonymous one."
     )
     rate_limit: Annotated[str, AfterValidator(check_rate)] | None = Field(
         None, description="Requests of one principal, as 20/second; unset: 100/second, but for the anonymous one."
     )
     rate_limit_address: Annotated[str, AfterValidator(check_rate)] | None = Field(
-        None, description="Requests from one address; unset: 500/second, but on a server that needs no credentials."
+        None, description="Requests from one address; unset: 500/second, but on a server for this machine only."
     )
     rate_limit_failures: Annotated[str, AfterValidator(check_rate)] | None = Field(
         None, description="Wrong credentials from one address before their answers are held back; unset: 10/second."

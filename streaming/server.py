@@ -41,7 +41,7 @@ from streaming.store import open_store
 from streaming.tasks import built_in
 from streaming.web.application import Application
 from streaming.web.problems import problem
-from streaming.web.protocol import protocol_of
+from streaming.web.protocol import Protocol, protocol_of
 from streaming.web.request import Receive, Scope, Send
 from streaming.web.status import warnings
 from streaming.web.waiting import Waiting
@@ -87,7 +87,7 @@ class Server:
     def limit_hit(self, name: LimitName) -> None:
         """Count a limit that was hit below the application."""
         if isinstance(self._web, Application):
-            self._web.limits_hit.hit(name)
+            self._web.limits_hit.count(name)  # the protocol tells of it
 
     def shutdown_handler(self, signum: int, frame: FrameType | None = None) -> None:
         """Drain, and let the server exit; a second call forces it. Made for `signal.signal`."""
@@ -155,6 +155,7 @@ class Server:
                 return
             coordinator, journal = begun
             gate = await _gate(stack, settings, journal)
+            Protocol.on_limit = staticmethod(self.limit_hit)  # for a server of somebody else that has taken it
             self._web = web = Application(coordinator, settings, lambda: journal.circuit, gate)
             way_out.started(coordinator, web)
             await stack.enter_async_context(
@@ -240,6 +241,7 @@ async def _gate(stack: AsyncExitStack, settings: Settings, journal: Journal) -> 
     secret = await journal.secret("server", secrets.token_urlsafe(32))
     gate = Gate(settings, secret=secret, load=journal.api_keys)
     stack.push_async_callback(gate.close)
+    gate.warn()
     await gate.refresh()
     for warning in warnings(settings, gate.configured):
         _log.warning(warning)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -152,7 +153,15 @@ def check_origins(values: list[str]) -> list[str]:
 
 def is_loopback(host: str) -> bool:
     """Whether an address, or ``localhost``, is this machine only."""
+    return host == "localhost" or is_loopback_address(host)
+
+
+@lru_cache(maxsize=256)
+def is_loopback_address(text: str) -> bool:
+    """Whether this IP address is loopback; an IPv4 address may be written as an IPv6 one."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return host == "localhost"
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address.is_loopback if mapped is None else bool(mapped.is_loopback)

@@ -17,7 +17,7 @@ from typing import Any
 from streaming.access.refusals import expired, invalid
 from streaming.config import Settings
 from streaming.errors import Unauthenticated
-from streaming.rules.access import SCOPES_DEFAULT, Principal, Scope, read_name
+from streaming.rules.access import SCOPES_DEFAULT, Principal, Scope, known_scopes, read_name
 
 #: How refusals of a token begin.
 WHAT = "The token"
@@ -125,10 +125,7 @@ def _scopes(payload: Mapping[str, Any], claim: str) -> frozenset[Scope]:
     words = value.split(" ") if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise _wrong("claim_type")
-    return frozenset(Scope(word) for word in words if word in _KNOWN)
-
-
-_KNOWN = frozenset(map(str, Scope))
+    return known_scopes(words)
 
 
 def _wrong(reason: str) -> Unauthenticated:

@@ -52,7 +52,7 @@ class Presented:
     Attributes:
         authorization: all values of the header ``Authorization``.
         api_key: all values of the header ``X-API-Key``.
-        stream_token: the query parameter, on a route that takes one.
+        stream_token: the query parameter.
         peer: address of the other end of the connection; `proxy.UNIX` for a unix socket; None if nobody knows.
         header: all values of a header, by its name in lower case.
     """
@@ -104,7 +104,6 @@ class Gate:
         self._ring = KeyRing(self._configured, load, settings, ticks)
         self._tokens = Tokens(settings, ticks, transport)
         self._stream_tokens = StreamTokens(secret)
-        _warn(self._configured)
 
     @property
     def configured(self) -> bool:
@@ -165,6 +164,15 @@ class Gate:
             Forbidden: this credential may not read tasks, or is a stream token itself.
         """
         return self._stream_tokens.issue(credential, task_id, self._stream_token_s, self._clock())
+
+    def warn(self) -> None:
+        """Write down what is weak about the credentials that are configured."""
+        for name in self._configured.short:
+            _log.warning(
+                "a configured API key is short enough to be guessed", principal=name, characters_at_least=keys.SHORT
+            )
+        for variable, path in readable_by_others(os.environ):
+            _log.warning("everybody on this machine may read a file with a secret", variable=variable, file=path)
 
     async def refresh(self) -> None:
         """Read the API keys of the store now, and fetch public keys if they are old; what is away is no error here."""
@@ -230,12 +238,3 @@ class Gate:
             raise Unauthenticated(
                 f"A credential has at most {self._bytes_max} bytes.", challenge=INVALID, reason="too_large"
             )
-
-
-def _warn(configured: ConfiguredKeys) -> None:
-    for name in configured.short:
-        _log.warning(
-            "a configured API key is short enough to be guessed", principal=name, characters_at_least=keys.SHORT
-        )
-    for variable, path in readable_by_others(os.environ):
-        _log.warning("everybody on this machine may read a file with a secret", variable=variable, file=path)

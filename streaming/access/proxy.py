@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from streaming.config import Settings
 from streaming.errors import FieldError, InvalidSettings, Unauthenticated
-from streaming.rules.access import SCOPES_DEFAULT, Credential, Principal, Scope, read_name
+from streaming.rules.access import SCOPES_DEFAULT, Credential, Principal, Scope, known_scopes, read_name
 
 #: The peer of a connection over a unix socket.
 UNIX = "unix"
@@ -121,7 +121,7 @@ class Proxies:
             return SCOPES_DEFAULT
         # Proxies leave out a header that would be empty: nothing said is nothing allowed.
         words = re.split(r"[ ,]+", _single(header(self._scopes)) or "")
-        return frozenset(Scope(word) for word in words if word in set(Scope))
+        return known_scopes(words)
 
     def _check(self) -> None:
         if self._user is None and (self._scopes is not None or self._tenant is not None):

@@ -1,7 +1,8 @@
 """What somebody else has, as it was read last: keys in the store, public keys of who signs tokens.
 
 It is read again when it is older than ``fresh_s``, once for all who ask. While it cannot be read, it stays good as it
-was for ``stale_s``. After that it is not known. As long as the last read has failed, nobody waits for the next one.
+was for ``stale_s``. After that it is not known. As long as the last read has failed, nobody
+waits for the next one, but for who shows something that is not known.
 
 Owns:   `Remembered`: what was read, how old it may be, when it is read again.
 Uses:   access.flight (one read for all).

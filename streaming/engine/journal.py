@@ -12,8 +12,8 @@ The contract, which one test suite checks against every store:
   us, and so is one to whose log somebody else writes: it does not end there right before the first of our events. Its
   updates and events are left out, the rest of the commit is stored, and `Committed.lost` names it.
 - What somebody else has damaged takes nothing else with it, and a log line names it: a record that cannot be read is
-  left out of pages and of `Journal.unfinished`, an API key is left out, and a ``gap`` with the reason ``damaged``
-  stands for such an event.
+  left out of pages and of `Journal.unfinished`, an API key is there and opens nothing, and a ``gap`` with the reason
+  ``damaged`` stands for such an event.
 - Anything that goes wrong outside our control is raised as `errors.StoreUnavailable`.
 """
 

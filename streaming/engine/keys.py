@@ -69,16 +69,15 @@ class KeyCounts:
             TooManyKeys: as many are remembered as may be.
             StoreUnavailable: the store cannot be asked.
         """
-        most = self._most
         if principal == self._exempt:
             yield
             return
-        while (counted := self._counted.get(principal)) is None or self._is_old(counted, most):
-            await self._ask(principal, most)
+        while (counted := self._counted.get(principal)) is None or self._is_old(counted):
+            await self._ask(principal)
         self._counted.move_to_end(principal)
-        if counted.keys >= most:
+        if counted.keys >= self._most:
             self._limits_hit.hit("too_many_keys")
-            raise TooManyKeys(f"At most {most} idempotency keys of yours are remembered, each for 24 hours.")
+            raise TooManyKeys(f"At most {self._most} idempotency keys of yours are remembered, each for 24 hours.")
         counted.keys += 1
         self._flying.change(principal, 1)
         try:
@@ -89,18 +88,18 @@ class KeyCounts:
         finally:
             self._flying.change(principal, -1)
 
-    def _is_old(self, counted: _Counted, most: int) -> bool:
+    def _is_old(self, counted: _Counted) -> bool:
         """Whether there may be fewer by now."""
-        return counted.keys >= most and asyncio.get_running_loop().time() >= counted.asked_at + AGAIN_S
+        return counted.keys >= self._most and asyncio.get_running_loop().time() >= counted.asked_at + AGAIN_S
 
-    async def _ask(self, principal: str, most: int) -> None:
+    async def _ask(self, principal: str) -> None:
         """Ask the store, for one after the other; no more begin meanwhile than those that are under way now give up."""
         async with self._asking:
             counted = self._counted.get(principal)
-            if counted is not None and not self._is_old(counted, most):
+            if counted is not None and not self._is_old(counted):
                 return
             flying = self._flying[principal]  # the answer may have them, or not
-            stored = await self._journal.count_keys(principal, limit=most)
+            stored = await self._journal.count_keys(principal, limit=self._most)
             self._counted[principal] = _Counted(stored + flying, asyncio.get_running_loop().time())
             if len(self._counted) > PRINCIPALS_MAX:
                 self._counted.popitem(last=False)

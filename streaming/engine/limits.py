@@ -6,7 +6,7 @@ Never:  stops the server's own events: a task that has too many of its own still
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, TypeAlias, get_args
 
 from streaming.config import PRINCIPAL_LIMITS, Settings
@@ -50,15 +50,31 @@ LimitName: TypeAlias = Literal[
 
 
 class LimitsHit(Mapping[str, int]):
-    """How often each limit was hit since the process has begun; every name is there from the first moment."""
+    """How often each limit was hit since the process has begun; every name is there from the first moment.
 
-    __slots__ = ("_counts",)
+    Attributes:
+        on_hit: is told of each one, and of whose task has hit it, or None for whoever is asking; None tells nobody.
+    """
+
+    __slots__ = ("_counts", "on_hit")
 
     def __init__(self) -> None:
+        self.on_hit: Callable[[LimitName, str | None], object] | None = None
         self._counts: dict[str, int] = dict.fromkeys(get_args(LimitName), 0)
 
-    def hit(self, name: LimitName) -> None:
-        """Count one."""
+    def hit(self, name: LimitName, owner: str | None = None) -> None:
+        """Count one, and tell of it.
+
+        Args:
+            name: of the limit.
+            owner: the principal whose task has hit it; None if whoever asks has.
+        """
+        self.count(name)
+        if self.on_hit is not None:
+            self.on_hit(name, owner)
+
+    def count(self, name: LimitName) -> None:
+        """Count one of which somebody else tells."""
         self._counts[name] += 1
 
     def __getitem__(self, name: str) -> int:
@@ -86,10 +102,10 @@ def check_fits(log: Log, settings: Settings, limits_hit: LimitsHit, *, events: i
         LogTooLarge: they would be too large.
     """
     if log.window.last + events > settings.events_max:
-        limits_hit.hit("too_many_events")
+        limits_hit.hit("too_many_events", log.record.created_by)
         raise TooManyEvents(f"The task has {log.window.last} events, and can have {settings.events_max}.")
     if log.bytes + size > settings.log_bytes_max:
-        limits_hit.hit("log_too_large")
+        limits_hit.hit("log_too_large", log.record.created_by)
         raise LogTooLarge(f"The events of the task have {log.bytes} bytes, and can have {settings.log_bytes_max}.")
 
 

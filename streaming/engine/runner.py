@@ -345,7 +345,7 @@ class Runner:
         code = None if self._due is None else expired(self._due.limit, self._due.seconds).code
         ended = outcome(cause, self.reason(cause), code=code, returned=returned, raised=raised, bytes_max=limit)
         if raised is None and ended.error is not None and ended.error.code == "result_too_large":
-            self._hub.limits_hit.hit("result_too_large")
+            self._hub.limits_hit.hit("result_too_large", self.log.record.created_by)
         return ended
 
     def reason(self, cause: Cause | None) -> str:

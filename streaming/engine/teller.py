@@ -116,7 +116,7 @@ class LogTeller:
         if level not in _LEVELS:
             raise InvalidEvent(f"A level is {', '.join(_LEVELS)}; not {level!r:.64}.")
         if self._hub.crowded(self._log):
-            self._hub.limits_hit.hit("too_many_lines")
+            self._hub.limits_hit.hit("too_many_lines", self._log.record.created_by)
             raise InvalidEvent("More log lines wait for their commit than fit: await ctx.log(...).")
         payload = self._payload("log", {**fields, "level": level, "message": message})
         return self._heard(self._hub.append(self._log, "log", payload))
@@ -199,5 +199,5 @@ class LogTeller:
         try:
             return payload_from(type, data, self._settings.event_bytes_max)
         except EventTooLarge:
-            self._hub.limits_hit.hit("event_too_large")
+            self._hub.limits_hit.hit("event_too_large", self._log.record.created_by)
             raise

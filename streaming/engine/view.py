@@ -126,6 +126,7 @@ class View:
             return
         if not await self._coordinator.is_seen_by(self._principal, task_id):
             raise TaskNotFound(task_id)
+        self._granted = task_id  # it never changes hands: once is enough
 
     async def get(self, task_id: str) -> Record:
         """The record of a task."""

@@ -1,7 +1,7 @@
 """Who did what, from where: one line for each act that those who guard a server want to know of.
 
 All lines come from the logger ``streaming.security``: what was refused as a warning, what was done as information. The
-names of the acts are the same from version to version, see ``docs/operations.md``.
+names of the acts are the same from version to version, see ``docs/security.md``.
 
 Rules of this file:
 

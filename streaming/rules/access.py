@@ -25,7 +25,7 @@ ANONYMOUS_NAME = "anonymous"
 #: Names that stand for somebody else in the history of a task.
 RESERVED = frozenset({ANONYMOUS_NAME, "server", "handler"})
 
-_NAME = re.compile(r"[^\s\x00-\x1f\x7f-\x9f,:]{1,128}\Z")
+_NAME = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f,:]{{1,{NAME_MAX}}}\Z")
 
 
 class Scope(StrEnum):
@@ -38,6 +38,8 @@ class Scope(StrEnum):
     METRICS_READ = "metrics:read"
     ADMIN = "admin"
 
+
+_SCOPES = frozenset(map(str, Scope))
 
 #: What somebody has whose credential names no scopes: everything about tasks of their own.
 SCOPES_DEFAULT = frozenset(Scope) - {Scope.ADMIN}
@@ -153,6 +155,11 @@ def read_scopes(words: Iterable[str]) -> frozenset[Scope]:
     except ValueError:
         unknown = sorted(set(words) - set(Scope))
         raise ValueError(f"there is no scope {unknown[0][:64]!r}; possible: {', '.join(Scope)}") from None
+
+
+def known_scopes(words: Iterable[str]) -> frozenset[Scope]:
+    """The scopes among these words; others are for somebody else."""
+    return frozenset(Scope(word) for word in words if word in _SCOPES)
 
 
 def read_name(text: str) -> str:

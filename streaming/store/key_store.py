@@ -44,7 +44,9 @@ class KeyStore:
             credentials.add_key(connection, key)
 
     def all(self) -> list[ApiKey]:
-        """All keys that can be read, revoked ones as well, oldest first; a log line names each other one.
+        """All keys, revoked ones as well, oldest first; one that cannot be read is a revoked one of ``unreadable``.
+
+        A log line names it.
 
         Raises:
             StoreUnavailable: they cannot be read.

@@ -218,7 +218,7 @@ class Keeper:
 
     def _signal_group(self, number: int) -> None:
         # Nobody is left, or nobody whom we may signal: then there is nothing but waiting for the end.
-        try:  # noqa: SIM105  # see the head
+        try:  # noqa: SIM105  # contextlib takes longer to load than all of this
             os.killpg(self._program, number)
         except (ProcessLookupError, PermissionError):
             pass
@@ -276,7 +276,7 @@ def _hear() -> bytes:
 
 
 def _say(text: str) -> None:
-    try:  # noqa: SIM105  # see the head
+    try:  # noqa: SIM105  # contextlib takes longer to load than all of this
         os.write(0, f"{text}\n".encode())
     except OSError:
         pass  # the server is gone, and the next look at the socket says so

@@ -29,7 +29,7 @@ from streaming.errors import Forbidden, StreamingError
 from streaming.rules.breaker import Circuit
 from streaming.web.body import linger
 from streaming.web.cors import cors_headers, preflight
-from streaming.web.door import Door
+from streaming.web.door import Door, tell_limit
 from streaming.web.expiry import Expiry
 from streaming.web.heartbeat import Heartbeat
 from streaming.web.problems import INTERNAL, LIMITS, internal_problem, problem, status_of
@@ -80,7 +80,8 @@ class Application:
         )
         self.limits_hit = coordinator.limits_hit
         forecast = Forecast(coordinator.durations, coordinator.now)
-        door = Door(settings, gate, self.limits_hit.hit, time.monotonic, time.time)
+        self.limits_hit.on_hit = tell_limit
+        door = Door(settings, gate, self.limits_hit, time.monotonic, time.time)
         self._site = Site(coordinator, settings, self.heartbeat, circuit, forecast, door)
         self._asgineer = asgineer.to_asgi(self._answer)
 
@@ -162,12 +163,10 @@ class Application:
 
     def _refusal(self, request: Request, error: StreamingError) -> Reply:
         """Answer with a problem, and see to it that it is counted, and told to those who guard the server."""
-        door = self._site.door
         if isinstance(error, Forbidden):
-            door.tell("forbidden", request, reason=error.detail)
+            self._site.door.tell("forbidden", request, reason=error.detail)
         elif (name := LIMITS.get(type(error))) is not None:
             self.limits_hit.hit(name)
-            door.tell("limit_hit", request, limit=name)
         return problem(error)
 
 

@@ -40,9 +40,6 @@ INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
 #: writes takes the answer with it.
 LINGER_S = 2.0
 
-#: Names in one object, where nobody says otherwise.
-MEMBERS_MAX = 2000
-
 #: Nearly all clients name one and the same.
 MEDIA_TYPES_KEPT = 16
 
@@ -190,7 +187,7 @@ def _check_values(raw: bytes, values_max: int) -> None:
 # -- parsing ---------------------------------------------------------------------------------------------------------
 
 
-def parse(raw: bytes, *, depth_max: int, members_max: int = MEMBERS_MAX) -> Any:
+def parse(raw: bytes, *, depth_max: int, members_max: int) -> Any:
     """Parse strict JSON.
 
     Args:

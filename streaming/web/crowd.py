@@ -11,7 +11,7 @@ from collections import Counter
 
 from streaming.access.proxy import Proxies, bucket
 from streaming.config import Settings
-from streaming.web.loopback import is_loopback
+from streaming.values import is_loopback_address
 
 
 class Crowd:
@@ -49,4 +49,4 @@ class Crowd:
         """Whether an address has no more connections than it may have."""
         if address is None or self._open[bucket(address)] <= self._most:
             return True
-        return is_loopback(address) or self._proxies.trusts(address)
+        return is_loopback_address(address) or self._proxies.trusts(address)

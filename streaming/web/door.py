@@ -5,7 +5,7 @@ Rules of this file:
 - Without credentials the server answers on loopback only, and only to what is no page of somebody else.
 - Whoever comes too often waits: a refusal that is sent at once would only be asked for again at once. It costs us a
   timer, and them a connection.
-- Every refusal is told to the security log, and counted.
+- Every refusal is told to the security log, and every limit that is hit, wherever it is.
 
 Owns:   the order of the checks in front of every route; what an answer says of rates.
 Uses:   access.gate (credentials), web.rates (how often), web.loopback (what is local), observe.security (who is told).
@@ -17,14 +17,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextvars import ContextVar
 from urllib.parse import parse_qsl
 
 import asgineer
 
 from streaming.access.gate import Gate, Presented
+from streaming.access.proxy import KIND as PROXY
 from streaming.access.proxy import UNIX, bucket
 from streaming.config import Settings
-from streaming.engine.limits import LimitName
+from streaming.engine.limits import LimitName, LimitsHit
 from streaming.errors import Forbidden, RateLimited, Unauthenticated
 from streaming.observe.security import tell
 from streaming.rules.access import Credential, Scope
@@ -39,7 +41,8 @@ from streaming.web.transport import abort, peer_address
 #: principal, but for the anonymous one.
 ADDRESS_RATE, PRINCIPAL_RATE, FAILURE_RATE = (500, 1), (100, 1), (10, 1)
 
-#: So long the refusal of whoever comes too often is held back, in seconds; and that of a wrong credential.
+#: So many seconds the refusal of whoever comes too often is held back, and that of a wrong credential; up to twice as
+#: long, where many are.
 HELD_S, WRONG_HELD_S = 1.0, 5.0
 
 #: Those that are held back go out one by one, so far apart: at once they would bring all their senders back at once.
@@ -52,13 +55,29 @@ HELD_MAX = 1000
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
+#: Who calls, by name, and from where. It is no more than that, since what is started meanwhile keeps it to its end.
+_CALLER: ContextVar[tuple[str | None, str | None]] = ContextVar("streaming_caller", default=(None, None))
+
+
+def tell_limit(name: LimitName, owner: str | None) -> None:
+    """Write a line to the security log about a limit that was hit.
+
+    Args:
+        name: of the limit.
+        owner: whose task has hit it; None for whoever is asking.
+    """
+    principal, address = _CALLER.get() if owner is None else (owner, None)
+    source = None if address is None else bucket(address)
+    tell("limit_hit", principal=principal, address=address, source=source, limit=name)
+
+
 class Door:
     """What stands in front of the routes of one server.
 
     Args:
         settings: the rates, and whether everybody may come.
         gate: knows credentials.
-        hit: called with the name of each limit that is hit.
+        limits_hit: where limits are counted.
         clock: seconds; it never goes back.
         wall: seconds since 1970.
     """
@@ -67,13 +86,13 @@ class Door:
         self,
         settings: Settings,
         gate: Gate,
-        hit: Callable[[LimitName], object],
+        limits_hit: LimitsHit,
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
         self.gate = gate
         self._settings = settings
-        self._hit = hit
+        self._limits_hit = limits_hit
         self._wall = wall
         self._held: Counter[str] = Counter()
         self._due = {HELD_S: 0.0, WRONG_HELD_S: 0.0}  # when the last one goes out, of each kind
@@ -99,6 +118,7 @@ class Door:
         except Unauthenticated as failure:
             await self._fail(request, failure)
             raise
+        _CALLER.set((request.credential.principal.name, request.address))
         if request.credential.principal.anonymous and not self._settings.insecure_public:
             self._require_local(request)  # whether anybody is asked may have been unknown before
         await self._ask_principal(request)
@@ -112,6 +132,7 @@ class Door:
             Forbidden: it comes from where nobody may, or from a page of somebody else.
         """
         request.address = self.gate.proxies.client_address(_peer(request), request.headers("x-forwarded-for"))
+        _CALLER.set((None, request.address))
         if self.local_only:
             self._require_local(request)
 
@@ -148,7 +169,9 @@ class Door:
         """
         await self.gate.renew()
         if not self.gate.still_good(request.credential, self._wall()):
-            raise Unauthenticated("The credential is over.", reason="over_meanwhile")
+            failure = Unauthenticated("The credential is over.", reason="over_meanwhile")
+            self._tell_failure(request, failure)
+            raise failure
 
     def tell_admin(self, request: Request, *, task_id: str | None = None) -> None:
         """Write down that an admin changes something, however often."""
@@ -188,7 +211,7 @@ class Door:
             source=bucket(request.address),
             by=None if credential is NOBODY else credential.id,
             method=request.method,
-            path=request.path[:200],
+            path=request.path,
             **details,
         )
 
@@ -209,7 +232,7 @@ class Door:
         Raises:
             Forbidden: it does.
         """
-        if request.credential.id.startswith("proxy:"):
+        if request.credential.id.startswith(PROXY):
             require_same_origin(
                 request.header("origin"),
                 request.header("host"),
@@ -251,10 +274,13 @@ class Door:
         Raises:
             DisconnectedError: it gets no answer; see `_hold_back`.
         """
-        self._hit("authentication_failed")
-        self.tell("authentication_failed", request, reason=failure.reason)
+        self._tell_failure(request, failure)
         if not self._failures.ask(bucket(request.address)).granted:
             await self._hold_back(request, WRONG_HELD_S)
+
+    def _tell_failure(self, request: Request, failure: Unauthenticated) -> None:
+        self._limits_hit.count("authentication_failed")
+        self.tell("authentication_failed", request, reason=failure.reason)
 
     async def _hold_back(self, request: Request, seconds: float = HELD_S) -> None:
         """Wait before a refusal.
@@ -262,7 +288,7 @@ class Door:
         Raises:
             DisconnectedError: too many refusals are held back for this address: it gets none.
         """
-        self._hit("held_back")
+        self._limits_hit.hit("held_back")
         where = bucket(request.address)
         if self._held[where] >= HELD_MAX:
             abort(request.send)
@@ -270,7 +296,8 @@ class Door:
         self._held[where] += 1
         try:
             now = asyncio.get_running_loop().time()
-            self._due[seconds] = due = max(self._due[seconds] + PACE_S, now + seconds)
+            due = min(max(self._due[seconds] + PACE_S, now + seconds), now + 2 * seconds)
+            self._due[seconds] = due
             await asyncio.sleep(due - now)
         finally:
             self._held[where] -= 1

@@ -24,12 +24,6 @@ SECURITY: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: For a page of ours: it loads its own files, talks to its own server, and nothing stands in the text of the page.
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
 
 def stream_headers(content_type: str, more: Mapping[str, str]) -> dict[str, str]:
     """The headers of a stream: no proxy may collect its bytes.

@@ -45,13 +45,7 @@ class Beating(Protocol):
 
 
 class Open(Beating, Expiring, Protocol):
-    """A stream that is open.
-
-    Attributes:
-        principal: whose it is.
-    """
-
-    principal: Principal
+    """A stream that is open."""
 
 
 Looked = TypeVar("Looked", Beating, Open)
@@ -116,9 +110,11 @@ class Heartbeat:
             TooManyOwnStreams: all that this principal may have.
         """
         if self.open >= self._streams_max:
-            raise TooManyStreams(f"{self._streams_max} streams are open; no more can be.")
+            raise TooManyStreams(f"{self._streams_max} streams are open, or requests wait; no more can be.")
         if not principal.anonymous and self.open_of(principal) >= self._principal_max:
-            raise TooManyOwnStreams(f"{principal.name!r} has {self._principal_max} open streams; no more can be.")
+            raise TooManyOwnStreams(
+                f"{principal.name!r} has {self._principal_max} open streams or requests that wait; no more."
+            )
         self._opening += 1
         self._count(principal, 1)
         try:
@@ -130,13 +126,13 @@ class Heartbeat:
     def add(self, stream: Open) -> None:
         """Look after a stream from now on."""
         self._watch(self._streams, stream)
-        self._count(stream.principal, 1)
+        self._count(stream.credential.principal, 1)
         self._expiry.add(stream)
 
     def discard(self, stream: Open) -> None:
         """Forget a stream; the timer stops with the last one."""
         if stream in self._streams:
-            self._count(stream.principal, -1)
+            self._count(stream.credential.principal, -1)
             self._expiry.discard(stream)
         self._forget(self._streams, stream)
 

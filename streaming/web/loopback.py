@@ -13,13 +13,12 @@ Never:  lets a header open what the address has closed.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from urllib.parse import urlsplit
 
 from streaming.errors import Forbidden
+from streaming.values import is_loopback_address
 
 #: What a browser says of a request that no page of another site has made (W3C Fetch Metadata).
 OWN_SITES = (None, "none", "same-origin")
@@ -37,7 +36,7 @@ def require_loopback(server: tuple[str, int | None] | None) -> None:
     Raises:
         Forbidden: it can be reached from elsewhere, or nobody knows where it is.
     """
-    if server is not None and (server[1] is None or is_loopback(server[0])):
+    if server is not None and (server[1] is None or is_loopback_address(server[0])):
         return
     raise Forbidden(
         "This server has no credentials configured and answers on loopback addresses only. "
@@ -119,15 +118,4 @@ def _host(origin: str) -> str:
 
 
 def _is_local_name(host: str) -> bool:
-    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
-
-
-@lru_cache(maxsize=256)
-def is_loopback(host: str) -> bool:
-    """Whether this IP address is loopback; an IPv4 address may be written as an IPv6 one."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address.is_loopback if mapped is None else bool(mapped.is_loopback)
+    return host == "localhost" or host.endswith(".localhost") or is_loopback_address(host)

@@ -121,7 +121,7 @@ class ProblemProtocol(DirectProtocol):
             return
         self._refused = True
         self.on_limit("too_many_connections")
-        tell("too_many_connections", principal=None, address=self._address, most=self.limits.connections)
+        tell("too_many_connections", principal=None, address=self._address)
         transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

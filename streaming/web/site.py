@@ -1,6 +1,7 @@
 """What every route needs.
 
-Owns:   the coordinator, the settings, the open streams, the door, a look at the breaker and the forecast, in one value.
+Owns:   the coordinator, the settings, the open streams, the door, a look at the breaker and the
+        forecast, and the description, in one value.
 Never:  does anything. Tasks are reached through `Site.view` only: what one principal may see.
 """
 

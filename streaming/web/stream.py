@@ -175,7 +175,6 @@ class Stream:
 
     Attributes:
         credential: what it was opened with.
-        principal: whose it is.
         sending: the connection has enough for now.
         wrote_at: the heartbeat's time of the last write.
     """
@@ -192,7 +191,6 @@ class Stream:
         "_write",
         "_write_batch",
         "credential",
-        "principal",
         "sending",
         "wrote_at",
     )
@@ -206,7 +204,6 @@ class Stream:
         self._opened = not form.opening
         self._over = False
         self.sending = False
-        self.principal = request.credential.principal
         self.credential = request.credential
         heartbeat.add(self)
         self.wrote_at = heartbeat.now

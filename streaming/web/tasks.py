@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import AbstractContextManager, nullcontext
 
+from streaming.engine.view import View
 from streaming.errors import BadRequest
 from streaming.records import Record
 from streaming.rules.access import Scope
@@ -78,7 +79,7 @@ async def show_task(site: Site, request: Request, task_id: str) -> Reply:
     query = Query(request.query_string, ("wait_s",))
     wait_s = query.seconds("wait_s", most=site.settings.wait_max_s)
     with _place(site, request, wait_s):
-        record = await _wait(site, request, task_id, wait_s)
+        record = await _wait(site, request, site.view(request), task_id, wait_s)
     return json_reply(200, task_json(site, record))
 
 
@@ -93,17 +94,18 @@ async def cancel_task(site: Site, request: Request, task_id: str) -> Reply:
     wait_s = query.seconds("wait_s", most=site.settings.wait_max_s)
     fields = read_fields(CancelFields, await read_object(request, site.settings) or {})
     with _place(site, request, wait_s):
-        before = await site.view(request).get(task_id)
-        await site.view(request).cancel_task(task_id, reason=fields.reason)
-        record = await _wait(site, request, task_id, wait_s)
+        view = site.view(request)
+        before = await view.get(task_id)
+        await view.cancel_task(task_id, reason=fields.reason)
+        record = await _wait(site, request, view, task_id, wait_s)
     stopped = before.status in TERMINAL or (wait_s > 0 and record.status in TERMINAL)
     return json_reply(200 if stopped else 202, task_json(site, record))
 
 
-async def _wait(site: Site, request: Request, task_id: str, wait_s: float) -> Record:
+async def _wait(site: Site, request: Request, view: View, task_id: str, wait_s: float) -> Record:
     if wait_s == 0:
-        return await site.view(request).get(task_id)
-    record = await while_present(request, site.view(request).wait(task_id, wait_s))
+        return await view.get(task_id)
+    record = await while_present(request, view.wait(task_id, wait_s))
     await site.door.require_still_good(request)
     return record
 

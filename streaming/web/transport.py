@@ -1,4 +1,4 @@
-"""The one place that reaches below ASGI: cutting a connection.
+"""The one place that reaches below ASGI: cutting a connection, and who is at its other end.
 
 ASGI has no word for "this reader is gone, let go of its memory at once", nor for "this answer is broken"; and what it
 calls the client may be what a header says (uvicorn's ``--proxy-headers``, which is on by default). uvicorn hands out

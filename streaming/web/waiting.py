@@ -1,7 +1,7 @@
 """What a server says that has no store yet: it is alive, and not ready.
 
 Owns:   the ASGI application of a server that waits for its database.
-Uses:   web.problems.
+Uses:   web.problems, web.cors (pages of others), web.loopback (whom it tells more than that it lives).
 Never:  starts, reads or changes anything.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from streaming.config import Settings
 from streaming.errors import Forbidden, StoreUnreachable
+from streaming.observe.security import tell
 from streaming.web.cors import cors_headers, preflight
 from streaming.web.loopback import require_loopback
 from streaming.web.problems import problem
 from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Receive, Request, Scope, Send
+from streaming.web.transport import peer_address
 
 RETRY_AFTER_S = 2.0
 
@@ -50,6 +52,7 @@ class Waiting:
             if not (self._settings.insecure_public or self._settings.credentials):
                 require_loopback(request.server)
         except Forbidden as error:
+            tell("forbidden", principal=None, address=peer_address(request.send), reason=error.detail)
             return problem(error)
         away = "The store is not ready yet; the server goes on trying."
         return problem(StoreUnreachable(away, retry_after_s=RETRY_AFTER_S))

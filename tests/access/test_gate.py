@@ -414,7 +414,7 @@ def test_what_could_be_guessed_or_read_is_warned_of(tmp_path: Path, monkeypatch:
     file.chmod(0o644)
     monkeypatch.setenv("STREAMING_JWT_SECRET_FILE", str(file))
     with structlog.testing.capture_logs() as lines:
-        Door(api_keys="s3cret:alice,a-long-key-is-not-named:bob")
+        Door(api_keys="s3cret:alice,a-long-key-is-not-named:bob").warn()
 
     assert [(line["log_level"], line.get("principal"), line.get("variable")) for line in lines] == [
         ("warning", "alice", None),
@@ -424,7 +424,7 @@ def test_what_could_be_guessed_or_read_is_warned_of(tmp_path: Path, monkeypatch:
     assert SECRET not in str(lines)
     file.chmod(0o640)
     with structlog.testing.capture_logs() as lines:
-        Door(**KEYS)
+        Door(**KEYS).warn()
     assert lines == []
 
 

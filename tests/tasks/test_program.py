@@ -197,7 +197,7 @@ async def test_who_is_always_somebody_else_is_ended_too(shell: Build, tmp_path: 
     await program.end()
     reached = (tmp_path / "runner").read_text()
     assert 0 < len(reached.split()) < 5000
-    await asyncio.sleep(0.02)  # whoever is left goes on
+    await asyncio.sleep(0.02)  # whoever is left goes on: nobody tells that nothing happens
     assert (tmp_path / "runner").read_text() == reached
 
 

@@ -67,13 +67,13 @@ VALUES = st.recursive(
 
 @given(VALUES, st.booleans())
 def test_strict_json_is_read_as_it_was_written(value: Any, ascii_only: bool) -> None:
-    assert parse(json.dumps(value, ensure_ascii=ascii_only).encode(), depth_max=DEPTH) == value
+    assert parse(json.dumps(value, ensure_ascii=ascii_only).encode(), depth_max=DEPTH, members_max=100) == value
 
 
 @given(st.binary())
 def test_any_bytes_are_a_value_or_bad_json_and_never_another_error(raw: bytes) -> None:
     with contextlib.suppress(BadJson):
-        parse(raw, depth_max=DEPTH)
+        parse(raw, depth_max=DEPTH, members_max=100)
 
 
 @pytest.mark.parametrize(
@@ -105,16 +105,16 @@ def test_any_bytes_are_a_value_or_bad_json_and_never_another_error(raw: bytes) -
 )
 def test_what_is_wrong_is_said_and_where(raw: bytes, says: str) -> None:
     with pytest.raises(BadJson, match=says):
-        parse(raw, depth_max=DEPTH)
+        parse(raw, depth_max=DEPTH, members_max=100)
 
 
 def test_numbers_of_64_bits_and_whole_surrogate_pairs_are_fine() -> None:
-    assert parse(b"[18446744073709551615, -9223372036854775808, 1e308]", depth_max=DEPTH) == [
+    assert parse(b"[18446744073709551615, -9223372036854775808, 1e308]", depth_max=DEPTH, members_max=100) == [
         2**64 - 1,
         -(2**63),
         1e308,
     ]
-    assert parse(b'"\\ud83d\\ude00 \\u00e9"', depth_max=DEPTH) == "😀 é"
+    assert parse(b'"\\ud83d\\ude00 \\u00e9"', depth_max=DEPTH, members_max=100) == "😀 é"
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
@@ -122,13 +122,13 @@ def test_numbers_of_64_bits_and_whole_surrogate_pairs_are_fine() -> None:
 def test_nesting_is_limited(opening: bytes, closing: bytes, levels: int) -> None:
     innermost = b"1" if opening != b"[" else b""
     with pytest.raises(BadJson, match="more than 64 levels"):
-        parse(opening * levels + innermost + closing * levels, depth_max=DEPTH)
+        parse(opening * levels + innermost + closing * levels, depth_max=DEPTH, members_max=100)
 
 
 def test_nesting_up_to_the_limit_and_any_number_of_brackets_is_fine() -> None:
-    parse(b"[" * DEPTH + b"]" * DEPTH, depth_max=DEPTH)
-    assert parse(b"[" + b",".join([b"[]"] * 1000) + b"]", depth_max=2) == [[]] * 1000
-    assert parse(b'"' + b"[" * 1000 + b'"', depth_max=2) == "[" * 1000
+    parse(b"[" * DEPTH + b"]" * DEPTH, depth_max=DEPTH, members_max=100)
+    assert parse(b"[" + b",".join([b"[]"] * 1000) + b"]", depth_max=2, members_max=100) == [[]] * 1000
+    assert parse(b'"' + b"[" * 1000 + b'"', depth_max=2, members_max=100) == "[" * 1000
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------

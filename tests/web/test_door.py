@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from typing import Any
 
 import asgineer
@@ -13,6 +12,7 @@ from structlog.testing import capture_logs
 
 from streaming.access.gate import Gate
 from streaming.config import Settings
+from streaming.engine.limits import LimitsHit
 from streaming.errors import Forbidden, RateLimited, Unauthenticated
 from streaming.rules.access import SCOPES_DEFAULT, Credential, Principal, Scope
 from streaming.web.door import HELD_MAX, HELD_S, PACE_S, WRONG_HELD_S, Door
@@ -66,15 +66,14 @@ def key(name: str) -> tuple[str, str]:
     return "authorization", f"Bearer the-key-of-{name}"
 
 
-class Hits(Counter[str]):
-    def hit(self, name: str) -> None:
-        self[name] += 1
+def counted(hits: LimitsHit) -> dict[str, int]:
+    return {name: count for name, count in hits.items() if count}
 
 
-def made(hits: Hits | None = None, **settings: Any) -> Door:
+def made(hits: LimitsHit | None = None, **settings: Any) -> Door:
     configured = Settings(store_url="memory://", **settings)
     gate = Gate(configured, secret=SECRET)
-    return Door(configured, gate, (Hits() if hits is None else hits).hit, asyncio.get_running_loop().time, time.time)
+    return Door(configured, gate, LimitsHit() if hits is None else hits, asyncio.get_running_loop().time, time.time)
 
 
 # -- where from --------------------------------------------------------------------------------------------------------
@@ -212,14 +211,17 @@ async def test_an_address_comes_as_often_as_it_may_whoever_it_is() -> None:
     door = made(api_keys=KEYS, rate_limit_address="2/second")
     await door.admit(request(key("anna")))
     await door.admit(request(key("bob")))
+    asked = request(key("anna"))
     with pytest.raises(RateLimited, match="This address has sent 2 requests in 1 s"):
-        await door.admit(request(key("anna")))
+        await door.admit(asked)
+    assert asked.answer_headers["ratelimit-policy"] == '"address";q=2;w=1'
+    assert asked.answer_headers["ratelimit"].startswith('"address";r=0;t=')
     await door.admit(request(key("anna"), client="203.0.113.10"))
 
 
 @pytest.mark.parametrize("settings", [{"rate_limit": "1/second"}, {"rate_limit_address": "1/second"}])
 async def test_whoever_comes_too_often_waits_for_the_refusal(settings: dict[str, Any]) -> None:
-    hits, loop = Hits(), asyncio.get_running_loop()
+    hits, loop = LimitsHit(), asyncio.get_running_loop()
     door = made(hits, api_keys=KEYS, **settings)
     began = loop.time()
     await door.admit(request(key("anna")))
@@ -228,7 +230,7 @@ async def test_whoever_comes_too_often_waits_for_the_refusal(settings: dict[str,
         await door.admit(request(key("anna")))
 
     assert loop.time() == began + HELD_S
-    assert hits == {"held_back": 1}
+    assert counted(hits) == {"held_back": 1}
     assert refused.value.retry_after_s is not None
     await asyncio.sleep(refused.value.retry_after_s)
     await door.admit(request(key("anna")))
@@ -290,11 +292,11 @@ async def fail(door: Door, **more: Any) -> float:
 
 
 async def test_a_wrong_credential_is_answered_at_once_as_long_as_there_are_few() -> None:
-    hits = Hits()
+    hits = LimitsHit()
     door = made(hits, api_keys=KEYS, rate_limit_failures="3/minute")
 
     assert [await fail(door) for _ in range(4)] == [0, 0, 0, WRONG_HELD_S]
-    assert hits == {"authentication_failed": 4, "held_back": 1}
+    assert counted(hits) == {"authentication_failed": 4, "held_back": 1}
 
 
 async def test_whoever_comes_too_often_does_not_wait_behind_wrong_credentials() -> None:
@@ -419,3 +421,26 @@ async def test_what_an_admin_changes_is_told() -> None:
     assert [(line["event"], line["principal"], line["task_id"], line["log_level"]) for line in lines] == [
         ("admin_act", "root", "5", "info")
     ]
+
+
+async def test_a_credential_that_ends_while_its_request_waits_is_told() -> None:
+    hits = LimitsHit()
+    door, asked = made(hits, api_keys=KEYS), request(client="198.51.100.78")
+    asked.address = "198.51.100.78"
+    asked.credential = Credential(Principal("anna", SCOPES_DEFAULT), "jwt:anna:1", expires_at=1.0)
+    with capture_logs() as lines, pytest.raises(Unauthenticated):
+        await door.require_still_good(asked)
+
+    assert [(line["event"], line["reason"], line["principal"]) for line in lines] == [
+        ("authentication_failed", "over_meanwhile", "anna")
+    ]
+    assert counted(hits) == {"authentication_failed": 1}
+
+
+async def test_a_queue_of_refusals_has_an_end() -> None:
+    """Whoever comes behind very many waits at most twice as long as the first of them."""
+    door = made(api_keys=KEYS, rate_limit_failures="1/minute")
+    door._due[WRONG_HELD_S] = asyncio.get_running_loop().time() + 1000
+    await fail(door)
+
+    assert await fail(door) == 2 * WRONG_HELD_S

@@ -24,7 +24,6 @@ class Reader:
 
     def __init__(self, heartbeat: Heartbeat, principal: Principal = ANONYMOUS) -> None:
         self.heartbeat = heartbeat
-        self.principal = principal
         self.credential = Credential(principal, "test")
         self.sending = False
         self.wrote_at = 0.0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from typing import Any
+
+import pytest
 
 from streaming import TaskContext, task
 from streaming.config import Settings
@@ -103,3 +106,24 @@ def test_a_database_says_what_it_is_and_whether_it_is_left_alone_but_not_where()
     known = {"kind": "postgresql", "durable": True, "survives": "a crash of the process"}
     assert json.loads(health(settings, None).body)["store"] == known
     assert json.loads(health(settings, Circuit.HALF_OPEN).body)["store"] == {**known, "breaker": "half_open"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({"insecure_public": True}, 1),
+        ({}, 0),
+        ({"insecure_public": True, "api_keys": "a-key-of-enough-letters:anna"}, 0),
+    ],
+)
+async def test_a_server_that_is_open_to_everybody_says_so(settings: dict[str, Any], warned: int) -> None:
+    async with live(**settings) as here:
+        warnings = (await here.http.get("/readyz")).json()["warnings"]
+
+    assert len(warnings) == warned
+    assert all("insecure_public" in warning for warning in warnings)
+
+
+async def test_where_credentials_are_wanted_nobody_is_told_what_runs_here() -> None:
+    async with live(api_keys="a-key-of-enough-letters:anna") as here:
+        assert (await here.http.get("/healthz")).json() == {"status": "ok"}
