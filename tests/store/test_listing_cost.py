@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -234,10 +235,11 @@ LAZY_IN_THEIR_OWN = (
 )
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_postgres_looks_at_no_more_than_it_may(postgres_connection: Connection, name: str) -> None:
-    postgres_connection.exec_driver_sql(f"SET LOCAL search_path = {SCHEMA}")
-    driver: Any = postgres_connection.connection.driver_connection
+@contextmanager
+def explained(connection: Connection) -> Iterator[list[dict[str, Any]]]:
+    """What PostgreSQL says that it does for each question within the block: the nodes of its plans."""
+    connection.exec_driver_sql(f"SET LOCAL search_path = {SCHEMA}")
+    driver: Any = connection.connection.driver_connection
     seen: list[dict[str, Any]] = []
 
     def explain(*asked_for: Any) -> None:
@@ -246,12 +248,18 @@ def test_postgres_looks_at_no_more_than_it_may(postgres_connection: Connection, 
             ((((plan,),),),) = (driver.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchall(),)
             seen.extend(nodes(plan["Plan"]))
 
-    event.listen(postgres_connection, "before_cursor_execute", explain)
+    event.listen(connection, "before_cursor_execute", explain)
     try:
-        Listing(SCAN_MAX).records(postgres_connection, QUESTIONS[name])
+        yield seen
     finally:
-        event.remove(postgres_connection, "before_cursor_execute", explain)
-        postgres_connection.rollback()
+        event.remove(connection, "before_cursor_execute", explain)
+        connection.rollback()
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_postgres_looks_at_no_more_than_it_may(postgres_connection: Connection, name: str) -> None:
+    with explained(postgres_connection) as seen:
+        Listing(SCAN_MAX).records(postgres_connection, QUESTIONS[name])
 
     scans = [node for node in seen if node.get("Relation Name") in ("tasks", "terms")]
     assert scans
@@ -288,22 +296,8 @@ def test_in_sqlite_they_look_at_nobody_elses_tasks(many_in_sqlite: Connection, o
 def test_in_postgres_they_look_at_nobody_elses_tasks(
     postgres_connection: Connection, owner: str, types: tuple[str, ...], most: int
 ) -> None:
-    postgres_connection.exec_driver_sql(f"SET LOCAL search_path = {SCHEMA}")
-    driver: Any = postgres_connection.connection.driver_connection
-    seen: list[dict[str, Any]] = []
-
-    def explain(*asked_for: Any) -> None:
-        statement, parameters = asked_for[2:4]
-        if statement.startswith("SELECT"):
-            ((((plan,),),),) = (driver.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchall(),)
-            seen.extend(nodes(plan["Plan"]))
-
-    event.listen(postgres_connection, "before_cursor_execute", explain)
-    try:
+    with explained(postgres_connection) as seen:
         figures.figures(postgres_connection, figures_of(owner, *types))
-    finally:
-        event.remove(postgres_connection, "before_cursor_execute", explain)
-        postgres_connection.rollback()
 
     scans = [node for node in seen if node.get("Relation Name") == "tasks"]
     assert scans
