@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import json
-import os
 import re
 import time
 from collections import Counter, deque
@@ -23,10 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import uvloop
-
-from benchmarks import machine
-from benchmarks.security_figures.besieged import NICE, until_told
+from benchmarks.security_figures.besieged import be, parser_of, sources_of, until_told
 from benchmarks.security_figures.wrong import wrong_requests
 
 #: Requests that are made before; each is a wrong credential of its own.
@@ -181,32 +176,21 @@ class Attack:
             self.done.cut += 1
 
 
-async def _main(given: argparse.Namespace) -> Done:
+async def _main(given: argparse.Namespace) -> dict[str, object]:
     requests = wrong_requests(given.kid, given.seed, MADE)
-    sources = [f"127.0.1.{number}" for number in range(1, given.sources + 1)]
-    attack = Attack(given.host, given.port, given.rate, given.connections, sources, requests)
+    attack = Attack(given.host, given.port, given.rate, given.connections, sources_of(given), requests)
     await attack.connect()
     print("ready", flush=True)
     await attack.run(until_told())
-    return attack.done
+    return attack.done.as_json()
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.security_figures.attacker")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
+    parser = parser_of("attacker", connections=1_000)
     parser.add_argument("--rate", type=float, default=10_000.0, help="requests a second")
-    parser.add_argument("--connections", type=int, default=1_000)
-    parser.add_argument("--sources", type=int, default=1, help="addresses from which they come")
     parser.add_argument("--kid", default="bench", help="the id of a public key of the server")
-    parser.add_argument("--nice", type=int, default=NICE, help="whoever measures on the same core goes first")
-    parser.add_argument("--seed", type=int, default=0)
     return parser
 
 
 if __name__ == "__main__":
-    given = _parser().parse_args()
-    os.nice(given.nice)
-    machine.raise_limit_of_files()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(_main(given)).as_json()), flush=True)
+    be(_main, _parser())

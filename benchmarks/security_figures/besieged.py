@@ -1,19 +1,24 @@
 """Processes that attack a server while it is measured.
 
-Owns:   their start, on a core that is not the server's; their end, and what they say then; how such a process hears
-        that it is to end.
+Owns:   their start, on a core that is not the server's; their end, and what they say then; what all of them are as
+        programs: arguments, loop, how one hears that it is to end, and says what it has done.
 Never:  is one itself.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
+import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import uvloop
+
+from benchmarks import machine
 from benchmarks.figure import Flaw
 
 #: Seconds in which an attacker is connected, and in which it says what it has done.
@@ -69,6 +74,46 @@ class Attacker:
                 return await self._process.stdout.readline()
         except TimeoutError:
             return b""
+
+
+def parser_of(name: str, *, connections: int) -> argparse.ArgumentParser:
+    """The arguments that all attackers have.
+
+    Args:
+        name: of the module, in this package.
+        connections: what it has without that argument.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.security_figures.{name}")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--connections", type=int, default=connections)
+    parser.add_argument("--sources", type=int, default=1, help="addresses from which they come")
+    parser.add_argument("--nice", type=int, default=NICE, help="whoever measures on the same core goes first")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def sources_of(given: argparse.Namespace) -> list[str]:
+    """The addresses from which an attacker comes."""
+    return [f"127.0.1.{number}" for number in range(1, given.sources + 1)]
+
+
+def be(attack: Callable[[argparse.Namespace], Awaitable[object]], parser: argparse.ArgumentParser) -> None:
+    """Be an attacker, and say in the end what it has done: one line of JSON.
+
+    Args:
+        attack: ends when it is told to, and returns what it says.
+        parser: of its command line.
+    """
+    given = parser.parse_args()
+    os.nice(given.nice)
+    machine.raise_limit_of_files()
+
+    async def to_the_end() -> object:
+        return await attack(given)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(to_the_end())), flush=True)
 
 
 def until_told() -> asyncio.Future[object]:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import json
-import os
 import random
 import re
 import socket
@@ -24,11 +22,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 
-import uvloop
-
-from benchmarks import machine
 from benchmarks.calls import SSE, get, with_body
-from benchmarks.security_figures.besieged import NICE, until_told
+from benchmarks.security_figures.besieged import be, parser_of, sources_of, until_told
 from benchmarks.security_figures.guarded import bearer, with_header
 
 #: Seconds between two bytes of who is slow, between two looks of who waits, and until somebody who was cut comes back.
@@ -190,7 +185,7 @@ class Crowd:
         self.statuses: Counter[str] = Counter()
         self._given = given
         self._chance = random.Random(given.seed)
-        self._sources = itertools.cycle([f"127.0.1.{number}" for number in range(1, given.sources + 1)])
+        self._sources = itertools.cycle(sources_of(given))
         self._habits = list(itertools.islice(itertools.cycle(given.habits.split(",")), given.connections))
         self._everybody = asyncio.Event()
 
@@ -251,22 +246,12 @@ async def _main(given: argparse.Namespace) -> dict[str, object]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.security_figures.hostile")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--connections", type=int, default=2_000)
-    parser.add_argument("--sources", type=int, default=1, help="addresses from which they come")
+    parser = parser_of("hostile", connections=2_000)
     parser.add_argument("--habits", default=",".join(HABITS), help="what they do, in turn")
     parser.add_argument("--key", required=True, help="that opens the server")
     parser.add_argument("--task", required=True, help="the id of a task of that key, with a large log")
-    parser.add_argument("--nice", type=int, default=NICE, help="whoever measures on the same core goes first")
-    parser.add_argument("--seed", type=int, default=0)
     return parser
 
 
 if __name__ == "__main__":
-    given = _parser().parse_args()
-    os.nice(given.nice)
-    machine.raise_limit_of_files()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(_main(given))), flush=True)
+    be(_main, _parser())
