@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmarks import spine, status, stores
 from benchmarks.command import Command, run
 from benchmarks.figure import FULL, QUICK, Figure, Flaw, Goal, Metric, Scale
 from benchmarks.records import LIVE_EVERY
+from benchmarks.server import CALM_S, calm_before
 from streaming.config import Settings
 from streaming.records import TaskStatus
 from streaming.rules.filters import EVERYTHING
@@ -117,6 +119,16 @@ def test_a_missed_goal_and_a_broken_promise_show_in_the_exit_status(
     assert "| its value | < 1 ms | 1 ms | 1 | 1 | **no** |" in capsys.readouterr().out
     assert run(command(flawed), ["--quick"], results=tmp_path) == 1
     assert "| **broken:** an event was lost |" in capsys.readouterr().out
+
+
+async def test_a_measurement_begins_in_the_calm_before_the_first_event_or_not_at_all() -> None:
+    start_at = time.time() + CALM_S + 0.05
+
+    await calm_before(start_at)
+
+    assert start_at - CALM_S <= time.time() < start_at
+    with pytest.raises(Flaw, match="it began before"):
+        await calm_before(time.time())
 
 
 @pytest.mark.parametrize("words", [["nothing"], ["--rounds", "0"], ["--rounds", "x"], ["--slow"]])

@@ -22,7 +22,7 @@ from benchmarks.canned import STREAMS
 from benchmarks.command import run
 from benchmarks.figure import Flaw, Scale
 from benchmarks.security_figures import FIGURES, attacker, guarded, honest, hostile, starts
-from benchmarks.security_figures.besieged import attacked
+from benchmarks.security_figures.besieged import attacked, words_of
 from benchmarks.security_figures.guarded import bearer, key_of, with_header
 from benchmarks.security_figures.hostile import HABITS
 from benchmarks.security_figures.wrong import SIGNATURE_BYTES, wrong_requests
@@ -117,10 +117,10 @@ async def test_what_opens_a_server_opens_it_and_what_is_wrong_does_not(tmp_path:
         guarded.public_keys() as url,
         guarded.guarded({**settings, "jwt_jwks_url": url}, tmp_path) as server,
     ):
-        begin_s = guarded.cpu_s(server)
+        begin_s = server.cpu_s
         await call_all(server.address, [with_header(post_task("bench_noop"), header) for header in right], status=201)
         await call_all(server.address, [get("/tasks"), *wrong], status=401)
-        assert guarded.cpu_s(server) > begin_s
+        assert server.cpu_s > begin_s
 
 
 def test_wrong_credentials_are_of_all_kinds_and_each_is_another() -> None:
@@ -234,7 +234,7 @@ async def test_hostile_connections_have_all_habits_and_are_answered() -> None:
         [answer] = await call_all(server.address, [with_header(post_task("bench_noop"), header)], status=201)
         words = {"port": server.address.port, "connections": 2 * len(HABITS), "key": key_of("mallory")}
         words["task"] = answer.json()["id"]
-        crowd = hostile.Crowd(hostile._parser().parse_args([f"--{name}={word}" for name, word in words.items()]))
+        crowd = hostile.Crowd(hostile._parser().parse_args(words_of(words)))
         attack = asyncio.create_task(crowd.run())
         async with asyncio.timeout(30):
             await crowd.everybody()
@@ -261,6 +261,12 @@ async def test_an_attacker_that_does_not_begin_is_a_flaw() -> None:
     with pytest.raises(Flaw, match="has not begun"):
         async with attacked("attacker", no_such_option=1):
             pass
+
+
+def test_an_attacker_may_have_any_key() -> None:
+    given = hostile._parser().parse_args(words_of({"port": 80, "connections": 7, "key": "-k", "task": "--task"}))
+
+    assert (given.port, given.connections, given.key, given.task) == (80, 7, "-k", "--task")
 
 
 # -- fuzzing -----------------------------------------------------------------------------------------------------------

@@ -17,13 +17,14 @@ from benchmarks.figure import Flaw
 from benchmarks.growing.growth import Scale
 from benchmarks.growing.hall import Hall, Order, hall, stream
 from benchmarks.reader import LIFE_EVENTS, Reader, ended
+from benchmarks.server import calm_before
 
 #: The longest log that is read as a whole.
 WHOLE_MAX = 100_000
 
 _FIRST_EVENTS = LIFE_EVENTS - 1
 _WITHIN_S = 180.0
-_LEAD_S = 0.3
+_LEAD_S = 1.0
 
 
 class Returning(Reader):
@@ -63,19 +64,19 @@ async def _append(opened: Hall, task_id: str, more: int) -> dict[str, float]:
     """Append to a log at rest, as quickly as it takes it, until the end of the task is kept."""
     start_at = time.time() + _LEAD_S
     await opened.order(Order(1, more, start_at=start_at, last=True))
-    await asyncio.sleep(max(0.0, start_at - time.time()))
-    begin_cpu_s, begin_s = opened.cpu_s, time.perf_counter()
+    await calm_before(start_at)
+    begin_cpu_s = opened.server.cpu_s
     await _until_completed(opened, task_id)
-    cpu_s, seconds = opened.cpu_s - begin_cpu_s, time.perf_counter() - begin_s
+    cpu_s, seconds = opened.server.cpu_s - begin_cpu_s, time.time() - start_at
     return {"append_per_s": more / seconds, "append_per_cpu_s": more / cpu_s}
 
 
 async def _come_back(opened: Hall, task_id: str, events: int, scale: Scale) -> dict[str, float]:
     """Readers with the id of an event near the end, one after the other."""
     after = events - scale.tail_events
-    begin_cpu_s = opened.cpu_s
+    begin_cpu_s = opened.server.cpu_s
     firsts_s = [await _read(opened, task_id, events, after=after) for _ in range(scale.tails)]
-    cpu_s = opened.cpu_s - begin_cpu_s
+    cpu_s = opened.server.cpu_s - begin_cpu_s
     return {
         "first_ms": 1_000 * median(firsts_s),
         "tail_per_cpu_s": scale.tails * scale.tail_events / cpu_s,
@@ -87,10 +88,10 @@ async def _read_all(opened: Hall, events: int, scale: Scale) -> dict[str, float]
     [task_id] = await start_tasks(opened.address, [post_task("bench_burst", events=events - LIFE_EVENTS)])
     await _until_completed(opened, task_id)
     times = max(1, min(scale.wholes, scale.whole_events // events))
-    begin_cpu_s, begin_s = opened.cpu_s, time.perf_counter()
+    begin_cpu_s, begin_s = opened.server.cpu_s, time.perf_counter()
     for _ in range(times):
         await _read(opened, task_id, events)
-    cpu_s, seconds = opened.cpu_s - begin_cpu_s, time.perf_counter() - begin_s
+    cpu_s, seconds = opened.server.cpu_s - begin_cpu_s, time.perf_counter() - begin_s
     return {"whole_per_cpu_s": times * events / cpu_s, "whole_per_s": times * events / seconds}
 
 

@@ -12,7 +12,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -93,6 +93,11 @@ def parser_of(name: str, *, connections: int) -> argparse.ArgumentParser:
     return parser
 
 
+def words_of(options: Mapping[str, object]) -> list[str]:
+    """The command line with these options; a value may begin with a hyphen, as one key in 64 does."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+
+
 def sources_of(given: argparse.Namespace) -> list[str]:
     """The addresses from which an attacker comes."""
     return [f"127.0.1.{number}" for number in range(1, given.sources + 1)]
@@ -137,9 +142,8 @@ async def attacked(module: str, **options: object) -> AsyncIterator[Attacker]:
         module: of this package, which is the attacker.
         options: of its command line.
     """
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"benchmarks.security_figures.{module}", *words),
+        *(sys.executable, "-m", f"benchmarks.security_figures.{module}", *words_of(options)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

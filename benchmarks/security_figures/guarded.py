@@ -121,8 +121,3 @@ async def guarded(settings: Mapping[str, object], directory: Path | None = None)
     words = (f"STREAMING_{name.upper()}={value}" for name, value in settings.items())
     async with running(directory, command=("env", *words, *COMMAND)) as server:
         yield server
-
-
-def cpu_s(server: Server) -> float:
-    """Seconds of CPU that a server has used, all threads, to the nanosecond."""
-    return time.clock_gettime((~server.process.pid << 3) | 2)  # what clock_getcpuclockid says on Linux

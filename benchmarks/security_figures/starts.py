@@ -19,7 +19,7 @@ from statistics import median
 from benchmarks.calls import ANSWER_S, Connection, connect, post_task
 from benchmarks.figure import Figure, Flaw, Goal, Metric, Scale, Values
 from benchmarks.security_figures import guarded
-from benchmarks.security_figures.guarded import bearer, cpu_s, with_header
+from benchmarks.security_figures.guarded import bearer, with_header
 from benchmarks.server import Server, temporary_directory
 
 #: So often that nobody is refused; what is counted is counted all the same.
@@ -72,10 +72,10 @@ class Asked:
     async def ask(self, count: int) -> None:
         """Start so many tasks."""
         sent = itertools.islice(self._requests, count)
-        begin_s, begin_cpu_s = time.perf_counter(), cpu_s(self.server)
+        begin_s, begin_cpu_s = time.perf_counter(), self.server.cpu_s
         await asyncio.gather(*(_start(connection, sent) for connection in self._connections))
         self.us.append(1e6 * (time.perf_counter() - begin_s) / count)
-        self.cpu_us.append(1e6 * (cpu_s(self.server) - begin_cpu_s) / count)
+        self.cpu_us.append(1e6 * (self.server.cpu_s - begin_cpu_s) / count)
 
     def close(self) -> None:
         """Leave."""

@@ -6,11 +6,11 @@ Owns:   CPU per delivery, and the time from the emit to the reader. Nchan is lef
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from benchmarks.contenders.contender import Contender, Job
-from benchmarks.figure import Flaw, percentile
+from benchmarks.figure import percentile
+from benchmarks.server import calm_before
 from benchmarks.speed.crowd import Crowd
 from benchmarks.speed.segments import Book
 from benchmarks.speed.workload import Metric, Outcome, Scale, Workload
@@ -29,9 +29,7 @@ async def measure(contender: Contender, scale: Scale) -> Outcome:
         try:
             await crowd.open(requests)
             crowd.expect(job.events)
-            if time.time() > start_at:
-                raise Flaw(f"{scale.tasks:,} channels and their readers were not there within {scale.lead_s:g} s")
-            await asyncio.sleep(start_at - time.time())
+            await calm_before(start_at)
             begin_cpu_s = stage.cpu_s
             whole = await crowd.reached(within_s=scale.tasks_s + 4 * LATE_S)
             cpu_s, seconds = stage.cpu_s - begin_cpu_s, crowd.last_at - start_at
