@@ -4,7 +4,7 @@ Rules of this file:
 
 - Without credentials the server answers on loopback only, and only to what is no page of somebody else.
 - Whoever comes too often waits: a refusal that is sent at once would only be asked for again at once. It costs us a
-  timer, and them a connection.
+  timer, and them a connection; who gives that up has no place among those that wait.
 - Every refusal is told to the security log, and every limit that is hit, wherever it is.
 
 Owns:   the order of the checks in front of every route; what an answer says of rates.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from urllib.parse import parse_qsl
 
@@ -35,7 +36,7 @@ from streaming.web.loopback import require_loopback, require_own_name, require_o
 from streaming.web.query import STREAM_TOKEN
 from streaming.web.rates import Rate
 from streaming.web.request import NOBODY, Request
-from streaming.web.transport import abort, peer_address
+from streaming.web.transport import abort, is_cut, peer_address, when_lost
 
 #: What holds where no setting says otherwise: of an address, but for a server that answers this machine only; of a
 #: principal, but for the anonymous one.
@@ -286,7 +287,7 @@ class Door:
         """Wait before a refusal.
 
         Raises:
-            DisconnectedError: too many refusals are held back for this address: it gets none.
+            DisconnectedError: too many refusals are held back for this address: it gets none; or its client has left.
         """
         self._limits_hit.hit("held_back")
         where = bucket(request.address)
@@ -298,11 +299,27 @@ class Door:
             now = asyncio.get_running_loop().time()
             due = min(max(self._due[seconds] + PACE_S, now + seconds), now + 2 * seconds)
             self._due[seconds] = due
-            await asyncio.sleep(due - now)
+            await _still_there(request, due)
         finally:
             self._held[where] -= 1
             if not self._held[where]:
                 del self._held[where]
+
+
+async def _still_there(request: Request, until: float) -> None:
+    """Wait until that time of the event loop, or until the client leaves.
+
+    Raises:
+        DisconnectedError: it has left.
+    """
+    left = asyncio.Event()
+    when_lost(request.send, left.set)
+    if is_cut(request.send):
+        left.set()
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            await left.wait()
+        raise asgineer.DisconnectedError
 
 
 def _rate(notation: str | None, default: tuple[int, int], clock: Callable[[], float]) -> Rate:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import httptools
 import structlog
@@ -74,7 +74,13 @@ class HeadLimits(NamedTuple):
 
 
 class _Cycle(RequestResponseCycle):
-    """uvicorn's, for a request whose application has failed without an answer."""
+    """uvicorn's, also for a request whose application has failed without an answer.
+
+    Attributes:
+        on_lost: is called when the connection is lost; see `web.transport`.
+    """
+
+    on_lost: Callable[[], object] | None = None
 
     async def send_500_response(self) -> None:
         """Answer with a problem instead of plain text."""
@@ -102,7 +108,7 @@ class ProblemProtocol(DirectProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.parser = Parser(self)
-        self._cycles: list[RequestResponseCycle] = []  # the request that is being answered, and those behind it
+        self._cycles: list[_Cycle] = []  # the request that is being answered, and those behind it
         self._refusal: StreamingError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = self._between = self._refused = False
@@ -137,6 +143,8 @@ class ProblemProtocol(DirectProtocol):
         for cycle in self._cycles:
             cycle.disconnected = not cycle.response_complete
             cycle.message_event.set()
+            if cycle.on_lost is not None:
+                cycle.on_lost()
         super().connection_lost(exc)
         # A connection and its requests hold each other; what came for them need not wait for the garbage collector.
         self._behind = b""
@@ -251,7 +259,7 @@ class ProblemProtocol(DirectProtocol):
         self._unexpect()
         while self._cycles and self._cycles[0].response_complete:
             del self._cycles[0]
-        self._cycles.append(self.cycle)
+        self._cycles.append(cast(_Cycle, self.cycle))
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""

@@ -5,12 +5,14 @@ calls the client may be what a header says (uvicorn's ``--proxy-headers``, which
 ``send`` as a method of an object that knows its transport. A contract test holds this against the installed
 uvicorn; under any other server we fall back to leaving the response unfinished.
 
-Owns:   finding the transport behind a ``send``, aborting it, whether it is over, and who is at its other end.
+Owns:   finding the transport behind a ``send``, aborting it, whether it is over, who is told then, and who is at its
+        other end.
 Never:  writes to it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -46,6 +48,20 @@ def is_cut(send: object) -> bool:
     """
     closing = getattr(_transport(send), "is_closing", None)
     return callable(closing) and bool(closing())
+
+
+def when_lost(send: object, heard: Callable[[], object]) -> None:
+    """Have somebody told once the connection behind an ASGI ``send`` is lost, without listening to it.
+
+    ``receive()`` would tell as well, but it also asks the client for its body, and the server for more bytes.
+
+    Args:
+        send: as the server gave it. Under another protocol than ours (`web.protocol`) nobody is told.
+        heard: is called at most once.
+    """
+    cycle: Any = getattr(send, "__self__", None)
+    if hasattr(cycle, "on_lost"):
+        cycle.on_lost = heard
 
 
 def peer_address(send: object) -> str | None:

@@ -31,12 +31,16 @@ class Connection:
         self.transport = self
         self.aborted = False
         self.peer: Any = None
+        self.on_lost: Any = None
 
     async def send(self, message: Any) -> None:
         raise AssertionError("a door sends nothing")
 
     def abort(self) -> None:
         self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
 
     def get_extra_info(self, name: str) -> Any:
         return self.peer if name == "peername" else None
@@ -339,15 +343,30 @@ async def test_so_many_are_held_back_and_one_more_is_cut_off() -> None:
     assert await fail(door) == WRONG_HELD_S
 
 
-async def test_whoever_leaves_while_being_held_back_makes_room() -> None:
-    door = made(api_keys=KEYS, rate_limit_failures="1/minute")
+async def test_whoever_leaves_while_being_held_back_makes_room_at_once() -> None:
+    door, loop = made(api_keys=KEYS, rate_limit_failures="1/minute"), asyncio.get_running_loop()
     await fail(door)
-    leaving = asyncio.create_task(door.admit(request(("authorization", "Bearer wrong"))))
+    began, asked = loop.time(), request(("authorization", "Bearer wrong"))
+    leaving = asyncio.create_task(door.admit(asked))
     await asyncio.sleep(HELD_S / 2)
     assert sum(door._held.values()) == 1
-    leaving.cancel()
-    await asyncio.wait({leaving})
+    asked.send.__self__.on_lost()  # type: ignore[attr-defined]  # the connection of this test
+    with pytest.raises(asgineer.DisconnectedError):
+        await leaving
 
+    assert loop.time() == began + HELD_S / 2
+    assert not door._held
+
+
+async def test_whoever_has_left_before_is_not_held_back() -> None:
+    door, loop = made(api_keys=KEYS, rate_limit_failures="1/minute"), asyncio.get_running_loop()
+    await fail(door)
+    began, asked = loop.time(), request(("authorization", "Bearer wrong"))
+    asked.send.__self__.aborted = True  # type: ignore[attr-defined]  # the connection of this test
+    with pytest.raises(asgineer.DisconnectedError):
+        await door.admit(asked)
+
+    assert loop.time() == began
     assert not door._held
 
 
