@@ -18,7 +18,7 @@ COMMAND = Command(
     {"security": FIGURES},
     notes=(
         "starts and deliveries: each kind of credential has a server of its own, all are asked in turn, and a ratio"
-        " is the median of those of all turns; rates count, and are so high that nobody is refused",
+        " is the median of those of all turns; rates are so high that nobody is refused",
         "honest readers have a key and an address of their own and read one task at 50 events/s; each of them gets "
         "every event in its order, and the hash of what it has read is that of the log; times count from when an "
         "event was due",

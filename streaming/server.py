@@ -15,6 +15,7 @@ import os
 import random
 import secrets
 import signal
+import sys
 import time
 from contextlib import AsyncExitStack
 from types import FrameType
@@ -55,6 +56,10 @@ AWAY_MAX_S = 5.0
 
 #: A start that takes longer answers requests meanwhile: that it lives, and is not ready.
 LISTEN_AFTER_S = 2.0
+
+#: Seconds after which a thread lets another one go on that waits; Python's own are five times as many. A commit waits
+#: several times in its thread, and all readers wait for it.
+SWITCH_S = 0.001
 
 _log = structlog.get_logger(__name__)
 
@@ -301,6 +306,7 @@ def run(settings: Settings) -> int:
     fill_standard_streams()
     configure(settings)
     heap.share_one()
+    sys.setswitchinterval(SWITCH_S)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _leave)  # uvicorn and our lifespan take over, and give them back
     with heap.loading():

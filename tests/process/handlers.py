@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -130,3 +131,9 @@ def logs_in_process() -> None:
         raise KeyError("count")
     except KeyError:
         structlog.get_logger("ours").exception("with a traceback")
+
+
+@task
+async def switches() -> float:
+    """Tell how long a thread goes on while others wait."""
+    return sys.getswitchinterval()
