@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,14 +122,20 @@ def test_a_missed_goal_and_a_broken_promise_show_in_the_exit_status(
     assert "| **broken:** an event was lost |" in capsys.readouterr().out
 
 
-async def test_a_measurement_begins_in_the_calm_before_the_first_event_or_not_at_all() -> None:
-    start_at = time.time() + CALM_S + 0.05
+@pytest.mark.clock("virtual")
+async def test_a_measurement_begins_in_the_calm_before_the_first_event_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = asyncio.get_running_loop().time
+    monkeypatch.setattr("benchmarks.server.time", SimpleNamespace(time=now))
+    start_at = now() + 3.0
 
     await calm_before(start_at)
 
-    assert start_at - CALM_S <= time.time() < start_at
+    assert now() == start_at - CALM_S
+    await calm_before(now() + CALM_S / 2)
     with pytest.raises(Flaw, match="it began before"):
-        await calm_before(time.time())
+        await calm_before(now())
 
 
 @pytest.mark.parametrize("words", [["nothing"], ["--rounds", "0"], ["--rounds", "x"], ["--slow"]])

@@ -483,7 +483,7 @@ async def test_a_signal_in_the_middle_of_a_signal_leaves_a_watchdog_for_the_shor
     try:
         way_out.on_signal(TERM)
     finally:
-        Timer.__init__ = make  # type: ignore[method-assign]  # here
+        Timer.__init__ = make  # type: ignore[method-assign]  # as it was before the test
 
     on_watch = [timer.due_at - 1000 for timer in Timer.made if timer.started and not timer.cancelled]
     assert min(on_watch) == FORCED_GRACE_S

@@ -379,7 +379,7 @@ async def test_a_finished_task_that_an_operator_sets_back_neither_starts_again_n
         coordinator, _ = build([instant, gate.handler], store)
         if which == "second":
             for task_id, status in zip(task_ids, ("pending", "running"), strict=True):
-                operate(path, f"UPDATE tasks SET status = '{status}' WHERE id = ?", task_id)  # noqa: S608  # ours
+                operate(path, f"UPDATE tasks SET status = '{status}' WHERE id = ?", task_id)  # noqa: S608  # a status of this test
             coordinator._starts._new_id = lambda: "f" * 32
         async with asyncio.timeout(SOON_S), coordinator:
             if which == "first":

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from urllib.parse import parse_qsl
 
@@ -33,10 +32,11 @@ from streaming.observe.security import tell
 from streaming.rules.access import Credential, Scope
 from streaming.values import read_rate
 from streaming.web.loopback import require_loopback, require_own_name, require_own_origin, require_same_origin
+from streaming.web.presence import sleep_while_present
 from streaming.web.query import STREAM_TOKEN
 from streaming.web.rates import Rate
 from streaming.web.request import NOBODY, Request
-from streaming.web.transport import abort, is_cut, peer_address, when_lost
+from streaming.web.transport import abort, peer_address
 
 #: What holds where no setting says otherwise: of an address, but for a server that answers this machine only; of a
 #: principal, but for the anonymous one.
@@ -299,27 +299,11 @@ class Door:
             now = asyncio.get_running_loop().time()
             due = min(max(self._due[seconds] + PACE_S, now + seconds), now + 2 * seconds)
             self._due[seconds] = due
-            await _still_there(request, due)
+            await sleep_while_present(request, due)
         finally:
             self._held[where] -= 1
             if not self._held[where]:
                 del self._held[where]
-
-
-async def _still_there(request: Request, until: float) -> None:
-    """Wait until that time of the event loop, or until the client leaves.
-
-    Raises:
-        DisconnectedError: it has left.
-    """
-    left = asyncio.Event()
-    when_lost(request.send, left.set)
-    if is_cut(request.send):
-        left.set()
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(until):
-            await left.wait()
-        raise asgineer.DisconnectedError
 
 
 def _rate(notation: str | None, default: tuple[int, int], clock: Callable[[], float]) -> Rate:

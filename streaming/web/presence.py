@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TypeVar
 
 import asgineer
 
 from streaming.web.request import Request
+from streaming.web.transport import is_cut, when_lost
 
 Result = TypeVar("Result")
 
@@ -39,6 +41,27 @@ async def while_present(request: Request, waiting: Awaitable[Result]) -> Result:
         if patience.expired():
             raise asgineer.DisconnectedError from None
         raise
+
+
+async def sleep_while_present(request: Request, until: float) -> None:
+    """Wait, but not longer than the client does, and without a word to it: no byte of its body is asked for.
+
+    Args:
+        request: nothing of it need have been read. Under a server that does not tell of a lost connection
+            (`web.transport`) the whole time is waited.
+        until: in seconds of the event loop's clock.
+
+    Raises:
+        DisconnectedError: the client has left.
+    """
+    left = asyncio.Event()
+    when_lost(request.send, left.set)
+    if is_cut(request.send):
+        left.set()
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            await left.wait()
+        raise asgineer.DisconnectedError
 
 
 async def _watch(request: Request, patience: asyncio.Timeout) -> None:

@@ -28,7 +28,7 @@ def test_a_checksum_is_what_sha256sum_says(tmp_path: Path) -> None:
 def test_a_package_is_found_packed_and_served(tmp_path: Path) -> None:
     package = installed_package("rich")
     archive = pack(package, tmp_path)
-    with file_server(tmp_path) as url, urllib.request.urlopen(f"{url}/{archive.name}") as answer:  # noqa: S310  # ours
+    with file_server(tmp_path) as url, urllib.request.urlopen(f"{url}/{archive.name}") as answer:  # noqa: S310  # a server of this test
         fetched = answer.read()
 
     assert fetched == archive.read_bytes()
@@ -38,7 +38,7 @@ def test_a_package_is_found_packed_and_served(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "large").write_bytes(bytes(4_000_000))
-    with file_server(tmp_path) as url, urllib.request.urlopen(f"{url}/large") as answer:  # noqa: S310  # ours
+    with file_server(tmp_path) as url, urllib.request.urlopen(f"{url}/large") as answer:  # noqa: S310  # a server of this test
         answer.read(1)
 
     assert capfd.readouterr().err == ""

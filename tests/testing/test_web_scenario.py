@@ -184,7 +184,7 @@ def forget_the_key(patch: pytest.MonkeyPatch) -> None:
 
     async def twice(self: Starts, wanted: Any, key: str, fingerprint: str) -> Any:
         twice.count += 1  # type: ignore[attr-defined]  # it is here for nobody else
-        return await start_once(self, wanted, f"{key} {twice.count}", fingerprint)  # type: ignore[attr-defined]  # same
+        return await start_once(self, wanted, f"{key} {twice.count}", fingerprint)  # type: ignore[attr-defined]  # as above
 
     twice.count = 0  # type: ignore[attr-defined]  # the same
     patch.setattr(Starts, "start_once", twice)

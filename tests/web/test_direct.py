@@ -54,7 +54,7 @@ class Connected:
     def protocol(self) -> ProblemProtocol:
         """The server's side."""
         mine = self.writer.get_extra_info("sockname")
-        (found,) = [each for each in self.here.server.server_state.connections if each.client == mine]  # type: ignore[union-attr]  # HTTP
+        (found,) = [each for each in self.here.server.server_state.connections if each.client == mine]  # type: ignore[union-attr]  # no WebSocket is served
         assert isinstance(found, ProblemProtocol)
         return found
 

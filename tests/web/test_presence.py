@@ -12,6 +12,7 @@ import pytest
 from streaming.web.presence import while_present
 from streaming.web.request import Request
 from tests.web.live import watchers
+from tests.web.test_matrix import bearer, guarded
 
 
 def request(left: asyncio.Event) -> Request:
@@ -107,3 +108,22 @@ async def test_a_cancel_from_outside_is_a_cancel() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_a_refusal_that_is_held_back_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it any more: whoever comes next finds the place free."""
+    monkeypatch.setattr("streaming.web.door.WRONG_HELD_S", 3600.0)
+    monkeypatch.setattr("streaming.web.door.HELD_MAX", 1)
+    wrong = b"GET /tasks HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n\r\n"
+    async with guarded(rate_limit_failures="1/hour") as (here, _, _):
+        assert (await here.http.get("/tasks", headers=bearer("wrong"))).status_code == 401
+
+        async def come_and_leave(held_back: int) -> None:
+            async with here.raw() as (_, writer):
+                writer.write(wrong)
+                await here.until(lambda: here.coordinator.limits_hit["held_back"] == held_back)
+                assert len(here.server.server_state.tasks) == 1
+            await here.until(lambda: not here.server.server_state.tasks)
+
+        for number in range(1, 4):
+            await come_and_leave(number)

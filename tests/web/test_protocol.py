@@ -268,8 +268,8 @@ async def test_a_connection_that_is_kept_alive_is_not_hurried() -> None:
             await asyncio.sleep(2 * SOON["header_timeout_s"])
         writer.write(HEALTH)
         assert (await read_answer(reader)).status == 200
-        (protocol,) = [each for each in here.server.server_state.connections if each.client == client_of(writer)]  # type: ignore[union-attr]  # ours
-        assert protocol._timer is None  # type: ignore[union-attr]  # ours
+        (protocol,) = [each for each in here.server.server_state.connections if each.client == client_of(writer)]  # type: ignore[union-attr]  # all are of our protocol
+        assert protocol._timer is None  # type: ignore[union-attr]  # all are of our protocol
 
 
 async def test_what_is_answered_late_has_arrived_in_time() -> None:
@@ -292,11 +292,11 @@ async def test_a_connection_that_was_reset_leaves_nothing_behind() -> None:
     async with live() as here, here.raw() as (reader, writer):
         writer.write(HEALTH)
         await read_answer(reader)
-        (protocol,) = [each for each in here.server.server_state.connections if each.client == client_of(writer)]  # type: ignore[union-attr]  # ours
+        (protocol,) = [each for each in here.server.server_state.connections if each.client == client_of(writer)]  # type: ignore[union-attr]  # all are of our protocol
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
         await here.until(lambda: protocol not in here.server.server_state.connections)
-        assert (protocol._timer, protocol.timeout_keep_alive_task) == (None, None)  # type: ignore[union-attr]  # ours
+        assert (protocol._timer, protocol.timeout_keep_alive_task) == (None, None)  # type: ignore[union-attr]  # all are of our protocol
 
 
 def client_of(writer: asyncio.StreamWriter) -> object:

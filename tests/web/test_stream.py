@@ -159,7 +159,7 @@ async def flood(here: Live, task_id: str, kilobytes: int) -> None:
 
 def transports(here: Live, client: socket.socket) -> list[Any]:
     """The server's connections to this client."""
-    peers = [(each, each.client) for each in here.server.server_state.connections]  # type: ignore[union-attr]  # HTTP
+    peers = [(each, each.client) for each in here.server.server_state.connections]  # type: ignore[union-attr]  # no WebSocket is served
     return [each for each, peer in peers if peer == client.getsockname()]
 
 

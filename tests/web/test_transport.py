@@ -12,8 +12,6 @@ import uvicorn
 import uvloop
 from structlog.testing import capture_logs
 
-from streaming.config import Settings
-from streaming.web.protocol import protocol_of
 from streaming.web.transport import abort, when_lost
 from tests.web.live import live
 
@@ -83,28 +81,22 @@ async def test_whoever_waits_is_told_once_that_a_connection_is_lost() -> None:
         told.append(None)
         over.set()
 
-    async def waiting(scope: Any, receive: Any, send: Any) -> None:
-        when_lost(send, heard)
-        waits.set()
-        await over.wait()
+    def waiting(_: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            when_lost(send, heard)
+            waits.set()
+            await over.wait()
 
-    config = uvicorn.Config(waiting, port=0, http=protocol_of(Settings()), ws="none", lifespan="off", log_config=None)
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    port = server.servers[0].sockets[0].getsockname()[1]
-    async with asyncio.timeout(10):
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody")
-        await waits.wait()
-        assert not told
-        writer.close()
+        return app
+
+    async with live(wrap=waiting) as here:
+        async with here.raw() as (_, writer):
+            writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody")
+            await waits.wait()
+            assert not told
         await over.wait()
-        while server.server_state.connections:  # noqa: ASYNC110  # uvicorn does not tell
-            await asyncio.sleep(0.001)
+        await here.until(lambda: not here.server.server_state.connections)
     assert len(told) == 1
-    await server.shutdown()
 
 
 async def test_a_request_that_is_cut_off_is_no_mistake_of_ours() -> None:
