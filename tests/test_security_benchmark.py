@@ -71,7 +71,7 @@ def test_figures_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 async def test_starts_are_measured_with_credentials_and_without() -> None:
     values = await starts.measure(TINY, ("plain", "rates", "stored", "new_rs256"))
 
-    assert set(values) == {"plain_us", "rates", "stored", "stored_time", "new_rs256"}
+    assert set(values) == {"plain_us", "rates", "stored", "stored_time", "stored_alone", "new_rs256"}
     assert all(value > 0 for value in values.values())
 
 
@@ -80,7 +80,7 @@ def test_what_is_told_of_starts_is_measured() -> None:
     kinds = {
         "plain_us",
         *(name for name in starts.NAMES if name != "plain"),
-        *(f"{name}_time" for name in starts.KINDS),
+        *(f"{name}_{what}" for name in starts.KINDS for what in ("time", "alone")),
     }
 
     assert {metric.key for metric in figure.metrics} == kinds
