@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from streaming.rules.access import Scope
 from streaming.web.headers import SECURITY
-from streaming.web.routes import OF_TASK, PLACES, PROBES, TASK
+from streaming.web.routes import ASSET, OF_TASK, PLACES, TASK, is_open
 from streaming.web.stream import FAREWELL
 from tests.serving import ROOT
 
@@ -27,8 +27,9 @@ def routes() -> Iterator[tuple[str, str]]:
     """Method and path of each route, and what it needs."""
     for segments, methods in PLACES.items():
         for method, route in methods.items():
-            needed = "nothing" if segments in PROBES else route.scope or "any credential"
+            needed = "nothing" if is_open(segments) else route.scope or "any credential"
             yield f"{method} /{'/'.join(segments)}", needed
+    yield from ((f"{method} /page/{{file}}", "nothing") for method in ASSET)
     for method, route in TASK.items():
         yield f"{method} /tasks/{{id}}", route.scope or "any credential"
     for part, methods in OF_TASK.items():

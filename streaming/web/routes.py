@@ -16,12 +16,14 @@ import structlog
 
 from streaming.errors import MethodNotAllowed, NotFound, TaskNotFound
 from streaming.rules.access import Scope
+from streaming.web.assets import ASSETS, show_asset, show_page
 from streaming.web.audit import audit, show_diary
 from streaming.web.bulk import cancel_tasks, delete_tasks
 from streaming.web.events import follow_feed, read_log
 from streaming.web.head import check_length
 from streaming.web.listing import count_tasks, list_tasks, show_history
 from streaming.web.openapi.document import show_description
+from streaming.web.principal import show_principal
 from streaming.web.reply import Reply, empty_reply
 from streaming.web.reports import change_task, report_events
 from streaming.web.request import Request
@@ -69,14 +71,19 @@ PLACES: Mapping[tuple[str, ...], Methods] = MappingProxyType(
         ("audit",): {"GET": Route(audit, Scope.ADMIN)},
         ("audit", "diary"): {"GET": Route(show_diary, Scope.ADMIN)},
         ("types",): {"GET": Route(list_types, None)},
+        ("principal",): {"GET": Route(show_principal, None)},
         ("healthz",): {"GET": Route(show_health, None)},
         ("readyz",): {"GET": Route(show_readiness, None)},
         ("openapi.json",): {"GET": Route(show_description, None)},
+        ("",): {"GET": Route(show_page, None)},
     }
 )
 
 #: What whoever looks whether the server lives asks without a credential.
 PROBES = frozenset({("healthz",), ("readyz",)})
+
+#: A file of the page.
+ASSET: Methods = {"GET": Route(show_asset, None)}
 
 #: A task, and what there is below it.
 TASK: Methods = {
@@ -98,6 +105,11 @@ OF_TASK: Mapping[str, Methods] = MappingProxyType(
 )
 
 
+def is_open(segments: tuple[str, ...]) -> bool:
+    """Whether nobody is asked for a credential: by the probes, and by a browser that opens the page."""
+    return segments in PROBES or segments == ("",) or (len(segments) == 2 and segments[0] == "page")
+
+
 def find(segments: tuple[str, ...]) -> tuple[Methods, str | None]:
     """The methods of a path, and the task id in it.
 
@@ -108,6 +120,8 @@ def find(segments: tuple[str, ...]) -> tuple[Methods, str | None]:
     if (methods := PLACES.get(segments)) is not None:
         return methods, None
     match segments:
+        case ("page", name) if name in ASSETS:
+            return ASSET, None
         case ("tasks", task_id) if task_id:
             return TASK, _checked(task_id)
         case ("tasks", task_id, part) if part in OF_TASK:
@@ -134,7 +148,7 @@ async def respond(site: Site, request: Request) -> Reply | Stream:
     route = methods.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         raise MethodNotAllowed(request.method, possible)
-    if request.segments not in PROBES:
+    if not is_open(request.segments):
         site.door.require(request, route.scope, task_id=task_id, logs=route.handler is read_log)
     if task_id is None:
         return await route.handler(site, request)
@@ -144,8 +158,8 @@ async def respond(site: Site, request: Request) -> Reply | Stream:
 
 
 async def _admit(site: Site, request: Request) -> None:
-    """Let somebody in; a probe comes from where nobody has a credential, and a preflight request never carries one."""
-    if request.segments in PROBES or request.method == "OPTIONS":
+    """Let somebody in; some come where nobody has a credential, and a preflight request never carries one."""
+    if is_open(request.segments) or request.method == "OPTIONS":
         site.door.admit_anybody(request)
     else:
         await site.door.admit(request)

@@ -182,6 +182,7 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 def all_routes() -> dict[str, set[str]]:
     """The methods of each path, as the router has them."""
     found = {"/" + "/".join(place): methods for place, methods in routes.PLACES.items()}
+    found["/page/{file}"] = routes.ASSET
     found["/tasks/{id}"] = routes.TASK
     found |= {f"/tasks/{{id}}/{part}": methods for part, methods in routes.OF_TASK.items()}
     return {path: {method.lower() for method in methods} for path, methods in found.items()}

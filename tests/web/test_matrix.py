@@ -26,7 +26,7 @@ from streaming.config import Settings
 from streaming.rules.access import SCOPES_DEFAULT, ApiKey, Principal, Scope
 from streaming.store.memory import MemoryStore
 from streaming.web.application import Application
-from streaming.web.routes import OF_TASK, PLACES, TASK
+from streaming.web.routes import ASSET, OF_TASK, PLACES, TASK
 from tests.web.live import Live, live
 
 #: No credential is needed.
@@ -47,6 +47,9 @@ NEEDED = {
     ("GET", "/audit/diary"): "admin",
     ("GET", "/types"): ANY,
     ("GET", "/openapi.json"): ANY,
+    ("GET", "/principal"): ANY,
+    ("GET", "/"): OPEN,
+    ("GET", "/page/{file}"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/tasks/{id}"): "tasks:read",
@@ -81,6 +84,7 @@ def routes() -> Iterator[tuple[str, str]]:
     """All that there are, as the server has them."""
     for segments, methods in PLACES.items():
         yield from ((method, "/" + "/".join(segments)) for method in methods)
+    yield from ((method, "/page/{file}") for method in ASSET)
     yield from ((method, "/tasks/{id}") for method in TASK)
     for part, methods in OF_TASK.items():
         yield from ((method, f"/tasks/{{id}}/{part}") for method in methods)
@@ -238,7 +242,7 @@ def _destroys_last(route: tuple[str, str]) -> tuple[bool, str, str]:
 
 async def asked(here: Live, caller: Caller, method: str, path: str, task_id: str) -> tuple[int, str]:
     """Ask, and leave a stream as soon as its head is there."""
-    url = path.replace("{id}", task_id) + QUERIES.get((method, path), "")
+    url = path.replace("{id}", task_id).replace("{file}", "page.css") + QUERIES.get((method, path), "")
     if caller.token is not None:
         url += f"{'&' if '?' in url else '?'}stream_token={caller.token}"
     body = BODIES.get((method, path))
@@ -284,7 +288,9 @@ async def test_what_is_answered_of_a_foreign_task_is_what_is_answered_of_none() 
                 assert answers[0][0] == 404
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/tasks/" + "f" * 32 + "/nothing", "/tasks/x", "/"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/tasks/" + "f" * 32 + "/nothing", "/tasks/x", "/page/nothing.js", "/page"]
+)
 async def test_whoever_has_not_said_who_they_are_learns_no_path(path: str) -> None:
     async with guarded() as (here, _, _):
         assert (await here.http.get(path)).status_code == 401

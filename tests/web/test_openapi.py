@@ -263,7 +263,9 @@ async def test_each_parameter_that_a_route_reads_is_described(monkeypatch: pytes
         for path, method, operation in operations(described):
             names.clear()
             for accept in ("text/event-stream", "application/json"):
-                async with here.http.stream(method, path.format(id=task_id), headers={"Accept": accept}):
+                async with here.http.stream(
+                    method, path.format(id=task_id, file="page.css"), headers={"Accept": accept}
+                ):
                     pass
             said = {each["name"] for each in parameters(described, operation) if each["in"] == "query"}
             said |= {STREAM_TOKEN for each in operation.get("security", ()) if STREAM_TOKEN in each}
@@ -368,8 +370,19 @@ async def test_each_success_that_is_described_happens_and_looks_so(seen: Seen) -
     await seen.ask("GET", f"/tasks/{sleeping}/events", status=204, headers={"Last-Event-ID": str(last_seq)})
     await seen.ask("GET", "/events")
     await seen.ask("GET", "/stats", params={"by": "hour"})
-    for path in ("/audit?repair=true", "/audit/diary", "/types", "/healthz", "/readyz", "/openapi.json"):
+    for path in (
+        "/audit?repair=true",
+        "/audit/diary",
+        "/types",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/principal",
+        "/",
+    ):
         await seen.ask("GET", path)
+    for file in ("page.css", "icon.svg", "app.js"):
+        await seen.ask("GET", f"/page/{file}")
     await seen.ask("DELETE", f"/tasks/{sleeping}", status=204)
     await seen.ask("DELETE", "/tasks", params={"type": "count,sleeper"})
 

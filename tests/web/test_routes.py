@@ -111,7 +111,9 @@ async def test_head_on_a_stream_that_has_nothing_more_is_204_as_get_is() -> None
 
 
 NO_PATHS = [
-    "/",
+    "/page",
+    "/page/",
+    "/page/nothing.js",
     "//",
     "/nothing",
     "/tasks/",

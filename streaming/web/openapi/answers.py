@@ -16,6 +16,7 @@ from typing import Any, get_args
 from streaming.engine.diary import KINDS
 from streaming.engine.registry import OnInterrupt, RunIn
 from streaming.records import CancelOutcome
+from streaming.rules.access import Scope
 from streaming.rules.breaker import Circuit
 from streaming.rules.invariants import INVARIANTS
 from streaming.web.problems import CODES, TITLES
@@ -314,6 +315,20 @@ _SERVER = {
             "retry": ref("RetryPolicy"),
             **_DEADLINES,
             "params_schema": {"type": "object", "description": "JSON Schema (2020-12) of its parameters."},
+        },
+    ),
+    "Principal": _of(
+        "Who is calling.",
+        {
+            "name": _TEXT,
+            "tenant": {"type": ["string", "null"]},
+            "anonymous": _with(_YES_OR_NO, "Whether it stands for everybody who has no credential."),
+            "scopes": {"type": "array", "items": _word(*Scope), "description": "All that it may do."},
+            "expires_at": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": "When the credential is over.",
+            },
         },
     ),
     "Health": _of(

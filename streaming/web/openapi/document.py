@@ -16,7 +16,8 @@ from streaming.engine.registry import TaskType
 from streaming.errors import StreamingError
 from streaming.web.openapi.answers import ANSWERS, ref
 from streaming.web.openapi.bodies import bodies
-from streaming.web.openapi.operations import ALWAYS, GUARDED, OPERATIONS, Answer, Operation
+from streaming.web.openapi.operation import ALWAYS, GUARDED, Answer, Operation
+from streaming.web.openapi.operations import OPERATIONS
 from streaming.web.openapi.parameters import parameters
 from streaming.web.problems import CONTENT_TYPE, INTERNAL, STATUSES, TITLES
 from streaming.web.query import STREAM_TOKEN

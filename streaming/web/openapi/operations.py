@@ -8,22 +8,32 @@ Never:  knows a limit, or a handler.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
 from types import MappingProxyType
-from typing import NamedTuple
 
 from streaming import errors
-from streaming.errors import StreamingError
 from streaming.web.fields import CancelFields, ExtendFields, InputFields, ReportFields, StartFields
+from streaming.web.openapi.about import SERVER
 from streaming.web.openapi.answers import Schema, ref
 from streaming.web.openapi.bodies import EVENTS
+from streaming.web.openapi.operation import (
+    ACCEPTED,
+    ASKING,
+    BODY,
+    CREATED,
+    LOG,
+    NOTHING,
+    OK,
+    QUERY,
+    STARTS,
+    STORE,
+    STREAMS,
+    TASK,
+    Answer,
+    Operation,
+    json_answer,
+)
 from streaming.web.openapi.parameters import QUESTION
 from streaming.web.reply import JSON, NDJSON, SSE
-
-OPENAPI_JSON = "/openapi.json"
-
-_OK, _CREATED, _ACCEPTED, _NOTHING = HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT
 
 _STREAM: Schema = {
     "type": "string",
@@ -42,112 +52,29 @@ _LINES: Schema = {
 }
 
 
-class Answer(NamedTuple):
-    """What an operation answers with one status.
-
-    Attributes:
-        description: when, or what.
-        content: schemas by media type; none for an answer without a body.
-        headers: names of the headers that it has, see `HEADERS`.
-    """
-
-    description: str
-    content: Mapping[str, Schema] = MappingProxyType({})
-    headers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation.
-
-    Attributes:
-        id: its name for those who generate clients.
-        tag: where it belongs.
-        summary: in a few words.
-        answers: what it answers if nothing is wrong, by status.
-        refusals: the errors it may answer with, besides those of every operation.
-        parameters: names of parameters.
-        body: the schema of its body; None if there is nothing to say.
-        body_required: whether it must have one.
-        description: more words.
-        guarded: whether it asks who is calling.
-        by_token: whether a stream token will do.
-    """
-
-    id: str
-    tag: str
-    summary: str
-    answers: Mapping[int, Answer]
-    refusals: tuple[type[StreamingError], ...] = ()
-    parameters: tuple[str, ...] = ()
-    body: Schema | None = None
-    body_required: bool = True
-    description: str = ""
-    guarded: bool = True
-    by_token: bool = False
-
-
-def _json(name: str, description: str, *headers: str) -> Answer:
-    return Answer(description, {JSON: ref(name)}, headers)
-
-
-#: What every operation may answer.
-ALWAYS: tuple[type[StreamingError], ...] = (
-    errors.Forbidden,
-    errors.UriTooLong,
-    errors.HeadersTooLarge,
-    StreamingError,
-)
-
-#: What one may answer that asks who is calling.
-GUARDED: tuple[type[StreamingError], ...] = (errors.Unauthenticated, errors.RateLimited, errors.StoreUnavailable)
-
-_QUERY = (errors.BadRequest, errors.BadFilter)
-_BODY = (
-    errors.BadRequest,
-    errors.RequestTooLate,
-    errors.BadJson,
-    errors.BodyTooLarge,
-    errors.UnsupportedMediaType,
-    errors.InvalidParams,
-)
-_STORE = (errors.StoreUnavailable,)
-_QUESTION = (*_QUERY, errors.QueryTooSlow, *_STORE)
-_STREAMS = (errors.NotAcceptable, errors.UpgradeRequired, errors.TooManyStreams)
-_TASK = (*_QUERY, errors.TaskNotFound, errors.RecordDamaged, *_STORE)
-_LOG = (errors.TooManyEvents, errors.LogTooLarge)
-_STARTS = (
-    errors.UnknownType,
-    errors.InvalidParams,
-    errors.IdempotencyMismatch,
-    errors.TooManyTasks,
-    errors.TooManyKeys,
-    errors.Draining,
-)
-
 _TASKS = {
     ("/tasks", "post"): Operation(
         "start_task",
         "Tasks",
         "Start a task",
         {
-            _OK: Answer(
+            OK: Answer(
                 "The task that was started with this Idempotency-Key before, or that this start has joined; or the "
                 "stream of the task.",
                 {JSON: ref("Task"), SSE: _STREAM},
                 ("Location",),
             ),
-            _CREATED: _json("Task", "The task is stored.", "Location"),
+            CREATED: json_answer("Task", "The task is stored.", "Location"),
         },
         (
-            *_QUERY,
-            *_BODY,
-            *_STARTS,
-            *_STREAMS,
+            *QUERY,
+            *BODY,
+            *STARTS,
+            *STREAMS,
             errors.KeyBusy,
             errors.TaskNotFound,
             errors.RecordDamaged,  # the key has started a task that cannot be read
-            *_STORE,
+            *STORE,
         ),
         ("Idempotency-Key",),
         ref(StartFields.__name__),
@@ -157,8 +84,8 @@ _TASKS = {
         "list_tasks",
         "Tasks",
         "Find tasks",
-        {_OK: _json("TaskPage", "One page.")},
-        (*_QUESTION, errors.BadCursor),
+        {OK: json_answer("TaskPage", "One page.")},
+        (*ASKING, errors.BadCursor),
         (*QUESTION, "sort", "limit", "cursor"),
         description="A page may be short, or even empty, and not the last one: go on as long as there is a cursor.",
     ),
@@ -166,8 +93,8 @@ _TASKS = {
         "delete_tasks",
         "Tasks",
         "Forget many tasks",
-        {_OK: _json("BulkDelete", "Those that have ended are gone.")},
-        (*_QUESTION, *_BODY),
+        {OK: json_answer("BulkDelete", "Those that have ended are gone.")},
+        (*ASKING, *BODY),
         (*QUESTION, "sort", "bulk_limit", "dry_run"),
         description="There must be a filter, a `q` or a `preset`.",
     ),
@@ -175,16 +102,16 @@ _TASKS = {
         "count_tasks",
         "Tasks",
         "Count tasks",
-        {_OK: _json("TaskCount", "How many there are.")},
-        _QUESTION,
+        {OK: json_answer("TaskCount", "How many there are.")},
+        ASKING,
         (*QUESTION, "group_by"),
     ),
     ("/tasks/cancel", "post"): Operation(
         "cancel_tasks",
         "Tasks",
         "Cancel many tasks",
-        {_OK: _json("BulkCancel", "Those that had not ended are cancelled.")},
-        (*_QUESTION, *_BODY, errors.Draining),
+        {OK: json_answer("BulkCancel", "Those that had not ended are cancelled.")},
+        (*ASKING, *BODY, errors.Draining),
         (*QUESTION, "sort", "bulk_limit", "dry_run"),
         ref(CancelFields.__name__),
         body_required=False,
@@ -197,23 +124,23 @@ _ONE_TASK = {
         "get_task",
         "Task",
         "Look up a task",
-        {_OK: _json("Task", "The task, at once or after `wait_s`.")},
-        (*_TASK, errors.TooManyStreams),
+        {OK: json_answer("Task", "The task, at once or after `wait_s`.")},
+        (*TASK, errors.TooManyStreams),
         ("task_id", "wait_s"),
     ),
     ("/tasks/{id}", "patch"): Operation(
         "report_task",
         "External tasks",
         "Report progress, a sign of life, or how the work has ended",
-        {_OK: _json("Task", "The task. Its `cancel` is not null once somebody wants the work to stop.")},
+        {OK: json_answer("Task", "The task. Its `cancel` is not null once somebody wants the work to stop.")},
         (
-            *_TASK,
-            *_BODY,
+            *TASK,
+            *BODY,
             errors.TaskTerminal,
             errors.StatusConflict,
             errors.NotExternal,
             errors.KeyBusy,
-            *_LOG,
+            *LOG,
             errors.Draining,
         ),
         ("task_id",),
@@ -223,8 +150,8 @@ _ONE_TASK = {
         "delete_task",
         "Task",
         "Forget a task that has ended",
-        {_NOTHING: Answer("Its record and its log are gone.")},
-        (*_TASK, *_BODY, errors.TaskActive),
+        {NOTHING: Answer("Its record and its log are gone.")},
+        (*TASK, *BODY, errors.TaskActive),
         ("task_id",),
     ),
     ("/tasks/{id}/cancel", "post"): Operation(
@@ -232,10 +159,10 @@ _ONE_TASK = {
         "Task",
         "Cancel a task",
         {
-            _OK: _json("Task", "It has stopped."),
-            _ACCEPTED: _json("Task", "It is still stopping, or nobody waits for that."),
+            OK: json_answer("Task", "It has stopped."),
+            ACCEPTED: json_answer("Task", "It is still stopping, or nobody waits for that."),
         },
-        (*_TASK, *_BODY, errors.TaskTerminal, errors.TooManyStreams, errors.Draining),
+        (*TASK, *BODY, errors.TaskTerminal, errors.TooManyStreams, errors.Draining),
         ("task_id", "wait_s"),
         ref(CancelFields.__name__),
         body_required=False,
@@ -245,18 +172,18 @@ _ONE_TASK = {
         "Task",
         "Start a task that has ended once more",
         {
-            _OK: _json("Task", "The task that was started with this Idempotency-Key before.", "Location"),
-            _CREATED: _json("Task", "The new task; its `retry_of` names the old one.", "Location"),
+            OK: json_answer("Task", "The task that was started with this Idempotency-Key before.", "Location"),
+            CREATED: json_answer("Task", "The new task; its `retry_of` names the old one.", "Location"),
         },
-        (*_TASK, *_BODY, *_STARTS, errors.TaskActive),
+        (*TASK, *BODY, *STARTS, errors.TaskActive),
         ("task_id", "Idempotency-Key"),
     ),
     ("/tasks/{id}/extend", "post"): Operation(
         "extend_task",
         "Task",
         "Move the deadlines of a task",
-        {_OK: _json("Task", "The task.")},
-        (*_TASK, *_BODY, errors.TaskTerminal, errors.TimeOver, errors.Draining),
+        {OK: json_answer("Task", "The task.")},
+        (*TASK, *BODY, errors.TaskTerminal, errors.TimeOver, errors.Draining),
         ("task_id",),
         ref(ExtendFields.__name__),
     ),
@@ -264,8 +191,8 @@ _ONE_TASK = {
         "send_input",
         "Task",
         "Send something into a task",
-        {_ACCEPTED: _json("InputReceipt", "It is in the log; nobody knows when its handler reads it.")},
-        (*_TASK, *_BODY, errors.TaskTerminal, errors.TooManyInputs, *_LOG, errors.Draining),
+        {ACCEPTED: json_answer("InputReceipt", "It is in the log; nobody knows when its handler reads it.")},
+        (*TASK, *BODY, errors.TaskTerminal, errors.TooManyInputs, *LOG, errors.Draining),
         ("task_id",),
         ref(InputFields.__name__),
     ),
@@ -273,16 +200,16 @@ _ONE_TASK = {
         "acknowledge_task",
         "Task",
         "Say that the result was seen",
-        {_OK: _json("Task", "The task.")},
-        (*_TASK, *_BODY, errors.TaskActive),
+        {OK: json_answer("Task", "The task.")},
+        (*TASK, *BODY, errors.TaskActive),
         ("task_id",),
     ),
     ("/tasks/{id}/history", "get"): Operation(
         "get_history",
         "Task",
         "Every status that a task has had",
-        {_OK: _json("History", "Its changes, the first one first.")},
-        _TASK,
+        {OK: json_answer("History", "Its changes, the first one first.")},
+        TASK,
         ("task_id",),
     ),
 }
@@ -293,13 +220,13 @@ _EVENTS = {
         "Events",
         "Read the log of a task",
         {
-            _OK: Answer(
+            OK: Answer(
                 "A stream, or one page, as `Accept` asks for.",
                 {SSE: _STREAM, NDJSON: _LINES, JSON: ref("EventPage")},
             ),
-            _NOTHING: Answer("A stream that nothing will follow any more: stop asking."),
+            NOTHING: Answer("A stream that nothing will follow any more: stop asking."),
         },
-        (*_TASK, *_STREAMS, errors.BadCursor),
+        (*TASK, *STREAMS, errors.BadCursor),
         ("task_id", "Last-Event-ID", "last_event_id", "tail", "event_limit"),
         by_token=True,
     ),
@@ -307,8 +234,8 @@ _EVENTS = {
         "give_stream_token",
         "Events",
         "Get a token for a URL",
-        {_CREATED: _json("StreamToken", "It opens the events of this task for some minutes, and nothing else.")},
-        (*_TASK, *_BODY),
+        {CREATED: json_answer("StreamToken", "It opens the events of this task for some minutes, and nothing else.")},
+        (*TASK, *BODY),
         ("task_id",),
         description="For EventSource, which sends no headers: `?stream_token=` stands in the URL.",
     ),
@@ -316,8 +243,8 @@ _EVENTS = {
         "report_events",
         "External tasks",
         "Report events",
-        {_OK: _json("Task", "The task. Its `cancel` is not null once somebody wants the work to stop.")},
-        (*_TASK, *_BODY, errors.TaskTerminal, errors.NotExternal, errors.KeyBusy, *_LOG, errors.Draining),
+        {OK: json_answer("Task", "The task. Its `cancel` is not null once somebody wants the work to stop.")},
+        (*TASK, *BODY, errors.TaskTerminal, errors.NotExternal, errors.KeyBusy, *LOG, errors.Draining),
         ("task_id",),
         EVENTS,
         description="A report is taken whole, or not at all.",
@@ -326,58 +253,11 @@ _EVENTS = {
         "follow_feed",
         "Events",
         "Follow the events of all tasks",
-        {_OK: Answer("The feed; it ends when the server does.", {SSE: _STREAM})},
-        (*_QUERY, *_STREAMS, errors.BadCursor, *_STORE),
+        {OK: Answer("The feed; it ends when the server does.", {SSE: _STREAM})},
+        (*QUERY, *STREAMS, errors.BadCursor, *STORE),
         ("Last-Event-ID", "last_event_id", "tail", "event_type", "event_task_type", "event_tag"),
     ),
 }
 
-_SERVER = {
-    ("/stats", "get"): Operation(
-        "get_statistics",
-        "Server",
-        "What tasks have done",
-        {_OK: _json("Statistics", "Of the tasks that have ended in the window.")},
-        _QUESTION,
-        ("window", "figures_type", "by"),
-    ),
-    ("/audit", "get"): Operation(
-        "audit",
-        "Server",
-        "Whether all is well",
-        {_OK: _json("Audit", "What was looked at, and every violation of an invariant; also with violations.")},
-        (*_QUERY, errors.QueryTooSlow, errors.Draining, *_STORE),
-        ("repair", "audit_limit"),
-        description="With `repair=true` what can be put right safely is. HEAD puts nothing right.",
-    ),
-    ("/audit/diary", "get"): Operation(
-        "get_diary",
-        "Server",
-        "What has happened last",
-        {_OK: _json("Diary", "The last facts that decide who comes first, in their order.")},
-        _QUERY,
-    ),
-    ("/types", "get"): Operation(
-        "list_types", "Server", "What can be started", {_OK: _json("TypePage", "The task types.")}
-    ),
-    ("/healthz", "get"): Operation(
-        "get_health", "Server", "Whether the process is alive", {_OK: _json("Health", "It is.")}, guarded=False
-    ),
-    ("/readyz", "get"): Operation(
-        "get_readiness",
-        "Server",
-        "Whether a start would be accepted",
-        {_OK: _json("Readiness", "It would.")},
-        (errors.Draining, *_STORE),
-        guarded=False,
-    ),
-    (OPENAPI_JSON, "get"): Operation(
-        "get_description",
-        "Server",
-        "This description",
-        {_OK: Answer("OpenAPI 3.1.", {JSON: {"type": "object", "required": ["openapi", "info", "paths"]}})},
-    ),
-}
-
 #: All of them, by path and method.
-OPERATIONS: Mapping[tuple[str, str], Operation] = MappingProxyType({**_TASKS, **_ONE_TASK, **_EVENTS, **_SERVER})
+OPERATIONS: Mapping[tuple[str, str], Operation] = MappingProxyType({**_TASKS, **_ONE_TASK, **_EVENTS, **SERVER})

@@ -47,6 +47,13 @@ def parameters(settings: Settings) -> dict[str, Parameter]:
     """
     return {
         "task_id": {"name": "id", "in": "path", "required": True, "description": "Of the task.", "schema": TASK_ID},
+        "file": {
+            "name": "file",
+            "in": "path",
+            "required": True,
+            "description": "Its name.",
+            "schema": {"type": "string", "pattern": "^[a-z_]+[.](css|html|js|svg)$"},
+        },
         **_headers(),
         **_of_one_task(settings),
         **_of_events(settings),

@@ -1,0 +1,97 @@
+"""The page: files for a browser, as they stand in the folder ``page``.
+
+They are the same for everybody and hold no secret, so nobody is asked for a credential: a browser cannot show one when
+it opens a page. What the page asks for afterwards is asked for with the credential of whoever looks at it.
+
+Owns:   which files there are, what a browser may do with them, when it may keep the ones that it has.
+Never:  reads a file that is asked for by name: all of them are read once, when the server starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from streaming.web.headers import SECURITY
+from streaming.web.reply import Reply
+from streaming.web.request import Request
+from streaming.web.site import Site
+
+FOLDER = Path(__file__).parent / "page"
+INDEX = "index.html"
+
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+#: A page runs scripts and styles of its own server, and nothing else; no text becomes markup (Trusted Types).
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+
+
+class Asset(NamedTuple):
+    """One file.
+
+    Attributes:
+        content_type: what it is.
+        body: its bytes.
+        tag: changes with them, quoted as an entity tag is (RFC 9110, 8.8.3).
+    """
+
+    content_type: str
+    body: bytes
+    tag: str
+
+
+def _read(path: Path) -> Asset:
+    body = path.read_bytes()
+    return Asset(TYPES[path.suffix], body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+#: All of them by name.
+ASSETS: Mapping[str, Asset] = MappingProxyType({path.name: _read(path) for path in sorted(FOLDER.iterdir())})
+
+
+async def show_page(site: Site, request: Request) -> Reply:
+    """``GET /``: the page; it names its files by where the server is mounted."""
+    found = ASSETS[INDEX]
+    if request.root:
+        found = found._replace(body=found.body.replace(b'="page/', f'="{request.root}/page/'.encode()))
+        found = found._replace(tag=f'"{hashlib.sha256(found.body).hexdigest()[:32]}"')
+    return _answer(found, request)
+
+
+async def show_asset(site: Site, request: Request) -> Reply:
+    """``GET /page/{file}``: one file of the page."""
+    return _answer(ASSETS[request.segments[-1]], request)
+
+
+def _answer(asset: Asset, request: Request) -> Reply:
+    """The file; or that the browser has it (RFC 9110, 13.1.2)."""
+    headers = {**SECURITY, "cache-control": "no-cache", "content-security-policy": POLICY, "etag": asset.tag}
+    if _has(request.header("if-none-match"), asset.tag):
+        return Reply(304, headers, b"")
+    return Reply(200, {"content-type": asset.content_type, **headers}, asset.body)
+
+
+def _has(known: str | None, tag: str) -> bool:
+    tags = [each.strip().removeprefix("W/") for each in (known or "").split(",")]
+    return tag in tags or tags == ["*"]
