@@ -11,8 +11,20 @@ from streaming.client.auditing import Audit
 from streaming.client.client import Client
 from streaming.client.credentials import StreamToken
 from streaming.client.external import ExternalTask
+from streaming.client.feed import FeedEvent
 from streaming.client.listing import Bulk, Count, Refused
 from streaming.client.options import Started
 from streaming.client.patience import Patience
 
-__all__ = ["Audit", "Bulk", "Client", "Count", "ExternalTask", "Patience", "Refused", "Started", "StreamToken"]
+__all__ = [
+    "Audit",
+    "Bulk",
+    "Client",
+    "Count",
+    "ExternalTask",
+    "FeedEvent",
+    "Patience",
+    "Refused",
+    "Started",
+    "StreamToken",
+]

@@ -188,7 +188,7 @@ class Client(ManyTasks, Steering):
         reader = LogReader(
             self._wire.http, f"{path_of(task_id)}/events", task_id, after=after, on_gap=on_gap, patience=self._patience
         )
-        async with aclosing(reader.events()) as events:
+        async with aclosing(reader.items()) as events:
             async for event in events:
                 yield event
 

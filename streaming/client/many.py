@@ -1,17 +1,20 @@
 """What can be asked about many tasks: all of them, how many, and an end to them.
 
 Owns:   the pages of a list.
-Uses:   client.wire (one request and its answer), client.listing (filters, counts, bulk answers).
+Uses:   client.wire (one request and its answer), client.listing (filters, counts, bulk answers), client.feed (what
+        happens to all of them).
 Never:  takes all tasks for a bulk: the server wants a filter.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from streaming.client.answers import document_from, items_in, record_from
+from streaming.client.feed import FeedEvent, FeedReader
 from streaming.client.listing import Bulk, Count, Filters, Value, bulk_from, count_from, query_of, statistics_from
+from streaming.client.patience import Patience
 from streaming.client.wire import Wire
 from streaming.records import Record
 from streaming.rules.statistics import Statistics
@@ -23,6 +26,45 @@ class ManyTasks:
     """The half of the client that asks about many tasks."""
 
     _wire: Wire
+    _patience: Patience
+
+    async def feed(
+        self,
+        *,
+        after: int | None = None,
+        tail: int | None = None,
+        event_type: str | Sequence[str] = (),
+        task_type: str | Sequence[str] = (),
+        tag: str | None = None,
+        on_open: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[FeedEvent, None]:
+        """Follow the events of all tasks in commit order, through lost connections and restarts of the server.
+
+        It does not end. Who leaves closes the iterator:
+        ``async with contextlib.aclosing(client.feed(...)) as events``.
+
+        Args:
+            after: the position behind which it begins; it wins over ``tail``.
+            tail: begin so many events before the newest one; without it and ``after``, at the beginning of the feed.
+                If a connection breaks before the first event, the next one begins at what is newest then.
+            event_type: only events of these types.
+            task_type: only of tasks of these types.
+            tag: only of tasks with this tag.
+            on_open: is called whenever a connection stands, the first time as well.
+
+        Yields:
+            Every event once, with its position. What was deleted with its task is missing without a notice.
+
+        Raises:
+            BadCursor: the feed has no position ``after``, or not any more: the server has another store.
+            ServerUnreachable: no contact for `Patience.give_up_s`.
+        """
+        wanted = {"type": _words(event_type), "task_type": _words(task_type), "tag": tag or ""}
+        query = {name: text for name, text in wanted.items() if text}
+        reader = FeedReader(self._wire.http, query, after=after, tail=tail, on_open=on_open, patience=self._patience)
+        async with aclosing(reader.items()) as items:
+            async for item in items:
+                yield item
 
     async def tasks(
         self,
@@ -161,3 +203,7 @@ class ManyTasks:
         """
         query = query_of(filters, fields, {"limit": limit, "dry_run": dry_run or None})
         return bulk_from(document_from(await self._wire.send("DELETE", "/tasks", query=query)), "deleted")
+
+
+def _words(values: str | Sequence[str]) -> str:
+    return values if isinstance(values, str) else ",".join(values)

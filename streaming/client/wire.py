@@ -17,7 +17,7 @@ import httpx
 from streaming.client.answers import LOST, PASSING, problem, unreachable
 from streaming.client.credentials import Bearer, TokenSource
 from streaming.client.patience import Attempts, Patience
-from streaming.client.watching import CONNECT_S
+from streaming.client.reading import CONNECT_S
 from streaming.errors import InvalidParams, NotFound, StreamingError, TaskNotFound
 from streaming.events import encode_payload
 from streaming.rules.outcome import describe
