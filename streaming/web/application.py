@@ -102,6 +102,8 @@ class Application:
         Returns:
             How many had to be cut off.
         """
+        for ending in tuple(self._site.endings):
+            ending()
         until = asyncio.get_running_loop().time() + within_s
         while self._busy and asyncio.get_running_loop().time() < until:
             await self._all_over.wait(until)

@@ -18,6 +18,7 @@ from streaming.errors import MethodNotAllowed, NotFound, TaskNotFound
 from streaming.rules.access import Scope
 from streaming.web.assets import ASSETS, show_asset, show_page
 from streaming.web.audit import audit, show_diary
+from streaming.web.beats import follow_beats
 from streaming.web.bulk import cancel_tasks, delete_tasks
 from streaming.web.events import follow_feed, read_log
 from streaming.web.head import check_length
@@ -72,6 +73,7 @@ PLACES: Mapping[tuple[str, ...], Methods] = MappingProxyType(
         ("audit", "diary"): {"GET": Route(show_diary, Scope.ADMIN)},
         ("types",): {"GET": Route(list_types, None)},
         ("principal",): {"GET": Route(show_principal, None)},
+        ("beats",): {"GET": Route(follow_beats, None)},
         ("healthz",): {"GET": Route(show_health, None)},
         ("readyz",): {"GET": Route(show_readiness, None)},
         ("openapi.json",): {"GET": Route(show_description, None)},

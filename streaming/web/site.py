@@ -1,7 +1,7 @@
 """What every route needs.
 
 Owns:   the coordinator, the settings, the open streams, the door, a look at the breaker and the
-        forecast, and the description, in one value.
+        forecast, the description, and what ends with the server, in one value.
 Never:  does anything. Tasks are reached through `Site.view` only: what one principal may see.
 """
 
@@ -32,6 +32,8 @@ class Site:
     forecast: Forecast
     door: Door
     descriptions: dict[str, Reply] = field(default_factory=dict)
+    #: Called when the server ends, for what no task ends.
+    endings: set[Callable[[], object]] = field(default_factory=set)
 
     def view(self, request: Request) -> View:
         """The tasks that are there for whoever calls."""

@@ -4,7 +4,7 @@ asgineer's ``accept()`` sends its head. From there on a stream is no task: it is
 connection has room again, and writes until one of them has no more. The end of the subscription is the end of the
 response, a broken one never looks like it.
 
-Owns:   how events look, the loop from `Subscription.poll` to a write, and its clean-up on every path.
+Owns:   how events look, the loop from `Source.poll` to a write, and its clean-up on every path.
 Uses:   web.direct or web.portable (the connection), web.heartbeat (keepalive, frozen readers).
 Never:  touches the task: a reader that leaves changes nothing.
 """
@@ -15,11 +15,10 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
-from streaming.engine.subscription import Subscription
 from streaming.rules.log import Batch, Reading
 from streaming.rules.sse import KEEPALIVE, RETRY, envelope
 from streaming.web.chunks import chunk
@@ -32,6 +31,28 @@ from streaming.web.request import Request
 from streaming.web.transport import Torn, abort
 
 _log = structlog.get_logger(__name__)
+
+
+class Source(Protocol):
+    """What a stream sends: a subscription, or something that behaves like one.
+
+    Attributes:
+        on_news: see `Subscription`.
+        push: see `Subscription`.
+    """
+
+    on_news: Callable[[], object] | None
+    push: Callable[[Batch], bool] | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will ever come."""
+
+    def poll(self) -> Batch | Reading:
+        """See `Subscription.poll`."""
+
+    def close(self) -> None:
+        """Leave. Closing twice is allowed."""
 
 
 class Form(NamedTuple):
@@ -91,7 +112,7 @@ FORMS = MappingProxyType(
 
 
 async def stream(
-    request: Request, subscription: Subscription, form: Form, heartbeat: Heartbeat, headers: dict[str, str]
+    request: Request, subscription: Source, form: Form, heartbeat: Heartbeat, headers: dict[str, str]
 ) -> Reply | Stream:
     """Begin to send a subscription to the reader; it goes on until one of them ends.
 
@@ -195,7 +216,7 @@ class Stream:
         "wrote_at",
     )
 
-    def __init__(self, request: Request, subscription: Subscription, form: Form, heartbeat: Heartbeat) -> None:
+    def __init__(self, request: Request, subscription: Source, form: Form, heartbeat: Heartbeat) -> None:
         self._subscription = subscription
         self._form = form
         self._heartbeat = heartbeat

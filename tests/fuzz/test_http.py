@@ -163,6 +163,10 @@ def test_a_stream_consists_of_events() -> None:
     assert wrong("hello\n") == ["no lines of a stream: ['hello']"]
     assert wrong("{}\n", ndjson) == ["an event of another shape: {}"]
 
+    beat = b'data: {"n":1,"time":""}\n'
+    assert list(wrong_stream(answer(200, beat, sse, path="/beats"))) == []
+    assert list(wrong_stream(answer(200, beat, sse))) != []
+
 
 def test_the_same_number_draws_the_same_requests(server: Served) -> None:
     def first(number: int) -> list[str]:

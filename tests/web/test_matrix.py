@@ -46,6 +46,7 @@ NEEDED = {
     ("GET", "/audit"): "admin",
     ("GET", "/audit/diary"): "admin",
     ("GET", "/types"): ANY,
+    ("GET", "/beats"): ANY,
     ("GET", "/openapi.json"): ANY,
     ("GET", "/principal"): ANY,
     ("GET", "/"): OPEN,

@@ -369,6 +369,8 @@ async def test_each_success_that_is_described_happens_and_looks_so(seen: Seen) -
     last_seq = (await seen.ask("GET", f"/tasks/{sleeping}")).json()["last_seq"]
     await seen.ask("GET", f"/tasks/{sleeping}/events", status=204, headers={"Last-Event-ID": str(last_seq)})
     await seen.ask("GET", "/events")
+    await seen.ask("GET", "/beats", params={"count": 1})
+    await seen.ask("GET", "/beats", status=204, headers={"Last-Event-ID": "5"})
     await seen.ask("GET", "/stats", params={"by": "hour"})
     for path in (
         "/audit?repair=true",

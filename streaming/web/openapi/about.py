@@ -7,10 +7,29 @@ Never:  knows a limit, or a handler.
 from __future__ import annotations
 
 from streaming import errors
-from streaming.web.openapi.operation import ASKING, OK, QUERY, STORE, UNCHANGED, Answer, Operation, json_answer
-from streaming.web.reply import JSON
+from streaming.web.openapi.answers import Schema
+from streaming.web.openapi.operation import (
+    ASKING,
+    NOTHING,
+    OK,
+    QUERY,
+    STORE,
+    STREAMS,
+    UNCHANGED,
+    Answer,
+    Operation,
+    json_answer,
+)
+from streaming.web.reply import JSON, SSE
 
 OPENAPI_JSON = "/openapi.json"
+
+_BEATS: Schema = {
+    "type": "string",
+    "contentMediaType": SSE,
+    "description": "Server-sent events of the type beat: the data has the number of the beat and its time.",
+    "examples": ['retry: 2000\nid: 1\nevent: beat\ndata: {"n":1,"time":"2026-11-20T21:53:03.970647Z"}\n\n'],
+}
 
 SERVER = {
     ("/stats", "get"): Operation(
@@ -39,6 +58,18 @@ SERVER = {
     ),
     ("/types", "get"): Operation(
         "list_types", "Server", "What can be started", {OK: json_answer("TypePage", "The task types.")}
+    ),
+    ("/beats", "get"): Operation(
+        "follow_beats",
+        "Server",
+        "Measure the way of a stream",
+        {
+            OK: Answer("A time, again after each interval; then the response ends.", {SSE: _BEATS}),
+            NOTHING: Answer("Last-Event-ID is that of the last beat: stop asking."),
+        },
+        (*QUERY, *STREAMS, errors.BadCursor),
+        ("beats", "interval_s", "Last-Event-ID"),
+        description="No task and no store is asked: what comes late, or together, was held up on its way.",
     ),
     ("/healthz", "get"): Operation(
         "get_health", "Server", "Whether the process is alive", {OK: json_answer("Health", "It is.")}, guarded=False

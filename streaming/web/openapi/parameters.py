@@ -19,6 +19,7 @@ from streaming.rules.query import PRESET, SORT
 from streaming.rules.sorting import FIELDS_MAX
 from streaming.rules.statistics import WINDOW_DAYS_MAX, Bucket
 from streaming.web.audit import TASKS_MOST
+from streaming.web.beats import COUNT_DEFAULT, COUNT_MAX, INTERVAL_DEFAULT_S, INTERVAL_MAX_S
 from streaming.web.events import PAGE_DEFAULT as EVENTS_DEFAULT
 from streaming.web.listing import GROUPS
 from streaming.web.listing import PAGE_DEFAULT as TASKS_DEFAULT
@@ -57,6 +58,7 @@ def parameters(settings: Settings) -> dict[str, Parameter]:
         **_headers(),
         **_of_one_task(settings),
         **_of_events(settings),
+        **_of_beats(),
         **_of_statistics(settings),
         **_of_an_audit(settings),
         **_of_a_list(settings),
@@ -123,6 +125,21 @@ def _of_events(settings: Settings) -> dict[str, Parameter]:
         "event_type": _several("type", "Only events of these types.", words),
         "event_task_type": _several("task_type", "Only events of tasks of these types.", words),
         "event_tag": _query("tag", "Only events of tasks with this tag.", _ONE),
+    }
+
+
+def _of_beats() -> dict[str, Parameter]:
+    return {
+        "beats": _query(
+            "count",
+            "How many beats.",
+            {"type": "integer", "minimum": 1, "maximum": COUNT_MAX, "default": COUNT_DEFAULT},
+        ),
+        "interval_s": _query(
+            "interval_s",
+            "Seconds between two of them.",
+            {"type": "number", "minimum": 0, "maximum": INTERVAL_MAX_S, "default": INTERVAL_DEFAULT_S},
+        ),
     }
 
 
