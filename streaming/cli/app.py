@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streaming.cli import auditing, database, ending, figures, finding, keys, proving, pruning, starting, steering
+from streaming.cli import (
+    auditing,
+    database,
+    ending,
+    figures,
+    finding,
+    keys,
+    proving,
+    pruning,
+    starting,
+    steering,
+    tailing,
+)
 from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
@@ -184,6 +196,7 @@ def watch(
     raise typer.Exit(ask(url, work))
 
 
+app.command()(tailing.tail)
 app.command(name="list")(finding.list_tasks)
 app.command(name="count")(finding.count_tasks)
 app.command()(finding.show)
