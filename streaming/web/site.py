@@ -31,7 +31,7 @@ class Site:
     circuit: Callable[[], Circuit | None]
     forecast: Forecast
     door: Door
-    descriptions: dict[str, Reply] = field(default_factory=dict)
+    descriptions: dict[tuple[str, str], Reply] = field(default_factory=dict)
     #: Called when the server ends, for what no task ends.
     endings: set[Callable[[], object]] = field(default_factory=set)
 

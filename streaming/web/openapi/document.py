@@ -7,20 +7,21 @@ Never:  says what a test does not hold against the routes.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from streaming.config import Settings
 from streaming.engine.registry import TaskType
-from streaming.errors import StreamingError
+from streaming.errors import BadFilter, StreamingError
 from streaming.web.openapi.answers import ANSWERS, ref
 from streaming.web.openapi.bodies import bodies
-from streaming.web.openapi.operation import ALWAYS, GUARDED, Answer, Operation
+from streaming.web.openapi.examples import Example, examples, problem_example
+from streaming.web.openapi.operation import ALWAYS, GUARDED, Answer, Body, Operation
 from streaming.web.openapi.operations import OPERATIONS
 from streaming.web.openapi.parameters import parameters
-from streaming.web.problems import CONTENT_TYPE, INTERNAL, STATUSES, TITLES
-from streaming.web.query import STREAM_TOKEN
+from streaming.web.openapi.version import Version, example, media
+from streaming.web.problems import CONTENT_TYPE, TITLES
+from streaming.web.query import STREAM_TOKEN, Query
 from streaming.web.reply import JSON, Reply, json_reply
 from streaming.web.request import Request
 from streaming.web.site import Site
@@ -48,9 +49,14 @@ _TAGS = {
 HEADERS = {
     "Location": {
         "description": "The path of the task.",
+        "example": "/tasks/01a1faf2e1e272c28c97af9bddbf8148",
         "schema": {"type": "string", "pattern": "^/tasks/[0-9a-f]{32}$"},
     },
-    "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},
+    "Retry-After": {
+        "description": "Seconds after which to try again.",
+        "example": 5,
+        "schema": {"type": "integer", "minimum": 1},
+    },
 }
 
 SECURITY_SCHEMES = {
@@ -64,28 +70,47 @@ _LATER = (429, 503)
 
 
 async def show_description(site: Site, request: Request) -> Reply:
-    """``GET /openapi.json``; it is made once."""
-    if request.root not in site.descriptions:
-        site.descriptions.clear()  # one server is mounted in one place
-        site.descriptions[request.root] = json_reply(
-            200, describe(site.settings, site.coordinator.registry, root=request.root)
-        )
-    return site.descriptions[request.root]
+    """``GET /openapi.json``; each version is made once."""
+    version = _version(Query(request.query_string, ("version",)).text("version"))
+    key = (request.root, version)
+    if key not in site.descriptions:
+        if any(root != request.root for root, _ in site.descriptions):
+            site.descriptions.clear()  # one server is mounted in one place
+        described = describe(site.settings, site.coordinator.registry, root=request.root, version=version)
+        site.descriptions[key] = json_reply(200, described)
+    return site.descriptions[key]
 
 
-def describe(settings: Settings, task_types: Iterable[TaskType], *, root: str = "") -> dict[str, Any]:
+def _version(text: str | None) -> Version:
+    """The version that is asked for.
+
+    Raises:
+        BadFilter: there is no such version.
+    """
+    try:
+        return Version(text or Version.V3_1)
+    except ValueError:
+        raise BadFilter(f"version must be one of {', '.join(Version)}, not {(text or '')[:64]!r}.") from None
+
+
+def describe(
+    settings: Settings, task_types: Iterable[TaskType], *, root: str = "", version: Version = Version.V3_1
+) -> dict[str, Any]:
     """The description of a server.
 
     Args:
         settings: its limits.
         task_types: what it can start.
         root: the path below which it is mounted.
+        version: of OpenAPI.
     """
+    types = list(task_types)
+    shown = {**examples([each.name for each in types]), **_problems()}
     paths: dict[str, dict[str, Any]] = {}
     for (path, method), operation in OPERATIONS.items():
-        paths.setdefault(path, {})[method] = _operation(operation)
+        paths.setdefault(path, {})[method] = _operation(operation, version, shown)
     return {
-        "openapi": "3.1.0",
+        "openapi": version.full,
         "info": {
             "title": "streaming",
             "version": VERSION,
@@ -96,21 +121,22 @@ def describe(settings: Settings, task_types: Iterable[TaskType], *, root: str = 
         "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": {**bodies(settings, task_types), **ANSWERS},
+            "schemas": {**bodies(settings, types), **ANSWERS},
             "parameters": parameters(settings),
             "headers": HEADERS,
+            "examples": {name: example(version, each.summary, each.value) for name, each in shown.items()},
             "securitySchemes": SECURITY_SCHEMES,
         },
         "security": [{"bearer": []}, {"api_key": []}],
     }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(operation: Operation, version: Version, shown: Collection[str]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": operation.summary,
-        **({"description": operation.description} if operation.description else {}),
+        "description": operation.description,
         **(
             {"parameters": [{"$ref": f"#/components/parameters/{name}"} for name in operation.parameters]}
             if operation.parameters
@@ -118,51 +144,80 @@ def _operation(operation: Operation) -> dict[str, Any]:
         ),
     }
     if operation.body is not None:
-        found["requestBody"] = {"required": operation.body_required, "content": {JSON: {"schema": operation.body}}}
+        found["requestBody"] = _body(operation.body, shown)
     if not operation.guarded:
         found["security"] = []
     elif operation.by_token:
         found["security"] = [{"bearer": []}, {"api_key": []}, {"stream_token": []}]
     found["responses"] = {
-        **{str(int(status)): _answer(status, answer) for status, answer in operation.answers.items()},
-        **_refusals((*operation.refusals, *(GUARDED if operation.guarded else ()), *ALWAYS)),
+        **{str(int(status)): _answer(answer, version, shown) for status, answer in operation.answers.items()},
+        **_refusals(_kinds(operation)),
     }
     return found
 
 
-def _answer(status: int, answer: Answer) -> dict[str, Any]:
+def _body(body: Body, shown: Collection[str]) -> dict[str, Any]:
+    return {
+        "description": body.description,
+        "required": body.required,
+        "content": {JSON: {"schema": body.schema, **_examples(body.examples, shown)}},
+    }
+
+
+def _answer(answer: Answer, version: Version, shown: Collection[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"description": answer.description}
     if answer.headers:
         found["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers}
     if answer.content:
-        found["content"] = {media_type: {"schema": schema} for media_type, schema in answer.content.items()}
+        found["content"] = {
+            media_type: {
+                **media(version, schema, answer.items.get(media_type)),
+                **_examples(answer.examples.get(media_type, ()), shown),
+            }
+            for media_type, schema in answer.content.items()
+        }
     return found
+
+
+def _examples(names: Iterable[str], shown: Collection[str]) -> dict[str, Any]:
+    """Those of these examples that this server has."""
+    found = {name: {"$ref": f"#/components/examples/{name}"} for name in names if name in shown}
+    return {"examples": found} if found else {}
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+def _kinds(operation: Operation) -> tuple[type[StreamingError], ...]:
+    """All errors that an operation may answer with."""
+    return (*operation.refusals, *(GUARDED if operation.guarded else ()), *ALWAYS)
+
+
+def _problems() -> dict[str, Example]:
+    """An example for each code that there is."""
+    kinds = {kind for operation in OPERATIONS.values() for kind in _kinds(operation)}
+    found = {each.value["code"]: each for each in map(problem_example, sorted(kinds, key=lambda kind: kind.__name__))}
+    return {f"Problem.{code}": found[code] for code in sorted(found)}
 
 
 def _refusals(kinds: Iterable[type[StreamingError]]) -> dict[str, Any]:
     """Answers of the one shape, one for each status."""
     by_status: dict[int, dict[str, str]] = {}
     for kind in kinds:
-        status = STATUSES[kind]
-        by_status.setdefault(500 if status is INTERNAL else status, {})[kind.code] = _words(kind)
+        shown = problem_example(kind).value
+        by_status.setdefault(shown["status"], {})[shown["code"]] = shown["detail"]
     return {str(status): _refusal(status, by_status[status]) for status in sorted(by_status)}
 
 
 def _refusal(status: int, codes: dict[str, str]) -> dict[str, Any]:
+    names = [f"Problem.{code}" for code in sorted(codes)]
     found: dict[str, Any] = {
         "description": "\n".join(
             [f"{TITLES[status]}:", "", *(f"- `{code}`: {words}" for code, words in codes.items())]
         ),
         "x-codes": sorted(codes),
-        "content": {CONTENT_TYPE: {"schema": ref("Problem")}},
+        "content": {CONTENT_TYPE: {"schema": ref("Problem"), **_examples(names, names)}},
     }
     if status in _LATER:
         found["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     return found
-
-
-def _words(kind: type[StreamingError]) -> str:
-    """What an error means: the first line of its class."""
-    if STATUSES[kind] is INTERNAL:
-        return "A bug of the server; its log tells more."
-    return (inspect.getdoc(kind) or "").split("\n")[0]

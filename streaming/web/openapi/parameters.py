@@ -24,6 +24,8 @@ from streaming.web.events import PAGE_DEFAULT as EVENTS_DEFAULT
 from streaming.web.listing import GROUPS
 from streaming.web.listing import PAGE_DEFAULT as TASKS_DEFAULT
 from streaming.web.openapi.answers import PRIORITY, STATUS, TASK_ID, Schema, ref
+from streaming.web.openapi.examples import PARAMETERS
+from streaming.web.openapi.version import Version
 from streaming.web.statistics import WINDOW_DEFAULT
 
 Parameter = dict[str, Any]
@@ -46,7 +48,7 @@ def parameters(settings: Settings) -> dict[str, Parameter]:
     Args:
         settings: the limits.
     """
-    return {
+    found = {
         "task_id": {"name": "id", "in": "path", "required": True, "description": "Of the task.", "schema": TASK_ID},
         "file": {
             "name": "file",
@@ -64,7 +66,18 @@ def parameters(settings: Settings) -> dict[str, Parameter]:
         **_of_a_list(settings),
         **{name: _bare(field, settings) for name, field in FIELDS.items()},
         COMPARISONS: _comparisons(settings),
+        "version": _query(
+            "version",
+            "Of OpenAPI.",
+            {"type": "string", "enum": list(map(str, Version)), "default": str(Version.V3_1)},
+            example=str(Version.V3_2),
+        ),
     }
+    return {name: {**each, **_example(name)} for name, each in found.items()}
+
+
+def _example(name: str) -> Parameter:
+    return {"example": PARAMETERS[name]} if name in PARAMETERS else {}
 
 
 def _query(name: str, description: str, schema: Schema, **more: Any) -> Parameter:
@@ -228,7 +241,16 @@ def _bare(field: Field, settings: Settings) -> Parameter:
         f"Only tasks with this {field.name}, or any of these.",
         _value(field, part=True),
         maxItems=settings.filter_values_max,
-    )
+    ) | {"example": [_value_of(field)]}
+
+
+def _value_of(field: Field) -> Any:
+    """A value that somebody could ask for."""
+    if field.kind is Kind.NUMBER:
+        return 50
+    if field.kind is Kind.TIME:
+        return "2026-11-20T21:53:03.970647Z"
+    return str(field.choices[0]) if field.choices else "nightly"
 
 
 def _comparisons(settings: Settings) -> Parameter:
