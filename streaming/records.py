@@ -211,6 +211,8 @@ class Record:
         last_seq: seq of the last event.
         created_by: the principal who started it.
         tenant: of that principal; None for one without.
+        traceparent: where in which trace the task belongs; None if it is in none.
+        tracestate: what goes with that.
         acked_at: when somebody has acknowledged the result.
         client_seq: of the last event that an external worker has reported.
         log_bytes: size of all its events, about.
@@ -249,6 +251,8 @@ class Record:
     started_at: str | None = None
     finished_at: str | None = None
     tenant: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
 
     @property
     def to_be_cancelled(self) -> bool:
@@ -288,6 +292,7 @@ class Record:
             "client_seq": self.client_seq,
             "created_by": self.created_by,
             "tenant": self.tenant,
+            "traceparent": self.traceparent,
             "created_at": self.created_at,
             "started_at": self.started_at,
             "updated_at": self.updated_at,

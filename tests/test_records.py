@@ -59,6 +59,7 @@ def test_a_task_has_exactly_the_fields_of_the_contract() -> None:
         "client_seq": 0,
         "created_by": "anonymous",
         "tenant": None,
+        "traceparent": None,
         "created_at": TIME,
         "started_at": None,
         "updated_at": TIME,

@@ -32,7 +32,7 @@ from streaming.engine.parameters import refuse_unstorable
 from streaming.engine.parents import Parents
 from streaming.engine.parts import Parts
 from streaming.engine.processes import Processes
-from streaming.engine.recovery import recover, take_up, was_watched
+from streaming.engine.recovery import LookBack, recover, take_up
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.starts import Starts
@@ -42,6 +42,7 @@ from streaming.errors import TaskActive, TaskNotFound
 from streaming.records import Record, TaskError, TaskStatus
 from streaming.rules.lifecycle import TERMINAL, Transition
 from streaming.rules.outcome import Outcome
+from streaming.rules.trace_context import TraceContext
 
 
 class TaskCoordinator(Parents):
@@ -87,7 +88,7 @@ class TaskCoordinator(Parents):
             self._hub, journal, settings, self._turns, self._outside, self._tasks, new_id, self._take_in, self._replace
         )
         self._drain = Drain(self._hub, settings.cancel_grace_s)
-        self._looking_back: set[asyncio.Task[None]] = set()
+        self._looking_back = LookBack(self._hub, self._group)
         self._parts = Parts(
             self._hub, settings, self._tasks, self._turns, self._family, self._starts, self._outside, self._drain
         )
@@ -157,7 +158,13 @@ class TaskCoordinator(Parents):
         return await self.get(task_id), created
 
     async def retry(
-        self, task_id: str, *, by: str = "anonymous", tenant: str | None = None, idempotency_key: str | None = None
+        self,
+        task_id: str,
+        *,
+        by: str = "anonymous",
+        tenant: str | None = None,
+        idempotency_key: str | None = None,
+        trace: TraceContext | None = None,
     ) -> tuple[Record, bool]:
         """Start a task that has ended once more, as a new task with ``retry_of``.
 
@@ -166,6 +173,7 @@ class TaskCoordinator(Parents):
             by: the principal, whose task the new one is.
             tenant: of the principal.
             idempotency_key: a second retry with the same one gives the same task.
+            trace: where in which trace the new one belongs.
 
         Returns:
             The record, and whether it is new.
@@ -178,7 +186,7 @@ class TaskCoordinator(Parents):
         old = await self.get(task_id)
         if old.status not in TERMINAL:
             raise TaskActive(task_id, old.status, "retried")
-        options: StartOptions = {**options_of(old), "created_by": by, "tenant": tenant}
+        options: StartOptions = {**options_of(old), "created_by": by, "tenant": tenant, "trace": trace}
         wanted = draft(self.registry.get(old.type), old.params, options, self.settings, retry_of=old)
         return await self._start(wanted, idempotency_key, f"retry of {old.id}")
 
@@ -212,24 +220,11 @@ class TaskCoordinator(Parents):
                     runner = Runner(task_type, log, self._workshop)
                     self._adopt(runner)
                     self._wait(runner)
-        self._look_back(logs)
+        self._looking_back.begin(logs)
 
     def _go_on(self, records: Sequence[Record]) -> None:
         """Stored tasks that nobody knows go on, or end, as after a crash."""
         self._resume(take_up(self._hub, self.registry, records))
-
-    def _look_back(self, logs: Sequence[Log]) -> None:
-        """Find out whose viewers an earlier process has seen leave; logs may be long, so nobody waits for that."""
-        asking = [(log, log.audience) for log in logs if log.audience is not None and log.record.cancel is None]
-        if asking:
-            looking = self._group.create_task(self._resume_audiences(asking), name="streaming-look-back")
-            self._looking_back.add(looking)
-            looking.add_done_callback(self._looking_back.discard)
-
-    async def _resume_audiences(self, asking: Sequence[tuple[Log, Audience]]) -> None:
-        for log, audience in asking:
-            if await was_watched(self._hub, log):
-                audience.resume()
 
     def _wait(self, runner: Runner) -> None:
         if runner.log.record.status is TaskStatus.RETRYING:
@@ -366,8 +361,7 @@ class TaskCoordinator(Parents):
         """
         self._drain.begin(self.settings.grace_s if grace_s is None else grace_s)
         self._starts.close()
-        for looking in self._looking_back:
-            looking.cancel()  # the next process looks again
+        self._looking_back.stop()
         self._end_unless_kept()
         lost = await self._drain.run(self._turns.running)
         for task in list(self._tasks.values()):  # the next process goes on with it, or finds out

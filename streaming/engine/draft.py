@@ -93,6 +93,7 @@ def draft(
         message = "The work of an external task is not repeated by the server: leave it out."
         raise InvalidParams("retry is wrong.", errors=[FieldError("retry.retries", message)])
     tags, created_by = tuple(dict.fromkeys(options.get("tags", ()))), options.get("created_by", "anonymous")
+    trace = options.get("trace")
     key, external_id, tenant = options.get("key"), options.get("external_id"), options.get("tenant")
     named = {"key": key, "external_id": external_id, "created_by": created_by, "tenant": tenant}
     _check_names(named)
@@ -115,6 +116,8 @@ def draft(
         tags=tags,
         retries_left=policy.retry.retries,
         tenant=tenant,
+        traceparent=None if trace is None else trace.traceparent,
+        tracestate=None if trace is None else trace.tracestate or None,
     )
     if_running = _word(IfRunning, "if_running", options.get("if_running", IfRunning.ENQUEUE))
     return Draft(task_type, record, if_running, 0 if parent is None else parent.attempt)

@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from streaming.records import Priority
 from streaming.rules.schedule import IfRunning
+from streaming.rules.trace_context import TraceContext
 
 
 class RetryOptions(TypedDict, total=False):
@@ -40,6 +41,7 @@ class StartOptions(TypedDict, total=False):
         tags: words to find the task by.
         created_by: the principal, 1 to 255 printable characters.
         tenant: of the principal, likewise; None for one without.
+        trace: where in which trace the task belongs; None if it is in none.
     """
 
     timeout_s: float | None
@@ -56,3 +58,4 @@ class StartOptions(TypedDict, total=False):
     tags: Sequence[str]
     created_by: str
     tenant: str | None
+    trace: TraceContext | None

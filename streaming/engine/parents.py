@@ -26,6 +26,7 @@ from streaming.engine.transitions import SERVER
 from streaming.errors import KeyBusy, TaskEnded
 from streaming.records import Record, TaskStatus
 from streaming.rules.deadlines import for_child
+from streaming.rules.trace_context import kept_trace_context
 
 
 class Parents(Steering):
@@ -72,6 +73,7 @@ class Parents(Steering):
         total_s = for_child(options.get("total_timeout_s"), remaining_s)
         given: StartOptions = {
             "priority": above.priority,
+            "trace": kept_trace_context(above.traceparent, above.tracestate),
             **options,
             "created_by": above.created_by,
             "tenant": above.tenant,

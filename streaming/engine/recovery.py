@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 
+from streaming.engine.audience import Audience
 from streaming.engine.hub import Hub
 from streaming.engine.log import Log
 from streaming.engine.registry import Registry
@@ -93,6 +94,38 @@ def _error(transition: Transition, record: Record, *, known: bool) -> TaskError:
         return TaskError("unknown_type", message)
     who = "task" if record.parent is None else "task that has started it"
     return TaskError("crash", f"The server crashed or was killed while the {who} was running.")
+
+
+class LookBack:
+    """Finds out whose viewers an earlier process has seen leave; logs may be long, so nobody waits for that.
+
+    Args:
+        hub: of the logs.
+        group: where the task belongs that looks.
+    """
+
+    def __init__(self, hub: Hub, group: asyncio.TaskGroup) -> None:
+        self._hub = hub
+        self._group = group
+        self._looking: set[asyncio.Task[None]] = set()
+
+    def begin(self, logs: Sequence[Log]) -> None:
+        """Look at the logs of tasks that go on."""
+        asking = [(log, log.audience) for log in logs if log.audience is not None and log.record.cancel is None]
+        if asking:
+            looking = self._group.create_task(self._resume(asking), name="streaming-look-back")
+            self._looking.add(looking)
+            looking.add_done_callback(self._looking.discard)
+
+    def stop(self) -> None:
+        """The next process looks again."""
+        for looking in self._looking:
+            looking.cancel()
+
+    async def _resume(self, asking: Sequence[tuple[Log, Audience]]) -> None:
+        for log, audience in asking:
+            if await was_watched(self._hub, log):
+                audience.resume()
 
 
 async def was_watched(hub: Hub, log: Log) -> bool:

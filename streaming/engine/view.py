@@ -31,6 +31,7 @@ from streaming.rules.fields import Operator
 from streaming.rules.filters import Filter, Term
 from streaming.rules.reporting import Report
 from streaming.rules.statistics import Statistics, StatisticsQuery
+from streaming.rules.trace_context import TraceContext
 
 
 def own_tasks(principal: Principal) -> Filter:
@@ -107,11 +108,15 @@ class View:
             type, params, idempotency_key=idempotency_key, fingerprint=fingerprint, **options
         )
 
-    async def retry(self, task_id: str, *, idempotency_key: str | None = None) -> tuple[Record, bool]:
+    async def retry(
+        self, task_id: str, *, idempotency_key: str | None = None, trace: TraceContext | None = None
+    ) -> tuple[Record, bool]:
         """Start a task that has ended once more; the new one is its own."""
         await self._check(task_id)
         who = self._principal
-        return await self._coordinator.retry(task_id, by=who.name, tenant=who.tenant, idempotency_key=idempotency_key)
+        return await self._coordinator.retry(
+            task_id, by=who.name, tenant=who.tenant, idempotency_key=idempotency_key, trace=trace
+        )
 
     # -- one task ------------------------------------------------------------------------------------------------------
 

@@ -90,6 +90,8 @@ def task_row(record: Record) -> tuple[Any, ...]:
         record.awaits_ack,
         0,
         record.tenant,
+        record.traceparent,
+        record.tracestate,
     )
 
 
@@ -201,6 +203,8 @@ def _record_from(row: RowMapping) -> Record:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         tenant=row["tenant"],
+        traceparent=row["traceparent"],
+        tracestate=row["tracestate"],
     )
     if not _ID.match(_checked(record).id):
         raise ValueError("its id is none")

@@ -32,7 +32,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from streaming.rules.lifecycle import TERMINAL
 
 #: The newest step of ``migrations``, which makes these tables.
-REVISION = "0004"
+REVISION = "0005"
 
 #: Where all that is ours lies in a PostgreSQL database.
 SCHEMA = "streaming"
@@ -89,6 +89,8 @@ tasks = Table(
     Column("held", Boolean, nullable=False, server_default=false()),  # until somebody has acknowledged the result
     Column("trimmed_bytes", Big, nullable=False, server_default=text("0")),  # of log_bytes, what is gone
     Column("tenant", Text),
+    Column("traceparent", Text),
+    Column("tracestate", Text),
     Index("tasks_by_age", "created_at", "id"),
     Index("tasks_by_status", "status", "created_at", "id"),
     Index("tasks_by_type", "type", "created_at", "id"),

@@ -12,6 +12,7 @@ from streaming.engine.family import Child
 from streaming.errors import TaskCancelled, TaskEnded, TaskFailed, TaskInterrupted
 from streaming.records import Priority, TaskStatus
 from streaming.rules.schedule import IfRunning
+from streaming.rules.trace_context import TraceContext
 from tests.kit import build, events_of, types
 from tests.leftovers import leftovers
 from tests.stage import Gate, broken, ended, forever, instant, now, rounds, run
@@ -45,6 +46,26 @@ class Parent:
                 raise
 
         self.handler = parent
+
+
+async def test_the_tasks_of_a_task_belong_to_its_trace() -> None:
+    trace = TraceContext(f"00-{'1' * 32}-{'2' * 16}-01", "a=1")
+    parent, lone = Parent(("instant", {}), ("instant", {"options": {"trace": None}})), Parent(("instant", {}))
+    coordinator, _ = build([parent.handler, instant])
+    async with coordinator:
+        started, _ = await coordinator.start("parent", {}, trace=trace)
+        record = await coordinator.wait(started.id, 60)
+        children = [await child.record() for child in parent.children]
+        again, _ = await coordinator.retry(record.id)
+        elsewhere, _ = await coordinator.retry(record.id, trace=TraceContext(f"00-{'3' * 32}-{'4' * 16}-00"))
+    assert (record.traceparent, record.tracestate) == (trace.traceparent, "a=1")
+    assert [(child.traceparent, child.tracestate) for child in children] == [(trace.traceparent, "a=1"), (None, None)]
+    assert (again.traceparent, again.tracestate) == (None, None)  # who repeats a task does something of its own
+    assert (elsewhere.traceparent, elsewhere.tracestate) == (f"00-{'3' * 32}-{'4' * 16}-00", None)
+    coordinator, _ = build([lone.handler, instant])
+    async with coordinator:
+        await run(coordinator, "parent")
+        assert (await lone.children[0].record()).traceparent is None
 
 
 async def test_a_task_gets_results_of_tasks_that_it_has_started() -> None:

@@ -729,6 +729,7 @@ def visible(task: Task) -> dict[str, Any]:
         "client_seq": task.client_seq,
         "created_by": "anonymous",
         "tenant": None,
+        "traceparent": None,
         "started_at": task.begun,
         "heartbeat_at": task.begun,
         "finished_at": not task.live,

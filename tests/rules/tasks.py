@@ -42,6 +42,8 @@ def records(ids: st.SearchStrategy[str]) -> st.SearchStrategy[Record]:
         started_at=st.none() | TIMES,
         finished_at=st.none() | TIMES,
         tenant=st.none() | LETTERS,
+        traceparent=st.none(),
+        tracestate=st.none(),
     )
 
 

@@ -248,6 +248,8 @@ FULL = record(
     params={"url": "http://x/\N{SNOWMAN}\N{GRINNING FACE}\x00", "nested": [1, 2.5, None, {"a": [True]}], "empty": {}},
     created_by="ann",
     tenant="acme",
+    traceparent=f"00-{7:032x}-{7:016x}-01",
+    tracestate="a=1,b=2",
     tags=("a", "b c", "\N{GRINNING FACE}"),
     attempt=3,
     progress=Progress(33.333333333333336, "a third\x00"),
@@ -271,7 +273,11 @@ async def test_every_field_of_a_record_comes_back_as_it_was(store: Journal) -> N
 
 
 async def test_an_update_writes_every_field_that_can_change(store: Journal) -> None:
-    created = record(7, type=FULL.type, params=FULL.params, created_by=FULL.created_by, tags=FULL.tags, tenant="acme")
+    as_created: Any = {
+        name: getattr(FULL, name)
+        for name in ("type", "params", "created_by", "tags", "tenant", "traceparent", "tracestate")
+    }
+    created = record(7, **as_created)
     await store.commit(Commit([event(7, 1)], created=[created]))
     await store.commit(Commit([], updated=[FULL]))
 

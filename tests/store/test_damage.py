@@ -56,6 +56,8 @@ UNREADABLE = [
     ("id", "'short'"),
     ("type", "x'00'"),
     ("tenant", "x'00'"),
+    ("traceparent", "x'00'"),
+    ("tracestate", "x'00'"),
     ("status", "'foo'"),
     ("status", "x'00'"),
     ("params", "'no json'"),

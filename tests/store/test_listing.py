@@ -111,6 +111,8 @@ records = st.builds(
     client_seq=st.just(0),
     log_bytes=st.just(0),
     tenant=or_null(texts),
+    traceparent=st.none(),
+    tracestate=st.none(),
 )
 many_records = st.lists(records, max_size=25, unique_by=lambda record: record.id)
 

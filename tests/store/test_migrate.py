@@ -130,7 +130,7 @@ def test_a_database_of_the_version_before_is_upgraded_on_postgres_too(postgres_u
             database.open()
         told: list[str] = []
         database.open(told.append)
-        assert [step[:4] for step in told] == ["0004"]
+        assert [step[:4] for step in told] == ["0004", "0005"]
         with database.reading() as connection:
             assert reads.record(connection, task_id(1)) == record(1, type="count", created_by="ann")
         with database.reading() as connection:
@@ -193,6 +193,7 @@ def first(tmp_path: Path) -> Path:
         "0003: Records and events that are not kept for ever: who waits for an acknowledgement, how much there is of "
         "each type.",
         "0004: Whose tasks are whose: tenants, API keys, and the secrets of the server.",
+        "0005: Which trace a task belongs to.",
     ]
     return path
 
@@ -214,6 +215,7 @@ async def test_records_of_the_first_version_are_what_they_were(upgraded: Journal
     assert one.progress is not None
     assert one.progress.percent == 40.5
     assert (one.priority.value, one.key, one.retries_left, one.tenant) == ("normal", None, 0, None)
+    assert (one.traceparent, one.tracestate) == (None, None)
     assert two is not None
     assert two.error is not None
     assert two.error.code == "disk_full"

@@ -48,6 +48,7 @@ FIELDS = [
     "client_seq",
     "created_by",
     "tenant",
+    "traceparent",
     "created_at",
     "started_at",
     "updated_at",

@@ -53,6 +53,7 @@ def _list_of(name: str) -> Schema:
 
 
 TASK_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+_TRACEPARENT: Schema = {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]$"}
 _TEXT: Schema = {"type": "string"}
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -107,6 +108,7 @@ _TASK = _of(
         "client_seq": _with(_COUNT, "The number of the last event that an external worker has reported."),
         "created_by": _with(_TEXT, "The principal who started it."),
         "tenant": _with(or_null(_TEXT), "Of that principal; null for one without."),
+        "traceparent": _with(or_null(_TRACEPARENT), "Where in which trace it belongs; null if it is in none."),
         "created_at": _TIME,
         "started_at": _with(or_null(_TIME), "When its last run began."),
         "updated_at": _with(_TIME, "When its record changed."),

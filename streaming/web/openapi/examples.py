@@ -70,6 +70,7 @@ _TASK: dict[str, Any] = {
     "client_seq": 0,
     "created_by": "anonymous",
     "tenant": None,
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "created_at": _CREATED,
     "started_at": _STARTED,
     "updated_at": _NOW,
@@ -315,6 +316,8 @@ PARAMETERS: Mapping[str, Any] = MappingProxyType(
     {
         "task_id": _ID,
         "Idempotency-Key": "order-42",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "tracestate": "congo=t61rcWkgMzE",
         "Last-Event-ID": "2",
         "last_event_id": "2",
         "wait_s": 0.5,

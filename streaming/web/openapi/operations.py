@@ -68,7 +68,7 @@ _TASKS = {
             errors.RecordDamaged,  # the key has started a task that cannot be read
             *STORE,
         ),
-        ("Idempotency-Key",),
+        ("Idempotency-Key", "traceparent", "tracestate"),
         Body("What to start, and how.", ref(StartFields.__name__), ("Start", "Start.options", "Start.external")),
         description="The task is stored when the answer comes; it runs when its turn comes. With "
         "`Accept: text/event-stream` the answer is the stream of the task: start and watch in one request.",
@@ -194,7 +194,7 @@ _ONE_TASK = {
             ),
         },
         (*TASK, *BODY, *STARTS, errors.TaskActive),
-        ("task_id", "Idempotency-Key"),
+        ("task_id", "Idempotency-Key", "traceparent", "tracestate"),
         description="A new task with the type, parameters and options of the old one, which stays as it is.",
     ),
     ("/tasks/{id}/extend", "post"): Operation(

@@ -104,6 +104,18 @@ def _headers() -> dict[str, Parameter]:
             "description": "The last id that was seen; everything behind it follows. It wins over the query.",
             "schema": {"type": "string", "pattern": _ID_PATTERN},
         },
+        "traceparent": {
+            "name": "traceparent",
+            "in": "header",
+            "description": "Where in which trace the request belongs (W3C Trace Context); ignored if it is wrong.",
+            "schema": {"type": "string"},
+        },
+        "tracestate": {
+            "name": "tracestate",
+            "in": "header",
+            "description": "What goes with `traceparent`; ignored if it is wrong.",
+            "schema": {"type": "string"},
+        },
     }
 
 
