@@ -24,6 +24,7 @@ from streaming.cli import (
     keys,
     proving,
     pruning,
+    replaying,
     starting,
     steering,
     tailing,
@@ -197,6 +198,7 @@ def watch(
 
 
 app.command()(tailing.tail)
+app.command()(replaying.replay)
 app.command(name="list")(finding.list_tasks)
 app.command(name="count")(finding.count_tasks)
 app.command()(finding.show)

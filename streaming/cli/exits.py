@@ -32,6 +32,7 @@ class Exit(IntEnum):
     NO_OUTPUT = 74
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    TERMINATED = 143
 
 
 #: What a full or broken disk under stdout says.

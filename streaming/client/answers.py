@@ -7,7 +7,7 @@ Never:  sends anything, or decides whether to try again.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -97,17 +97,17 @@ def _with_policy(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "policy": policy}
 
 
-def event_from(text: str) -> Event:
-    """Read one event as ``rules.sse.envelope`` writes it; what is not known is ignored.
+def event_from(source: str | Mapping[str, Any]) -> Event:
+    """Read one event as ``rules.sse.envelope`` writes it, or the document in it; what is not known is ignored.
 
     Raises:
         ServerError: code ``bad_answer``; this is no event.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(source) if isinstance(source, str) else source
         return _event.validate_python({**document, "payload": encode_payload(document["data"])})
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise bad_answer(f"An event was expected, not {text[:80]!r}: {first_line(error)}") from error
+        raise bad_answer(f"An event was expected, not {str(source)[:80]!r}: {first_line(error)}") from error
 
 
 def document_from(response: httpx.Response) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, Self, Unpack
 
 import httpx
 
-from streaming.client.answers import document_from, items_in, record_from, successful
+from streaming.client.answers import bad_answer, document_from, event_from, items_in, record_from, successful
 from streaming.client.auditing import Audit, audit_from
 from streaming.client.credentials import StreamToken, TokenSource, stream_token_from
 from streaming.client.listing import history_from, query_of
@@ -192,6 +192,31 @@ class Client(ManyTasks, Steering):
             async for event in events:
                 yield event
 
+    async def events(self, task_id: str, *, after: int = 0, until: int | None = None) -> AsyncGenerator[Event, None]:
+        """Go through what is in a task's log already, page by page, without waiting for more.
+
+        Args:
+            task_id: whose log.
+            after: seq of the last event that is not wanted any more.
+            until: seq of the last one that is wanted; None goes to the end that the log has meanwhile.
+
+        Yields:
+            Events in order; a ``gap`` stands for those that are gone.
+
+        Raises:
+            TaskNotFound: there is no such task, or not any more.
+            BadCursor: the log has no event ``after``.
+        """
+        cursor: int | None = after
+        while cursor is not None and (until is None or cursor < until):
+            document = document_from(await self._page(task_id, cursor))
+            for item in items_in(document, "events"):
+                event = event_from(item)
+                if until is not None and event.seq > until and event.type != "gap":
+                    return
+                yield event
+            cursor = _further(cursor, document.get("next_cursor"))
+
     async def run(
         self,
         type: str,
@@ -298,12 +323,29 @@ class Client(ManyTasks, Steering):
 
     # -- the wire ------------------------------------------------------------------------------------------------
 
+    async def _page(self, task_id: str, cursor: int) -> httpx.Response:
+        query, accept = {"last_event_id": cursor}, {"Accept": "application/json"}
+        return await self._wire.send("GET", f"{path_of(task_id)}/events", query=query, headers=accept, task_id=task_id)
+
     async def _task(self, method: str, task_id: str, below: str = "", *, wait_s: float, json: object = None) -> Record:
         query = {"wait_s": wait_s} if wait_s else {}
         response = await self._wire.send(
             method, path_of(task_id) + below, query=query, json=json, task_id=task_id, wait_s=wait_s
         )
         return record_from(document_from(response))
+
+
+def _further(cursor: int, following: object) -> int | None:
+    """Where the next page begins; None if there is none.
+
+    Raises:
+        ServerError: code ``bad_answer``; it does not lead on.
+    """
+    if following is None:
+        return None
+    if not isinstance(following, int) or following <= cursor:
+        raise bad_answer(f"A page behind event {cursor} must lead on, not to {str(following)[:64]!r}.")
+    return following
 
 
 async def _in_parts(wait_s: float, ask: Callable[[float], Awaitable[Record]]) -> Record:
