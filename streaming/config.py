@@ -184,6 +184,7 @@ class Settings(BaseSettings):
     principal_streams_max: Count = Field(
         500, description="The same of one principal at most; it does not hold for the anonymous one."
     )
+    watch_logs_max: int = Field(20, ge=1, le=100, description="Logs that one watch (GET /watch) follows, at most.")
     rate_limit: Annotated[str, AfterValidator(check_rate)] | None = Field(
         None, description="Requests of one principal, as 20/second; unset: 100/second, but for the anonymous one."
     )

@@ -74,6 +74,11 @@ class Subscription(ABC):
         """Whether nothing will ever come; a feed does not end."""
         return False
 
+    @property
+    def lost(self) -> bool:
+        """Whether what is read goes on, but not in this process; a feed never does."""
+        return False
+
     async def next(self) -> Batch | None:
         """Wait for events behind the cursor, and move it.
 
@@ -106,6 +111,16 @@ class Subscription(ABC):
             else:
                 return Reading.WAIT
         return Reading.END
+
+    def give_back(self, cursor: int, taken: int) -> None:
+        """Put back what did not fit of the last batch: it is read again.
+
+        Args:
+            cursor: behind what was taken.
+            taken: how many events that were.
+        """
+        self.cursor = cursor
+        self._has_fitted(taken)
 
     def wake(self) -> None:
         """Tell that there is something new."""
@@ -210,6 +225,11 @@ class LogSubscription(Subscription):
     def finished(self) -> bool:
         """Whether the reader has seen the terminal event; a log that goes on in another process is not over."""
         return self._task_log.window.after(self.cursor) is Reading.END
+
+    @property
+    def lost(self) -> bool:
+        """Whether the log goes on in another process."""
+        return self._task_log.lost and not self.finished
 
     def _look(self) -> Batch | Reading:
         found = self._task_log.window.after(self.cursor)

@@ -22,11 +22,13 @@ from streaming.engine.journal import RecordPage, RecordQuery
 from streaming.engine.lookup import Counts
 from streaming.engine.options import StartOptions
 from streaming.engine.subscription import Subscription
+from streaming.engine.watch import Watch
 from streaming.errors import TaskNotFound
 from streaming.events import Event
 from streaming.records import CancelReceipt, Change, Record
 from streaming.rules.access import Principal
 from streaming.rules.deadlines import Limit
+from streaming.rules.feed import FeedFilter
 from streaming.rules.fields import Operator
 from streaming.rules.filters import Filter, Term
 from streaming.rules.reporting import Report
@@ -86,6 +88,12 @@ class View:
         principal = None if self._principal.admin else self._principal
         return await self._coordinator.follow(
             after=after, tail=tail, types=types, task_types=task_types, tag=tag, principal=principal
+        )
+
+    async def _follow_for(self, wanted: FeedFilter, after: int | None) -> Subscription:
+        tail = 0 if after is None else None
+        return await self.follow(
+            after=after or 0, tail=tail, types=wanted.types, task_types=wanted.task_types, tag=wanted.tag
         )
 
     def _own(self, filter: Filter) -> Filter:
@@ -152,6 +160,26 @@ class View:
         """Read the log of a task."""
         await self._check(task_id)
         return await self._coordinator.watch(task_id, after=after, tail=tail)
+
+    async def watch_all(
+        self, logs: Mapping[str, int], *, feed: FeedFilter | None = None, feed_after: int | None = None
+    ) -> Watch:
+        """Read the logs of several tasks, and the feed, as one.
+
+        Args:
+            logs: cursors by task id.
+            feed: what is wanted of the feed; None: nothing.
+            feed_after: the cursor in the feed; None: from now on.
+        """
+        channels: dict[str, Subscription] = {}
+        try:
+            for task_id, after in logs.items():
+                channels[task_id] = await self.watch(task_id, after=after)
+            return Watch(None if feed is None else await self._follow_for(feed, feed_after), channels)
+        except BaseException:
+            for channel in channels.values():
+                channel.close()
+            raise
 
     async def history(self, task_id: str, *, after: int, limit: int) -> Sequence[Event]:
         """One page of a task's log."""

@@ -79,6 +79,7 @@ def feed_batch(items: Iterable[FeedItem], wanted: FeedFilter, cursor: int) -> Ba
     """
     events: list[Event] = []
     frames: list[bytes] = []
+    positions: list[int] = []
     size = 0
     for item in items:
         if wanted.wants(item):
@@ -88,8 +89,9 @@ def feed_batch(items: Iterable[FeedItem], wanted: FeedFilter, cursor: int) -> Ba
                 break
             events.append(item.event)
             frames.append(framed)
+            positions.append(item.position)
         cursor = item.position
-    return Batch(tuple(events), cursor, b"".join(frames))
+    return Batch(tuple(events), cursor, b"".join(frames), tuple(positions))
 
 
 class FeedWindow:

@@ -43,12 +43,18 @@ class Batch:
         events: in order; empty where none of those up to ``last`` is for the reader.
         last: the cursor behind them.
         sse: their frames, joined.
+        positions: of each of them in the feed; none in a log, where an event stands at its seq.
     """
 
     events: tuple[Event, ...]
     last: int
     sse: bytes
+    positions: tuple[int, ...] = ()
     _forms: dict[Callable[[Batch], bytes], bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def placed(self) -> Iterable[tuple[Event, int]]:
+        """The events, each with the cursor behind it."""
+        return zip(self.events, self.positions or [event.seq for event in self.events], strict=True)
 
     def as_bytes(self, write: Callable[[Batch], bytes]) -> bytes:
         """The bytes that ``write`` makes of it, made once for all readers."""

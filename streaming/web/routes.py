@@ -35,6 +35,7 @@ from streaming.web.steering import acknowledge_task, extend_task, retry_task, se
 from streaming.web.stream import Stream
 from streaming.web.stream_token import give_stream_token
 from streaming.web.tasks import cancel_task, delete_task, show_task, start_task
+from streaming.web.watch import watch
 
 Handler = Callable[..., Awaitable[Reply | Stream]]
 
@@ -45,10 +46,12 @@ class Route(NamedTuple):
     Attributes:
         handler: answers.
         scope: whoever calls has it; None: any credential will do.
+        by_query: what is needed depends on the query, and the handler asks for it.
     """
 
     handler: Handler
     scope: Scope | None
+    by_query: bool = False
 
 
 Methods = Mapping[str, Route]
@@ -68,6 +71,7 @@ PLACES: Mapping[tuple[str, ...], Methods] = MappingProxyType(
         ("tasks", "count"): {"GET": Route(count_tasks, READ)},
         ("tasks", "cancel"): {"POST": Route(cancel_tasks, CANCEL)},
         ("events",): {"GET": Route(follow_feed, Scope.FEED_READ)},
+        ("watch",): {"GET": Route(watch, None, by_query=True)},
         ("stats",): {"GET": Route(show_statistics, Scope.METRICS_READ)},
         ("audit",): {"GET": Route(audit, Scope.ADMIN)},
         ("audit", "diary"): {"GET": Route(show_diary, Scope.ADMIN)},
@@ -150,7 +154,7 @@ async def respond(site: Site, request: Request) -> Reply | Stream:
     route = methods.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         raise MethodNotAllowed(request.method, possible)
-    if not is_open(request.segments):
+    if not (route.by_query or is_open(request.segments)):
         site.door.require(request, route.scope, task_id=task_id, logs=route.handler is read_log)
     if task_id is None:
         return await route.handler(site, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,11 +13,13 @@ from streaming.engine import subscription
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.journal import RecordQuery
 from streaming.engine.view import View
-from streaming.errors import StoreUnavailable, TaskNotFound
+from streaming.errors import BadCursor, StoreUnavailable, TaskNotFound
 from streaming.events import rfc3339
 from streaming.rules.access import SCOPES_DEFAULT, Principal, Scope
 from streaming.rules.deadlines import Limit
+from streaming.rules.feed import FeedFilter
 from streaming.rules.filters import EVERYTHING
+from streaming.rules.log import Batch, Reading
 from streaming.rules.reporting import Report
 from streaming.rules.statistics import StatisticsQuery
 from tests.kit import EPOCH_S, TestedStore, build, collect, events_of
@@ -51,6 +54,7 @@ OF_ONE: dict[str, Callable[[View, str], Coroutine[Any, Any, Any]]] = {
     "wait": lambda view, task_id: view.wait(task_id, 0),
     "changes": lambda view, task_id: view.changes(task_id),
     "watch": lambda view, task_id: view.watch(task_id),
+    "watch_all": lambda view, task_id: view.watch_all({task_id: 0}),
     "history": lambda view, task_id: view.history(task_id, after=0, limit=10),
     "cancel_task": lambda view, task_id: view.cancel_task(task_id),
     "extend": lambda view, task_id: view.extend(task_id, {Limit.RUN: 5.0}),
@@ -227,3 +231,43 @@ async def test_a_retry_by_an_admin_is_the_admins() -> None:
         again, _ = await View(coordinator, ADMIN).retry(record.id)
 
         assert (again.created_by, again.tenant) == ("root", None)
+
+
+async def test_who_is_refused_one_of_many_logs_reads_none_of_them() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        mine, _ = await View(coordinator, ANNA).start("forever", {})
+        other, _ = await View(coordinator, BOB).start("forever", {})
+        with pytest.raises(TaskNotFound):
+            await View(coordinator, ANNA).watch_all({mine.id: 0, other.id: 0}, feed=FeedFilter())
+        with pytest.raises(BadCursor):
+            await View(coordinator, ANNA).watch_all({mine.id: 0}, feed=FeedFilter(), feed_after=99)
+        hub = coordinator._hub
+        assert [list(log.readers) for log in hub.logs.values()] == [[], []]
+        assert not hub.feed_readers
+        await coordinator.shutdown(0)
+
+
+async def test_the_feed_among_many_is_that_of_the_principal() -> None:
+    coordinator, _ = build(HANDLERS)
+    async with coordinator:
+        first, _ = await View(coordinator, ANNA).start("forever", {})
+        view = View(coordinator, BOB)
+        watch = await view.watch_all({}, feed=FeedFilter(types=frozenset({"pending"})), feed_after=0)
+        now = await view.watch_all({}, feed=FeedFilter())
+        second, _ = await view.start("forever", {})
+        await asyncio.sleep(1)
+        place, early = watch.poll(), watch.poll()  # nobody followed the feed then: it comes from the store
+        assert early is Reading.WAIT
+        await asyncio.sleep(1)
+        found = watch.poll()
+        assert isinstance(place, Batch)
+        assert b"id: f=0\n" in place.sse
+        assert isinstance(found, Batch)
+        assert (first.id.encode() in found.sse, found.sse.count(second.id.encode())) == (False, 1)
+        begin = now.poll()
+        assert isinstance(begin, Batch)
+        assert b"id: f=0\n" not in begin.sse
+        watch.close()
+        now.close()
+        await coordinator.shutdown(0)

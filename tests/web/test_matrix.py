@@ -42,6 +42,7 @@ NEEDED = {
     ("GET", "/tasks/count"): "tasks:read",
     ("POST", "/tasks/cancel"): "tasks:cancel",
     ("GET", "/events"): "feed:read",
+    ("GET", "/watch"): "feed:read",  # of its feed; for its logs see test_watch
     ("GET", "/stats"): "metrics:read",
     ("GET", "/audit"): "admin",
     ("GET", "/audit/diary"): "admin",
@@ -75,7 +76,12 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/tasks/{id}/input"): {"data": 1},
     ("POST", "/tasks/{id}/events"): {"type": "said", "data": 1},
 }
-QUERIES = {("POST", "/tasks/cancel"): "?tag=none", ("DELETE", "/tasks"): "?tag=none", ("GET", "/events"): "?tail=0"}
+QUERIES = {
+    ("POST", "/tasks/cancel"): "?tag=none",
+    ("DELETE", "/tasks"): "?tag=none",
+    ("GET", "/events"): "?tail=0",
+    ("GET", "/watch"): "?feed=1",
+}
 
 LATER = "2020-01-02T00:00:00.000000Z"
 SECRET = "a secret of more than thirty-two bytes, for tests only"

@@ -324,7 +324,7 @@ class Seen:
 
     async def ask(self, method: str, path: str, *, status: int = 200, **request: Any) -> httpx.Response:
         async with self.here.http.stream(method, path, **request) as response:
-            body = await response.aread() if path != "/events" else b""
+            body = await response.aread() if path not in ("/events", "/watch?feed=1") else b""
         answer = Answer(method, path.partition("?")[0], response.status_code, response.headers, body)
         assert self.described.wrong(answer) == []
         assert response.status_code == status, body
@@ -369,6 +369,8 @@ async def test_each_success_that_is_described_happens_and_looks_so(seen: Seen) -
     last_seq = (await seen.ask("GET", f"/tasks/{sleeping}")).json()["last_seq"]
     await seen.ask("GET", f"/tasks/{sleeping}/events", status=204, headers={"Last-Event-ID": str(last_seq)})
     await seen.ask("GET", "/events")
+    await seen.ask("GET", "/watch?feed=1")
+    await seen.ask("GET", "/watch", status=204, params={"log": f"{sleeping}:{last_seq}"})
     await seen.ask("GET", "/beats", params={"count": 1})
     await seen.ask("GET", "/beats", status=204, headers={"Last-Event-ID": "5"})
     await seen.ask("GET", "/stats", params={"by": "hour"})

@@ -261,6 +261,12 @@ _STREAMS = {
     ),
     "Lines": Example("A task from its beginning to its end", "".join(f"{_line(event)}\n" for event in _EVENTS)),
     "Feed": Example("Two events", "retry: 2000\n" + _block(_EVENTS[0], 41) + _block(_EVENTS[1], 42)),
+    "Watch": Example(
+        "Where it begins, and the end of a log",
+        f'retry: 2000\nid: f=41;l={_ID}:2\nevent: cursor\ndata: {{"feed":41,"logs":{{"{_ID}":2}}}}\n\n'
+        f"id: f=41;l={_ID}:3\nevent: log\ndata: {_line(_EVENTS[-1])}\n\n"
+        f'id: f=41;l={_ID}:3\nevent: end\ndata: {{"task_id":"{_ID}"}}\n\n',
+    ),
     "Beats": Example("One beat", f'retry: 2000\nid: 1\nevent: beat\ndata: {{"n":1,"time":"{_NOW}"}}\n\n'),
     "EventPage": Example("A whole log", {"events": _EVENTS, "next_cursor": None}),
     "StreamToken": Example(
@@ -320,6 +326,10 @@ PARAMETERS: Mapping[str, Any] = MappingProxyType(
         "tracestate": "congo=t61rcWkgMzE",
         "Last-Event-ID": "2",
         "last_event_id": "2",
+        "watch_cursor_header": "f=0",
+        "watch_cursor": "f=0",
+        "watch_feed": "1",
+        "watch_log": [f"{_ID}:1"],
         "wait_s": 0.5,
         "tail": 10,
         "event_limit": 100,

@@ -38,6 +38,7 @@ from streaming.web.openapi.operation import (
     json_answer,
 )
 from streaming.web.openapi.parameters import QUESTION
+from streaming.web.openapi.watches import WATCHES
 from streaming.web.reply import JSON, NDJSON, SSE
 
 _REASON = Body("Why, for every reader.", ref(CancelFields.__name__), ("Cancel",), required=False)
@@ -299,4 +300,6 @@ _EVENTS = {
 }
 
 #: All of them, by path and method.
-OPERATIONS: Mapping[tuple[str, str], Operation] = MappingProxyType({**_TASKS, **_ONE_TASK, **_EVENTS, **SERVER})
+OPERATIONS: Mapping[tuple[str, str], Operation] = MappingProxyType(
+    {**_TASKS, **_ONE_TASK, **_EVENTS, **WATCHES, **SERVER}
+)

@@ -26,6 +26,7 @@ from streaming.web.listing import PAGE_DEFAULT as TASKS_DEFAULT
 from streaming.web.openapi.answers import PRIORITY, STATUS, TASK_ID, Schema, ref
 from streaming.web.openapi.examples import PARAMETERS
 from streaming.web.openapi.version import Version
+from streaming.web.openapi.watches import parameters_of_watches
 from streaming.web.statistics import WINDOW_DEFAULT
 
 Parameter = dict[str, Any]
@@ -60,6 +61,7 @@ def parameters(settings: Settings) -> dict[str, Parameter]:
         **_headers(),
         **_of_one_task(settings),
         **_of_events(settings),
+        **parameters_of_watches(settings),
         **_of_beats(),
         **_of_statistics(settings),
         **_of_an_audit(settings),
