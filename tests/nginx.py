@@ -1,4 +1,4 @@
-"""A real nginx in front of a server, with the configuration of the documentation.
+"""A real nginx in front of a server, with the configuration of the documentation, or with the site of deploy/nginx.
 
 Owns:   its configuration, its process, the files that it needs meanwhile.
 Never:  installs it; leaves a process behind.
@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,11 +35,15 @@ http {{
   access_log off;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
   uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-  upstream localhost {{ server 127.0.0.1:{server}; keepalive 1; }}
-  server {{
-    listen 127.0.0.1:{port};
-    {rules}
-  }}
+  {sites}
+}}
+"""
+
+_SITE = """\
+upstream localhost {{ server 127.0.0.1:{server}; keepalive 1; }}
+server {{
+  listen 127.0.0.1:{port};
+  {rules}
 }}
 """
 
@@ -58,8 +62,8 @@ location ~ ^/tasks/count$ { return 418; }
 
 
 def documented() -> str:
-    """What docs/operations.md shows, with the server of a test."""
-    page = ROOT.joinpath("docs/operations.md").read_text(encoding="utf-8")
+    """What docs/deploy.md shows, with the server of a test."""
+    page = ROOT.joinpath("docs/deploy.md").read_text(encoding="utf-8")
     found: list[str] = re.findall(r"```nginx\n(location /streaming/ \{\n.*?^\}\n)```", page, re.MULTILINE | re.DOTALL)
     (block,) = found
     assert "http://127.0.0.1:8000/" in block
@@ -89,6 +93,34 @@ def nginx(server_port: int, rules: str = PLAIN) -> Iterator[int]:
     Raises:
         NoNginx: it is not installed.
     """
+    with _running(lambda port: _SITE.format(server=server_port, port=port, rules=rules)) as (port, _):
+        yield port
+
+
+@contextmanager
+def site(server_port: int) -> Iterator[tuple[int, Path]]:
+    """Run nginx with the files of deploy/nginx, but for the ports, and where its log files are.
+
+    Yields:
+        The port that it listens on, and the folder with its log files.
+
+    Raises:
+        NoNginx: it is not installed.
+    """
+    upstream, server = (ROOT.joinpath("deploy/nginx", name).read_text() for name in ("upstream.conf", "streaming.conf"))
+    changed = {"127.0.0.1:8000": f"127.0.0.1:{server_port}", "/var/log/nginx/": ""}
+    text = upstream + server
+    for given, wanted in changed.items():
+        assert given in text
+        text = text.replace(given, wanted)
+    assert text.count("    listen 80;") == 1
+    with _running(lambda port: text.replace("    listen 80;", f"    listen 127.0.0.1:{port};")) as running:
+        yield running
+
+
+@contextmanager
+def _running(sites: Callable[[int], str]) -> Iterator[tuple[int, Path]]:
+    """Run nginx; yield its port and its folder."""
     program = _program()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -98,12 +130,12 @@ def nginx(server_port: int, rules: str = PLAIN) -> Iterator[int]:
         folder.chmod(0o755)
         user = pwd.getpwuid(os.getuid()).pw_name
         configuration = folder / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(user=user, server=server_port, port=port, rules=rules))
+        configuration.write_text(_CONFIGURATION.format(user=user, sites=sites(port)))
         command = [program, "-p", name, "-c", str(configuration), "-e", "stderr"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
             _wait_for(process, port)
-            yield port
+            yield port, folder
         finally:
             process.terminate()  # it ends its worker itself
             try:
