@@ -1,4 +1,4 @@
-"""The site of deploy/nginx in a real nginx, in front of a real server: nothing is held up, lost or told to strangers."""
+"""The site of deploy/nginx in a real nginx, in front of a real server: nothing is held up, lost or told outside."""
 
 from __future__ import annotations
 
