@@ -19,6 +19,7 @@ from streaming.cli import (
     auditing,
     database,
     ending,
+    explaining,
     figures,
     finding,
     keys,
@@ -202,6 +203,7 @@ app.command()(replaying.replay)
 app.command(name="list")(finding.list_tasks)
 app.command(name="count")(finding.count_tasks)
 app.command()(finding.show)
+app.command()(explaining.why)
 app.command()(figures.stats)
 app.command()(auditing.audit)
 app.command()(ending.cancel)

@@ -12,6 +12,7 @@ from streaming.client.client import Client
 from streaming.client.credentials import StreamToken
 from streaming.client.external import ExternalTask
 from streaming.client.feed import FeedEvent
+from streaming.client.insight import Why
 from streaming.client.listing import Bulk, Count, Refused
 from streaming.client.options import Started
 from streaming.client.patience import Patience
@@ -27,4 +28,5 @@ __all__ = [
     "Refused",
     "Started",
     "StreamToken",
+    "Why",
 ]

@@ -19,6 +19,7 @@ import httpx
 from streaming.client.answers import bad_answer, document_from, event_from, items_in, record_from, successful
 from streaming.client.auditing import Audit, audit_from
 from streaming.client.credentials import StreamToken, TokenSource, stream_token_from
+from streaming.client.insight import Why, why_from
 from streaming.client.listing import history_from, query_of
 from streaming.client.many import ManyTasks
 from streaming.client.options import Started, StartOptions, start_body
@@ -286,6 +287,14 @@ class Client(ManyTasks, Steering):
         """
         document = document_from(await self._wire.send("GET", f"{path_of(task_id)}/history", task_id=task_id))
         return history_from(items_in(document, "changes"))
+
+    async def why(self, task_id: str) -> Why:
+        """Why a task is still running, or how it has ended.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        return why_from(document_from(await self._wire.send("GET", f"{path_of(task_id)}/why", task_id=task_id)))
 
     async def stream_token(self, task_id: str) -> StreamToken:
         """Get a credential for the events of one task that may stand in a URL, as a browser needs it.

@@ -8,6 +8,7 @@ Never:  decides about the task (``engine.runner``): a call returns, raises, or i
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import threading
 from collections.abc import Callable
@@ -21,9 +22,10 @@ import structlog
 from streaming.engine.context import TaskContext, ThreadContext
 from streaming.engine.processes import Processes, WorkerLost
 from streaming.engine.registry import TaskType
-from streaming.engine.stack import where, where_thread
+from streaming.engine.stack import stack_of, stack_of_thread, waiter_of, where, where_thread
 from streaming.engine.worker import Unprepared
 from streaming.errors import HandlerError, Stopped, TaskEnded
+from streaming.rules.waits import Stack, Wait
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +40,7 @@ class Call:
         processes: where handlers run that need a process of their own.
     """
 
-    __slots__ = ("_context", "_processes", "_task_type", "_thread", "_threads")
+    __slots__ = ("_bridge", "_context", "_processes", "_task_type", "_thread", "_threads")
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Call:
         self._context = context
         self._threads = threads
         self._processes = processes
+        self._bridge: _Bridge | None = None
         self._thread: int | None = None
 
     async def run(self) -> Any:
@@ -75,12 +78,35 @@ class Call:
             return "in a process of its own"
         return where(task) if self._thread is None else where_thread(self._thread)
 
+    def stack(self, task: asyncio.Task[Any] | None) -> Stack | None:
+        """The lines on which the handler stands, and what it waits for.
+
+        Args:
+            task: runs this call, and waits; None before it does.
+        """
+        if task is None:
+            return None
+        if task.done():
+            return Stack((), Wait.STORE)  # its end is being stored
+        if self._task_type.run_in == "loop":
+            return stack_of(task)
+        if self._task_type.run_in == "process":
+            return Stack((), stack_of(task).wait)
+        if self._thread is None:
+            return Stack((), Wait.THREAD_PLACE)
+        found, waiting = stack_of_thread(self._thread), None if self._bridge is None else self._bridge.waiting
+        return found if waiting is None else dataclasses.replace(stack_of(waiting), frames=found.frames)
+
+    def waiter(self, task: asyncio.Task[Any] | None) -> asyncio.Future[Any] | None:
+        """What the handler waits for; None where that says nothing of it, in a thread and in a process."""
+        return None if task is None or self._task_type.run_in != "loop" else waiter_of(task)
+
     async def _in_loop(self, arguments: dict[str, Any]) -> Any:
         return await self._task_type.handler(**self._with(self._context, arguments))
 
     async def _in_thread(self, arguments: dict[str, Any]) -> Any:
         """A thread cannot be cancelled: it is told, and waited for."""
-        bridge = _Bridge()
+        bridge = self._bridge = _Bridge()
         context = ThreadContext(self._context, bridge.call, bridge.stopping.is_set)
         handler = functools.partial(self._task_type.handler, **self._with(context, arguments))
         thread = asyncio.create_task(
@@ -136,6 +162,11 @@ class _Bridge:
     def __init__(self) -> None:
         self.stopping = threading.Event()
         self._waiting: set[asyncio.Task[Any]] = set()
+
+    @property
+    def waiting(self) -> asyncio.Task[Any] | None:
+        """On the loop: what the thread waits for there."""
+        return next(iter(self._waiting), None)
 
     def stop(self) -> None:
         """On the loop: tell the thread, and let it wait no longer, for a store that is away, say."""

@@ -1,6 +1,6 @@
 """The coordinator: which tasks there are, and how all of it begins and ends.
 
-Owns:   start, retry, delete; recovery after a crash; the drain.
+Owns:   start, retry; recovery after a crash; the drain.
 Uses:   engine.steering and engine.parents (what can be asked of a live task, and by one), engine.starts (what is taken
         in), engine.turns (whose turn it is), engine.runner (one attempt), engine.hub (who hears of it),
         engine.journal (what is remembered).
@@ -21,6 +21,7 @@ from streaming.engine.audit import Audited, Auditor
 from streaming.engine.diary import Diary
 from streaming.engine.draft import Draft, draft, options_of
 from streaming.engine.drain import Drain
+from streaming.engine.forecast import Forecast
 from streaming.engine.hub import Hub
 from streaming.engine.journal import Journal
 from streaming.engine.log import Log
@@ -37,12 +38,14 @@ from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.starts import Starts
 from streaming.engine.tables import Tables
+from streaming.engine.why import PAST_WAIT_S, Explainer
 from streaming.engine.workshop import Workshop
-from streaming.errors import TaskActive, TaskNotFound
+from streaming.errors import TaskActive
 from streaming.records import Record, TaskError, TaskStatus
 from streaming.rules.lifecycle import TERMINAL, Transition
 from streaming.rules.outcome import Outcome
 from streaming.rules.trace_context import TraceContext
+from streaming.rules.why import Seen
 
 
 class TaskCoordinator(Parents):
@@ -92,6 +95,8 @@ class TaskCoordinator(Parents):
         self._parts = Parts(
             self._hub, settings, self._tasks, self._turns, self._family, self._starts, self._outside, self._drain
         )
+        self.forecast = Forecast(self.durations, self.now)
+        self._explainer = Explainer(self._parts, self.forecast)
         self._auditor = Auditor(self._parts, Mender(self._parts, self._forget, self._go_on))
 
     async def __aenter__(self) -> Self:
@@ -300,41 +305,18 @@ class TaskCoordinator(Parents):
         """The tasks whose handlers run in this process."""
         return [runner.log.snapshot() for runner in self._turns.running.values()]
 
-    async def acknowledge(self, task_id: str) -> Record:
-        """Note that the result of a task was seen; the first time counts.
+    async def why(self, task_id: str) -> Seen:
+        """What is to be seen of a task: what it waits for, where, and how long such tasks take; see `rules.why`.
 
         Args:
             task_id: the task.
 
         Raises:
             TaskNotFound: no such task.
-            TaskActive: it has not ended.
-            StoreUnavailable: the store cannot be written.
+            StoreUnavailable: the store cannot be read.
         """
-        status = (await self.get(task_id)).status
-        if status not in TERMINAL:
-            raise TaskActive(task_id, status, "acknowledged")
-        record = await self._journal.acknowledge(task_id, self._hub.now())
-        if record is None:
-            raise TaskNotFound(task_id)
-        return record
-
-    async def delete(self, task_id: str) -> None:
-        """Forget a terminal or damaged task with its log.
-
-        Args:
-            task_id: the task.
-
-        Raises:
-            TaskNotFound: no such task.
-            TaskActive: it has not ended.
-            StoreUnavailable: the store cannot be written.
-        """
-        await self._check_over(task_id)
-        if not await self._journal.delete(task_id):
-            raise TaskNotFound(task_id)
-        if task := self._tasks.get(task_id):  # it has nothing left to do, and is about to be forgotten
-            self._forget(task)
+        await self.forecast.learn([(await self.get(task_id)).type], PAST_WAIT_S)
+        return self._explainer.look(await self.get(task_id), self._owned(task_id))
 
     # -- beginning and end of the process -----------------------------------------------------------------------------
 
@@ -364,6 +346,7 @@ class TaskCoordinator(Parents):
         self._looking_back.stop()
         self._end_unless_kept()
         lost = await self._drain.run(self._turns.running)
+        self.forecast.close()
         for task in list(self._tasks.values()):  # the next process goes on with it, or finds out
             self._turns.withdraw(task)
             self._outside.vacate(task.id)

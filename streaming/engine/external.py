@@ -87,6 +87,22 @@ class External:
         """None: it ends in the step in which a deadline passes."""
 
     @property
+    def holder(self) -> str | None:
+        """Which other task holds its key; None if this one does, or has none."""
+        return self._holder()
+
+    @property
+    def heard_at(self) -> float:
+        """When its worker was heard of last, on the loop's clock: not before this server has begun to listen."""
+        return self._silence.heard_at
+
+    def limits(self) -> list[tuple[Limit, float]]:
+        """When each limit is reached that counts now, on the loop's clock; perhaps at infinity."""
+        dues = () if self._wait is None else self._wait.deadlines.dues
+        silence = [] if self._wait is None else self._silence.limit()
+        return [*((due.limit, due.at) for due in dues if due.limit is not Limit.HEARTBEAT), *silence]
+
+    @property
     def over(self) -> bool:
         """Whether nothing more can be written."""
         return self.log.lost or self.log.dropped or self.log.window.ended
@@ -249,6 +265,9 @@ class Silence:
         log: of the task; its policy may say how long it may be silent.
         settings: how long it may be else.
         on_lost: called when it was silent for too long.
+
+    Attributes:
+        heard_at: when it was heard of, on the loop's clock.
     """
 
     def __init__(self, hub: Hub, log: Log, settings: Settings, on_lost: Callable[[Due], None]) -> None:
@@ -257,13 +276,13 @@ class Silence:
         self._settings = settings
         self._on_lost = on_lost
         self._time = asyncio.get_running_loop().time
-        self._heard_at = self._time()
+        self.heard_at = self._time()
         self._told = False
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
         """Count from the last word."""
-        self._look_at(self._heard_at + self._stale_s)
+        self._look_at(self.heard_at + self._stale_s)
 
     def end(self) -> None:
         """Count no more."""
@@ -271,16 +290,20 @@ class Silence:
             self._timer.cancel()
             self._timer = None
 
+    def limit(self) -> list[tuple[Limit, float]]:
+        """When the silence is too long, if it counts."""
+        return [] if self._timer is None else [(Limit.HEARTBEAT, self.heard_at + self._fail_s)]
+
     def heard(self) -> None:
         """The worker lives."""
-        self._heard_at = self._time()
+        self.heard_at = self._time()
         self.moved()
 
     def moved(self) -> None:
         """The end of the silence is another one now."""
         if self._timer is not None:
-            self._told = self._told and self._heard_at + self._stale_s <= self._time()
-            self._look_at(self._heard_at + (self._fail_s if self._told else self._stale_s))
+            self._told = self._told and self.heard_at + self._stale_s <= self._time()
+            self._look_at(self.heard_at + (self._fail_s if self._told else self._stale_s))
 
     @property
     def _fail_s(self) -> float:
@@ -299,10 +322,10 @@ class Silence:
         """The time is over at which the worker was to be heard of."""
         self._timer = None
         if self._told:
-            self._on_lost(Due(Limit.HEARTBEAT, self._heard_at, self._fail_s, 0.0))
+            self._on_lost(Due(Limit.HEARTBEAT, self.heard_at, self._fail_s, 0.0))
             return
         self._told = True
-        fails_at = self._heard_at + self._fail_s
+        fails_at = self.heard_at + self._fail_s
         at = rfc3339(seconds_of(self._hub.now()) + fails_at - self._time())
         self._hub.append(self._log, "stale", encode_payload({"silent_s": self._stale_s, "fails_at": at}))
         self._look_at(fails_at)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -37,7 +37,7 @@ READS_MAX = 2
 FRESH_S = 10.0
 
 #: No end is said to be further away: a thousand years.
-_LATEST_S = 365_000 * 86_400.0
+LATEST_S = 365_000 * 86_400.0
 
 _log = structlog.get_logger(__name__)
 
@@ -76,8 +76,26 @@ class Forecast:
         span = eta(now_s, seconds_of(record.started_at), percent, self._past_of(record.type))
         if span is None:
             return None
-        earliest, latest = (rfc3339(now_s + min(seconds, _LATEST_S)) for seconds in span)
+        earliest, latest = (rfc3339(now_s + min(seconds, LATEST_S)) for seconds in span)
         return Eta(earliest, latest)
+
+    def past(self, type: str) -> Sequence[float]:
+        """Seconds that past runs of a type took, as far as that is known now."""
+        return self._past_of(type)
+
+    async def learn(self, types: Iterable[str], within_s: float) -> None:
+        """Wait until what past runs of some types took is known, if it can be read.
+
+        Args:
+            types: of tasks.
+            within_s: seconds to wait at most.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        for type in types:
+            self._past_of(type)
+            if (read := self._reads.get(type)) is not None:
+                await asyncio.wait({read}, timeout=max(0.0, until - loop.time()))
 
     def close(self) -> None:
         """Read no more."""

@@ -22,6 +22,7 @@ from streaming.engine.alarm import Alarm, Latch
 from streaming.engine.calls import Call, end_of
 from streaming.engine.context import Deadline, Links, TaskContext
 from streaming.engine.family import starter
+from streaming.engine.inside import Inside
 from streaming.engine.log import Log
 from streaming.engine.mailbox import Mailbox
 from streaming.engine.registry import TaskType
@@ -112,6 +113,11 @@ class Runner:
     def where(self) -> str:
         """The line on which the handler stands."""
         return "not started" if self._handler is None else self._call.where(self._handler)
+
+    def inside(self) -> Inside:
+        """What is to be seen of it from outside."""
+        call, handler = self._call, self._handler
+        return Inside(call.stack(handler), call.waiter(handler), self._stop, self._teller.sections, self._deadlines)
 
     # -- asked from outside ---------------------------------------------------------------------------------------
 

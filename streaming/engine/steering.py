@@ -1,6 +1,7 @@
-"""What can be asked of a task that goes on: to stop, to take its time, to listen.
+"""What can be asked of a task that goes on: to stop, to take its time, to listen; and of one that has ended: to go.
 
-Owns:   the cancel of a task that waits or runs, and of those under it; deadlines that are moved; inputs; reports.
+Owns:   the cancel of a task that waits or runs, and of those under it; deadlines that are moved; inputs; reports;
+        that a result was seen, and the end of a record.
 Uses:   engine.turns (who waits), engine.runner (who runs), engine.family (who is under whom).
 Never:  starts a task.
 """
@@ -24,11 +25,19 @@ from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
 from streaming.engine.transitions import SERVER, end
 from streaming.engine.turns import Turns
-from streaming.errors import FieldError, InvalidParams, NotExternal, TaskTerminal, TimeOver
+from streaming.errors import (
+    FieldError,
+    InvalidParams,
+    NotExternal,
+    TaskActive,
+    TaskNotFound,
+    TaskTerminal,
+    TimeOver,
+)
 from streaming.events import Event
 from streaming.records import CancelReceipt, Record, TaskError
 from streaming.rules.deadlines import Due, Limit, expired
-from streaming.rules.lifecycle import Transition
+from streaming.rules.lifecycle import TERMINAL, Transition
 from streaming.rules.outcome import Outcome, cancelled_words
 from streaming.rules.reporting import Report
 
@@ -264,3 +273,41 @@ class Steering(Lookup):
         if task.log.lost:  # somebody else has ended it in the store, and the report came too late
             raise TaskTerminal(task_id, record.status)
         return record
+
+    # -- asked of one that has ended ----------------------------------------------------------------------------------
+
+    async def acknowledge(self, task_id: str) -> Record:
+        """Note that the result of a task was seen; the first time counts.
+
+        Args:
+            task_id: the task.
+
+        Raises:
+            TaskNotFound: no such task.
+            TaskActive: it has not ended.
+            StoreUnavailable: the store cannot be written.
+        """
+        status = (await self.get(task_id)).status
+        if status not in TERMINAL:
+            raise TaskActive(task_id, status, "acknowledged")
+        record = await self._journal.acknowledge(task_id, self._hub.now())
+        if record is None:
+            raise TaskNotFound(task_id)
+        return record
+
+    async def delete(self, task_id: str) -> None:
+        """Forget a terminal or damaged task with its log.
+
+        Args:
+            task_id: the task.
+
+        Raises:
+            TaskNotFound: no such task.
+            TaskActive: it has not ended.
+            StoreUnavailable: the store cannot be written.
+        """
+        await self._check_over(task_id)
+        if not await self._journal.delete(task_id):
+            raise TaskNotFound(task_id)
+        if task := self._tasks.get(task_id):  # it has nothing left to do, and is about to be forgotten
+            self._forget(task)

@@ -23,10 +23,11 @@ from streaming.engine.runner import Runner
 from streaming.engine.tables import Tables
 from streaming.engine.timing import Wait, deadlines_now, loop_time, since
 from streaming.rules.access import owner_of
-from streaming.rules.deadlines import Due, Limit
+from streaming.rules.deadlines import Deadlines, Due, Limit
 from streaming.rules.evidence import Tally
 from streaming.rules.limits import Shares
 from streaming.rules.schedule import Line, Waiting
+from streaming.rules.why import Hindrance, Turn
 
 
 class Turns:
@@ -118,6 +119,28 @@ class Turns:
         self._enter(runner, at)
         if not self._closed:
             self._pauses[runner.id] = asyncio.get_running_loop().call_at(at, self._join, runner, at)
+
+    def turn(self, runner: Runner) -> tuple[Turn, Deadlines | None]:
+        """The place of a waiting task, and the deadlines of its wait."""
+        wait, record = self._waits.get(runner.id), runner.log.record
+        key = scoped_key(record)
+        first = runner.id if key is None else self.line.live(key)[0]
+        if self._closed:
+            turn = Turn(Hindrance.DRAINING)
+        elif runner.id in self._pauses:
+            turn = Turn(Hindrance.PAUSE)
+        elif first != runner.id:
+            turn = Turn(Hindrance.KEY, self.line.ahead(runner.id), first)
+        else:
+            turn = Turn(self._hindrance(runner), self.line.ahead(runner.id))
+        return turn, None if wait is None else wait.deadlines
+
+    def _hindrance(self, runner: Runner) -> Hindrance:
+        if self.places <= 0:
+            return Hindrance.PLACES
+        if not self._is_free(runner.task_type.name):
+            return Hindrance.TYPE
+        return Hindrance.NOTHING if self._busy_of.has_room(_owner(runner)) else Hindrance.PRINCIPAL
 
     def is_waiting(self, task: LiveTask) -> bool:
         """Whether a task waits, for a turn or for the end of a pause."""

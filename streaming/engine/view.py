@@ -34,6 +34,7 @@ from streaming.rules.filters import Filter, Term
 from streaming.rules.reporting import Report
 from streaming.rules.statistics import Statistics, StatisticsQuery
 from streaming.rules.trace_context import TraceContext
+from streaming.rules.why import Seen
 
 
 def own_tasks(principal: Principal) -> Filter:
@@ -155,6 +156,11 @@ class View:
         """All changes of a task's status."""
         await self._check(task_id)
         return await self._coordinator.changes(task_id)
+
+    async def why(self, task_id: str) -> Seen:
+        """What is to be seen of a task."""
+        await self._check(task_id)
+        return await self._coordinator.why(task_id)
 
     async def watch(self, task_id: str, *, after: int = 0, tail: int | None = None) -> Subscription:
         """Read the log of a task."""

@@ -107,6 +107,11 @@ class Deadlines:
     def __init__(self, dues: Iterable[Due]) -> None:
         self._dues = tuple(dues)
 
+    @property
+    def dues(self) -> tuple[Due, ...]:
+        """All of them, those at infinity included."""
+        return self._dues
+
     def at(self, limit: Limit) -> float:
         """When a limit is reached; infinity if it does not count."""
         due = self._of(limit)

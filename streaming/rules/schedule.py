@@ -88,6 +88,16 @@ class Line:
         """How many entries are kept in memory, those of removed tasks included."""
         return len(self._waiting) + len(self._key_of) + sum(lane.size for lane in self._lanes.values())
 
+    def ahead(self, id: str) -> int:
+        """How many waiting tasks come before this one, whatever each of them waits for; 0 for one that does not wait.
+
+        It looks at all that wait.
+        """
+        if id not in self._waiting:
+            return 0
+        own = self._waiting[id][1]
+        return sum(1 for _, place in self._waiting.values() if place < own)
+
     def live(self, key: str) -> tuple[str, ...]:
         """The tasks that are live under a key: the one whose turn it is or was, then the others as they arrived."""
         return tuple(self._keys.get(key, ()))

@@ -24,7 +24,6 @@ from streaming.access.gate import Gate
 from streaming.config import Settings
 from streaming.engine.alarm import Alarm
 from streaming.engine.coordinator import TaskCoordinator
-from streaming.engine.forecast import Forecast
 from streaming.errors import Forbidden, StreamingError
 from streaming.rules.breaker import Circuit
 from streaming.web.body import linger
@@ -79,10 +78,9 @@ class Application:
             on_last=self._ring,
         )
         self.limits_hit = coordinator.limits_hit
-        forecast = Forecast(coordinator.durations, coordinator.now)
         self.limits_hit.on_hit = tell_limit
         door = Door(settings, gate, self.limits_hit, time.monotonic, time.time)
-        self._site = Site(coordinator, settings, self.heartbeat, circuit, forecast, door)
+        self._site = Site(coordinator, settings, self.heartbeat, circuit, coordinator.forecast, door)
         self._asgineer = asgineer.to_asgi(self._answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The routes that find tasks: the list, counts, and the history of one.
+"""The routes that find tasks: the list, counts, and the history of one, and why it is still running.
 
 Owns:   what a query string asks of the list; the pages; which fields are counted by.
 Uses:   rules.query (filters, presets and orders), web.paging (cursors).
@@ -14,6 +14,7 @@ from streaming.errors import BadFilter
 from streaming.rules.filters import FilterLimits
 from streaming.rules.history import spans
 from streaming.rules.query import SORT, Question, parse_question
+from streaming.rules.why import why
 from streaming.web.paging import read_cursor, write_cursor
 from streaming.web.query import Query
 from streaming.web.reply import Reply, json_reply
@@ -82,3 +83,9 @@ async def show_history(site: Site, request: Request, task_id: str) -> Reply:
     Query(request.query_string, ())
     changes = await site.view(request).changes(task_id)
     return json_reply(200, {"changes": [span.as_json() for span in spans(changes)]})
+
+
+async def show_why(site: Site, request: Request, task_id: str) -> Reply:
+    """``GET /tasks/{id}/why``: what the task waits for, where, and how long such tasks take."""
+    Query(request.query_string, ())
+    return json_reply(200, why(await site.view(request).why(task_id)))

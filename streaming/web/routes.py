@@ -22,7 +22,7 @@ from streaming.web.beats import follow_beats
 from streaming.web.bulk import cancel_tasks, delete_tasks
 from streaming.web.events import follow_feed, read_log
 from streaming.web.head import check_length
-from streaming.web.listing import count_tasks, list_tasks, show_history
+from streaming.web.listing import count_tasks, list_tasks, show_history, show_why
 from streaming.web.openapi.document import show_description
 from streaming.web.principal import show_principal
 from streaming.web.reply import Reply, empty_reply
@@ -105,6 +105,7 @@ OF_TASK: Mapping[str, Methods] = MappingProxyType(
         "input": {"POST": Route(send_input, WRITE)},
         "ack": {"POST": Route(acknowledge_task, WRITE)},
         "history": {"GET": Route(show_history, READ)},
+        "why": {"GET": Route(show_why, READ)},
         "events": {"GET": Route(read_log, READ), "POST": Route(report_events, WRITE)},
         "stream-token": {"POST": Route(give_stream_token, READ)},
     }

@@ -21,6 +21,7 @@ from streaming.engine.processes import Processes
 from streaming.errors import Stopped
 from streaming.records import CancelOutcome
 from streaming.rules.deadlines import Limit
+from streaming.rules.waits import Wait
 from tests.engine.process_handlers import HANDLERS, cannot_prepare
 from tests.kit import build, events_of, types
 
@@ -570,3 +571,39 @@ async def test_each_way_says_where_its_handler_stands(gate: str, tmp_path: Path)
     assert found[on_loop.id] == f"test_calls.py:{sleeps.__code__.co_firstlineno + 2} in sleeps"
     assert found[in_thread.id] == f"test_calls.py:{waits.__code__.co_firstlineno + 3} in waits"
     assert found[in_process.id] == "in a process of its own"
+
+
+@task(run_in="thread")
+def hears(ctx: ThreadContext) -> None:
+    for _ in ctx.inputs():
+        pass
+
+
+async def test_each_way_says_what_its_handler_waits_for(gate: str, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    settings = {"cancel_grace_s": 0.05, "grace_s": 0.2, "max_threads": 2, "max_processes": 1}
+    async with running([waits, hears, *HANDLERS], **settings) as coordinator:
+        ids = [(await coordinator.start("waits", {"gate": gate}))[0].id, (await coordinator.start("hears", {}))[0].id]
+        await until(GATES[gate].entered.is_set)
+        ids.append((await coordinator.start("hears", {}))[0].id)
+        for name in ("pid", "never"):
+            ids.append((await coordinator.start("p-forever", {"pid_file": str(tmp_path / name)}))[0].id)
+            await pid_in(file)
+        await asyncio.sleep(0.1)
+        found = [(await coordinator.why(task_id)).stack for task_id in ids]
+        GATES[gate].leave.set()
+
+    assert [stack and stack.wait for stack in found] == [
+        Wait.THREAD_CODE,
+        Wait.INPUT,
+        Wait.THREAD_PLACE,
+        Wait.PROCESS,
+        Wait.PROCESS_PLACE,
+    ]
+    assert [stack and stack.where for stack in found] == [
+        f"test_calls.py:{waits.__code__.co_firstlineno + 3} in waits",
+        f"test_calls.py:{hears.__code__.co_firstlineno + 2} in hears",
+        None,
+        None,
+        None,
+    ]

@@ -173,3 +173,24 @@ async def test_after_the_end_nothing_is_read() -> None:
     await rounds()
 
     assert [each for each in asyncio.all_tasks() if each.get_name() == "streaming-forecast"] == []
+
+
+async def test_who_can_wait_learns_what_is_known_of_several_types() -> None:
+    past = Past(work=[40.0], rest=[1.0])
+    seen = Forecast(past, now)
+    await seen.learn(["work", "rest"], 5)
+    assert (seen.past("work"), seen.past("rest"), seen.past("none")) == ((40.0,), (1.0,), ())
+    await seen.learn(["work"], 5)
+    assert past.asked.count("work") == 1
+    seen.close()
+
+
+async def test_nobody_waits_for_a_store_that_does_not_answer() -> None:
+    past = Past(work=[40.0])
+    past.open.clear()
+    seen = Forecast(past, now)
+    await seen.learn(["work", "rest"], 5)
+    assert asyncio.get_running_loop().time() == 5
+    assert seen.past("work") == ()
+    seen.close()
+    await rounds()

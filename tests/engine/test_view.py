@@ -52,6 +52,7 @@ ALL = [owner for owner, _ in SEEN] + [ACME_BOB]
 OF_ONE: dict[str, Callable[[View, str], Coroutine[Any, Any, Any]]] = {
     "get": lambda view, task_id: view.get(task_id),
     "wait": lambda view, task_id: view.wait(task_id, 0),
+    "why": lambda view, task_id: view.why(task_id),
     "changes": lambda view, task_id: view.changes(task_id),
     "watch": lambda view, task_id: view.watch(task_id),
     "watch_all": lambda view, task_id: view.watch_all({task_id: 0}),

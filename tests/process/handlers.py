@@ -102,6 +102,18 @@ async def quits(ctx: TaskContext) -> None:
     await asyncio.wait({child_task})
 
 
+@task
+async def listens() -> None:
+    """Wait for a word from a server that says none."""
+    quiet = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    async with quiet:
+        reader, writer = await asyncio.open_connection(*quiet.sockets[0].getsockname()[:2])
+        try:
+            await reader.read(1)
+        finally:
+            writer.close()
+
+
 @task(run_in="process")
 def computes(seconds: float = FOR_EVER_S) -> str:
     """Keep a processor busy in a process, which catches SIGUSR1: so a test can see that the handler has begun."""

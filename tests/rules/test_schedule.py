@@ -37,6 +37,11 @@ def line_of(*tasks: Waiting) -> Line:
     return line
 
 
+def test_those_that_wait_before_a_task_are_ahead_of_it() -> None:
+    line = line_of(waiting("a", since=0.0), waiting("b", since=-10.0, key="k"), waiting("c", priority=Priority.URGENT))
+    assert [line.ahead(id) for id in ("c", "b", "a", "unknown")] == [0, 1, 2, 0]
+
+
 def every(type: str) -> bool:
     return True
 

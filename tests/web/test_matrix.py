@@ -63,6 +63,7 @@ NEEDED = {
     ("POST", "/tasks/{id}/input"): "tasks:write",
     ("POST", "/tasks/{id}/ack"): "tasks:write",
     ("GET", "/tasks/{id}/history"): "tasks:read",
+    ("GET", "/tasks/{id}/why"): "tasks:read",
     ("GET", "/tasks/{id}/events"): "tasks:read",
     ("POST", "/tasks/{id}/events"): "tasks:write",
     ("POST", "/tasks/{id}/stream-token"): "tasks:read",

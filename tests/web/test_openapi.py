@@ -45,6 +45,7 @@ ASKED: dict[str, tuple[Callable[..., Any], ...]] = {
     "POST /tasks/{id}/input": (TaskCoordinator.send_input,),
     "POST /tasks/{id}/ack": (TaskCoordinator.acknowledge,),
     "GET /tasks/{id}/history": (TaskCoordinator.changes,),
+    "GET /tasks/{id}/why": (TaskCoordinator.why,),
     "GET /tasks/{id}/events": (TaskCoordinator.watch, TaskCoordinator.history, TaskCoordinator.get),
     "POST /tasks/{id}/events": (TaskCoordinator.report,),
     "GET /events": (TaskCoordinator.follow,),
@@ -364,6 +365,7 @@ async def test_each_success_that_is_described_happens_and_looks_so(seen: Seen) -
     await seen.ask("POST", f"/tasks/{sleeping}/stream-token", status=201)
     await seen.ask("GET", f"/tasks/{sleeping}", params={"wait_s": 1e-05})
     await seen.ask("GET", f"/tasks/{sleeping}/history")
+    await seen.ask("GET", f"/tasks/{sleeping}/why")
     for accept in ("text/event-stream", "application/x-ndjson", "application/json"):
         await seen.ask("GET", f"/tasks/{sleeping}/events", headers={"Accept": accept})
     last_seq = (await seen.ask("GET", f"/tasks/{sleeping}")).json()["last_seq"]

@@ -16,6 +16,7 @@ from streaming.errors import BadFilter, StreamingError
 from streaming.web.openapi.answers import ANSWERS, ref
 from streaming.web.openapi.bodies import bodies
 from streaming.web.openapi.examples import Example, examples, problem_example
+from streaming.web.openapi.insight import INSIGHT
 from streaming.web.openapi.operation import ALWAYS, GUARDED, Answer, Body, Operation
 from streaming.web.openapi.operations import OPERATIONS
 from streaming.web.openapi.parameters import parameters
@@ -121,7 +122,7 @@ def describe(
         "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": {**bodies(settings, types), **ANSWERS},
+            "schemas": {**bodies(settings, types), **ANSWERS, **INSIGHT},
             "parameters": parameters(settings),
             "headers": HEADERS,
             "examples": {name: example(version, each.summary, each.value) for name, each in shown.items()},

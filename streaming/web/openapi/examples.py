@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from streaming.errors import InvalidParams, StreamingError
+from streaming.web.openapi.insight import why_example
 from streaming.web.problems import INTERNAL, STATUSES, TITLES
 
 #: Names of examples that only a server with this task type has.
@@ -240,6 +241,7 @@ _TASKS = {
     ),
     "BulkCancel": Example("Two were cancelled", {**_BULK, "cancelled": 2}),
     "BulkDelete": Example("Two are gone", {**_BULK, "deleted": 2}),
+    "Why": Example("It sleeps", why_example(_ID, _CREATED, _STARTED, _NOW)),
     "InputReceipt": Example("Its event", {"seq": 4}),
     "History": Example(
         "From pending to running",

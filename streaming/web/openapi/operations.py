@@ -236,6 +236,15 @@ _ONE_TASK = {
         ("task_id",),
         description="When each status began, how long it lasted, and who had brought it about.",
     ),
+    ("/tasks/{id}/why", "get"): Operation(
+        "explain_task",
+        "Task",
+        "Why it is still running",
+        {OK: json_answer("Why", "What it waits for, where, and since when; or how it has ended.")},
+        TASK,
+        ("task_id",),
+        description="Looked at in the moment of the question; with how long past runs of its type took.",
+    ),
 }
 
 _EVENTS = {
