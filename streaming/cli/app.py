@@ -34,6 +34,7 @@ from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
 from streaming.cli.stores import no_password
+from streaming.cli.typed import CONTEXT, TypedCommand
 from streaming.heap import loading
 
 if TYPE_CHECKING:
@@ -171,8 +172,8 @@ def config(output: Format = Output.TEXT) -> None:
 # -- tasks -------------------------------------------------------------------------------------------------------------
 
 
-app.command()(starting.run)
-app.command()(starting.start)
+app.command(cls=TypedCommand, context_settings=dict(CONTEXT))(starting.run)
+app.command(cls=TypedCommand, context_settings=dict(CONTEXT))(starting.start)
 
 
 @app.command()

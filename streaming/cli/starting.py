@@ -1,7 +1,7 @@
 """The commands that start a task: and follow it, or leave it to itself.
 
 Owns:   the options of a start.
-Uses:   client (the start), cli.following (what is shown of a run).
+Uses:   client (the start), cli.typed (the options of the parameters), cli.following (what is shown of a run).
 Never:  knows what an option may be: that is for the server to say.
 """
 
@@ -13,6 +13,8 @@ import typer
 
 from streaming.cli.asking import DEFAULT_URL, Format, Url, ask
 from streaming.cli.output import Output, print_record
+from streaming.cli.typed import TypedCommand, options_named, read_params
+from streaming.cli.words import read_document
 from streaming.records import Priority
 from streaming.rules.schedule import IfRunning
 
@@ -23,9 +25,22 @@ if TYPE_CHECKING:
 Type = Annotated[str, typer.Argument(metavar="TYPE", help="Name of the task type.", show_default=False)]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME=VALUE", help="Parameters; values are JSON or else text.", show_default=False),
+    typer.Argument(
+        metavar="--NAME VALUE|NAME=VALUE",
+        help="Parameters; TYPE --help shows them. Values behind = are JSON or else text.",
+        show_default=False,
+    ),
 ]
-ParamJson = Annotated[str | None, typer.Option(help="More parameters, as one JSON object.", show_default=False)]
+Params = Annotated[
+    str | None,
+    typer.Option(
+        "--params",
+        "--param-json",
+        metavar="JSON|@FILE|-",
+        help="More parameters, as one JSON object; of a file, or of the input.",
+        show_default=False,
+    ),
+]
 TimeoutS = Annotated[float | None, typer.Option(help="Seconds it may run.", show_default=False)]
 QueueTimeoutS = Annotated[float | None, typer.Option(help="Seconds it may wait for its turn.", show_default=False)]
 HeartbeatTimeoutS = Annotated[float | None, typer.Option(help="Seconds a run may be silent.", show_default=False)]
@@ -49,9 +64,10 @@ Tag = Annotated[list[str] | None, typer.Option(help="Word to find it by; may be 
 
 
 def run(
+    ctx: typer.Context,
     type: Type,
     words: Words = None,
-    param_json: ParamJson = None,
+    params: Params = None,
     timeout_s: TimeoutS = None,
     queue_timeout_s: QueueTimeoutS = None,
     heartbeat_timeout_s: HeartbeatTimeoutS = None,
@@ -78,27 +94,30 @@ def run(
     3 not found, 4 not allowed, 5 no server, 130 Ctrl-C.
 
     Examples:
-        streaming run countdown count=5 interval=0.5
+        streaming run countdown --help
+        streaming run countdown --count 5 --interval 0.5
         streaming run http_fetch url=https://example.com/ --timeout-s 30
-        streaming run checksum --param-json '{"path": "/srv"}' --tag nightly
+        streaming run checksum --params '{"path": "/srv"}' --tag nightly
         streaming run countdown --key clock --if-running replace
     """
     from streaming.cli.following import Run
-    from streaming.cli.words import params_from
 
     options = _options(locals())
-    params = params_from(words or [], param_json)
+    document = read_document(params)
 
     async def work(client: Client) -> int:
-        return await Run(client, output).run(type, params, **options)
+        given, named = await read_params(client, type, words or [], document, _taken(ctx))
+        with options_named(named):
+            return await Run(client, output).run(type, given, **options)
 
     raise typer.Exit(ask(url, work))
 
 
 def start(
+    ctx: typer.Context,
     type: Type,
     words: Words = None,
-    param_json: ParamJson = None,
+    params: Params = None,
     timeout_s: TimeoutS = None,
     queue_timeout_s: QueueTimeoutS = None,
     heartbeat_timeout_s: HeartbeatTimeoutS = None,
@@ -119,18 +138,23 @@ def start(
     """Start a task, show it, and leave it to itself.
 
     Examples:
-        streaming start external film=seven --external-id F-7
+        streaming start external --film seven --external-id F-7
         streaming start countdown count=60 -o json | jq -r .id
     """
-    from streaming.cli.words import params_from
-
     options = _options(locals())
-    params = params_from(words or [], param_json)
+    document = read_document(params)
 
     async def work(client: Client) -> None:
-        print_record(await client.start(type, params, **options), output)
+        given, named = await read_params(client, type, words or [], document, _taken(ctx))
+        with options_named(named):
+            print_record(await client.start(type, given, **options), output)
 
     ask(url, work)
+
+
+def _taken(ctx: typer.Context) -> set[str]:
+    command = ctx.command
+    return command.taken() if isinstance(command, TypedCommand) else set()
 
 
 #: Options that the client knows under the same name.

@@ -7,7 +7,9 @@ Never:  knows which parameters a task type has; that is for the server to say.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -49,8 +51,26 @@ def value_from(text: str) -> Any:
     return value
 
 
+def read_document(text: str | None) -> str | None:
+    """What ``--params`` names: JSON itself, a file behind an ``@``, or ``-`` for the input.
+
+    Raises:
+        typer.BadParameter: the file cannot be read, or is no text.
+    """
+    if text is None or not (text == "-" or text.startswith("@")):
+        return text
+    try:
+        return _input() if text == "-" else Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{text!r} cannot be read: {error}", param_hint="--params") from None
+
+
+def _input() -> str:
+    return sys.stdin.read()
+
+
 def _object(document: str) -> dict[str, Any]:
     value = value_from(document)
     if not isinstance(value, dict):
-        raise typer.BadParameter("a JSON object was expected.", param_hint="--param-json")
+        raise typer.BadParameter("a JSON object was expected.", param_hint="--params")
     return value
