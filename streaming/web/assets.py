@@ -61,31 +61,37 @@ class Asset(NamedTuple):
     tag: str
 
 
-def _read(path: Path) -> Asset:
-    body = path.read_bytes()
-    return Asset(TYPES[path.suffix], body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+def asset_of(suffix: str, body: bytes) -> Asset:
+    """Make a file.
+
+    Args:
+        suffix: the end of its name.
+        body: its bytes.
+    """
+    return Asset(TYPES[suffix], body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 #: All of them by name.
-ASSETS: Mapping[str, Asset] = MappingProxyType({path.name: _read(path) for path in sorted(FOLDER.iterdir())})
+ASSETS: Mapping[str, Asset] = MappingProxyType(
+    {path.name: asset_of(path.suffix, path.read_bytes()) for path in sorted(FOLDER.iterdir())}
+)
 
 
 async def show_page(site: Site, request: Request) -> Reply:
     """``GET /``: the page; it names its files by where the server is mounted."""
     found = ASSETS[INDEX]
     if request.root:
-        found = found._replace(body=found.body.replace(b'="page/', f'="{request.root}/page/'.encode()))
-        found = found._replace(tag=f'"{hashlib.sha256(found.body).hexdigest()[:32]}"')
-    return _answer(found, request)
+        found = asset_of(".html", found.body.replace(b'="page/', f'="{request.root}/page/'.encode()))
+    return answer_with(found, request)
 
 
 async def show_asset(site: Site, request: Request) -> Reply:
     """``GET /page/{file}``: one file of the page."""
-    return _answer(ASSETS[request.segments[-1]], request)
+    return answer_with(ASSETS[request.segments[-1]], request)
 
 
-def _answer(asset: Asset, request: Request) -> Reply:
-    """The file; or that the browser has it (RFC 9110, 13.1.2)."""
+def answer_with(asset: Asset, request: Request) -> Reply:
+    """Answer with a file; or that the browser has it (RFC 9110, 13.1.2)."""
     headers = {**SECURITY, "cache-control": "no-cache", "content-security-policy": POLICY, "etag": asset.tag}
     if _has(request.header("if-none-match"), asset.tag):
         return Reply(304, headers, b"")

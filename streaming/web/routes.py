@@ -20,6 +20,7 @@ from streaming.web.assets import ASSETS, show_asset, show_page
 from streaming.web.audit import audit, show_diary
 from streaming.web.beats import follow_beats
 from streaming.web.bulk import cancel_tasks, delete_tasks
+from streaming.web.docs.page import show_docs
 from streaming.web.events import follow_feed, read_log
 from streaming.web.head import check_length
 from streaming.web.listing import count_tasks, list_tasks, show_history, show_why
@@ -82,13 +83,17 @@ PLACES: Mapping[tuple[str, ...], Methods] = MappingProxyType(
         ("readyz",): {"GET": Route(show_readiness, None)},
         ("openapi.json",): {"GET": Route(show_description, None)},
         ("",): {"GET": Route(show_page, None)},
+        ("docs",): {"GET": Route(show_docs, None)},
     }
 )
 
 #: What whoever looks whether the server lives asks without a credential.
 PROBES = frozenset({("healthz",), ("readyz",)})
 
-#: A file of the page.
+#: What a browser opens, which cannot show a credential then.
+PAGES = frozenset({("",), ("docs",)})
+
+#: A file of a page.
 ASSET: Methods = {"GET": Route(show_asset, None)}
 
 #: A task, and what there is below it.
@@ -113,8 +118,8 @@ OF_TASK: Mapping[str, Methods] = MappingProxyType(
 
 
 def is_open(segments: tuple[str, ...]) -> bool:
-    """Whether nobody is asked for a credential: by the probes, and by a browser that opens the page."""
-    return segments in PROBES or segments == ("",) or (len(segments) == 2 and segments[0] == "page")
+    """Whether nobody is asked for a credential: by the probes, and by a browser that opens a page."""
+    return segments in PROBES or segments in PAGES or (len(segments) == 2 and segments[0] == "page")
 
 
 def find(segments: tuple[str, ...]) -> tuple[Methods, str | None]:

@@ -1,7 +1,7 @@
 """What every route needs.
 
 Owns:   the coordinator, the settings, the open streams, the door, a look at the breaker and the
-        forecast, the description, and what ends with the server, in one value.
+        forecast, the description and its page, and what ends with the server, in one value.
 Never:  does anything. Tasks are reached through `Site.view` only: what one principal may see.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from streaming.config import Settings
 from streaming.engine.coordinator import TaskCoordinator
@@ -19,6 +20,9 @@ from streaming.web.door import Door
 from streaming.web.heartbeat import Heartbeat
 from streaming.web.reply import Reply
 from streaming.web.request import Request
+
+if TYPE_CHECKING:
+    from streaming.web.assets import Asset  # which answers requests to a site
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Site:
     forecast: Forecast
     door: Door
     descriptions: dict[tuple[str, str], Reply] = field(default_factory=dict)
+    docs: dict[tuple[str, bool], Asset] = field(default_factory=dict)
     #: Called when the server ends, for what no task ends.
     endings: set[Callable[[], object]] = field(default_factory=set)
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, Route
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
@@ -141,6 +142,20 @@ class Tab:
     async def go(self, url: str) -> None:
         """Open a page that the server has."""
         await self._call(self._page.goto(url))
+
+    async def look(self, *, width_px: int = 1280, dark: bool = False) -> None:
+        """Look at it through a window of this width, by day or by night."""
+        await self._call(self._page.set_viewport_size({"width": width_px, "height": 800}))
+        await self._call(self._page.emulate_media(color_scheme="dark" if dark else "light"))
+
+    async def press(self, key: str) -> None:
+        """Press a key where the page has its focus."""
+        await self._call(self._page.keyboard.press(key))
+
+    async def violations(self) -> list[str]:
+        """What axe-core says of it: everything that keeps somebody from using it."""
+        found = (await self._call(Axe().run(self._page))).response["violations"]
+        return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
 
     async def until(self, expression: str) -> None:
         """Wait until something holds in the page, whatever page it is by then."""

@@ -51,6 +51,7 @@ NEEDED = {
     ("GET", "/openapi.json"): ANY,
     ("GET", "/principal"): ANY,
     ("GET", "/"): OPEN,
+    ("GET", "/docs"): OPEN,
     ("GET", "/page/{file}"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,

@@ -385,6 +385,7 @@ async def test_each_success_that_is_described_happens_and_looks_so(seen: Seen) -
         "/openapi.json",
         "/principal",
         "/",
+        "/docs",
     ):
         await seen.ask("GET", path)
     for file in ("page.css", "icon.svg", "app.js"):

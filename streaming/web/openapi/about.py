@@ -132,6 +132,17 @@ SERVER = {
         description="Tasks and their streams, to look at and to steer. It asks for no credential; what it shows does.",
         guarded=False,
     ),
+    ("/docs", "get"): Operation(
+        "get_docs",
+        "Server",
+        "This description as a page",
+        {
+            OK: Answer("For people.", {HTML: {"type": "string"}}, examples={HTML: ("Page",)}),
+            UNCHANGED: Answer("It is as it was."),
+        },
+        description="It asks for no credential. Where others do, it leaves out which task types there are.",
+        guarded=False,
+    ),
     ("/page/{file}", "get"): Operation(
         "get_page_file",
         "Server",

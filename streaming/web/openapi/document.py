@@ -36,6 +36,7 @@ Run long tasks, and stream everything that happens to them.
 - `HEAD` works where `GET` does and sends no body. `OPTIONS` answers 204 with `Allow`; any other method is a 405.
 - A server without credentials asks for none, and answers its own machine only. Any other one wants an API key or a JWT.
 - Whatever is wrong is a Problem with a `code` for programs. The extension `x-codes` names those of an answer.
+- The extension `x-query` of an operation is a query to begin with, where a request without one makes no sense.
 - Answers may get more fields.
 """
 
@@ -144,6 +145,8 @@ def _operation(operation: Operation, version: Version, shown: Collection[str]) -
             else {}
         ),
     }
+    if operation.query:
+        found["x-query"] = operation.query
     if operation.body is not None:
         found["requestBody"] = _body(operation.body, shown)
     if not operation.guarded:

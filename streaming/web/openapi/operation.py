@@ -86,6 +86,7 @@ class Operation:
         description: more words.
         guarded: whether it asks who is calling.
         by_token: whether a stream token will do.
+        query: one with which a request without any would make no sense; for examples.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Operation:
     description: str = ""
     guarded: bool = True
     by_token: bool = False
+    query: str = ""
 
 
 def json_answer(name: str, description: str, *headers: str, examples: tuple[str, ...] = ()) -> Answer:

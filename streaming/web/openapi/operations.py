@@ -43,6 +43,9 @@ from streaming.web.reply import JSON, NDJSON, SSE
 
 _REASON = Body("Why, for every reader.", ref(CancelFields.__name__), ("Cancel",), required=False)
 
+#: A filter, and nothing that cannot be taken back.
+_DRY = "tag=nightly&dry_run=true"
+
 _TASKS = {
     ("/tasks", "post"): Operation(
         "start_task",
@@ -92,6 +95,7 @@ _TASKS = {
         (*QUESTION, "sort", "bulk_limit", "dry_run"),
         description="Removes records and logs of tasks that have ended; the others are not touched. There must be a "
         "filter, a `q` or a `preset`.",
+        query=_DRY,
     ),
     ("/tasks/count", "get"): Operation(
         "count_tasks",
@@ -112,6 +116,7 @@ _TASKS = {
         _REASON,
         description="The wish is stored for each of them; nobody waits for their ends. There must be a filter, a `q` "
         "or a `preset`.",
+        query=_DRY,
     ),
 }
 

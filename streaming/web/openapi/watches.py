@@ -63,6 +63,7 @@ WATCHES = {
         description="For pages, which have six connections to a server: the feed, the logs of several tasks, or both. "
         "What is wanted stands in the query; each `id` is the place in all of it, and one Last-Event-ID resumes all.",
         by_token=True,
+        query="feed=1",
     )
 }
 
