@@ -147,6 +147,13 @@ class Settings(BaseSettings):
     header_timeout_s: Seconds = Field(
         10.0, description="Seconds within which the headers of a request must have arrived."
     )
+    stall_s: float = Field(
+        1.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds for which the event loop may be blocked before it is told who does that; 0: nobody looks.",
+    )
     ageing_s: Seconds = Field(60.0, description="Seconds of waiting that count as much as one step of priority.")
     deadline_warning_s: Seconds = Field(
         60.0, description="Seconds before a deadline at which readers are warned; never more than a fifth of the time."

@@ -16,7 +16,18 @@ from typing import Any
 
 #: Types that the server itself writes; no handler may emit them. Every status is one of them as well.
 BUILT_IN_TYPES = frozenset(
-    {"progress", "log", "cancel_requested", "cancel_ignored", "deadline_warning", "gap", "input", "stale", "unwatched"}
+    {
+        "progress",
+        "log",
+        "cancel_requested",
+        "cancel_ignored",
+        "deadline_warning",
+        "gap",
+        "input",
+        "stale",
+        "stalled",
+        "unwatched",
+    }
 )
 
 #: Levels of nesting in what a handler emits or returns. More could be written here, and not be read somewhere else.

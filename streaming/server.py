@@ -37,6 +37,7 @@ from streaming.errors import Draining, StoreUnreachable, StreamingError
 from streaming.exit import Exit
 from streaming.listener import listen
 from streaming.observe.logs import configure, silence_requests
+from streaming.observe.stall import Watchdog
 from streaming.privacy import keep_private
 from streaming.store import open_store
 from streaming.tasks import built_in
@@ -159,6 +160,7 @@ class Server:
             if begun is None:
                 return
             coordinator, journal = begun
+            stack.enter_context(Watchdog(settings.stall_s, coordinator.stalls))
             gate = await _gate(stack, settings, journal)
             Protocol.on_limit = staticmethod(self.limit_hit)  # for a server of somebody else that has taken it
             self._web = web = Application(coordinator, settings, lambda: journal.circuit, gate)

@@ -1,6 +1,6 @@
 """How a handler is called: on the loop, in a thread, or in a process.
 
-Owns:   the three ways, and what a cancel means in each of them.
+Owns:   the three ways, and what a cancel means in each of them; whose handler an asyncio task belongs to.
 Uses:   engine.processes (the worker processes).
 Never:  decides about the task (``engine.runner``): a call returns, raises, or is cancelled.
 """
@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -28,6 +29,25 @@ from streaming.errors import HandlerError, Stopped, TaskEnded
 from streaming.rules.waits import Stack, Wait
 
 _log = structlog.get_logger(__name__)
+
+
+#: How the asyncio task of a handler is called, before the id of its task.
+NAME = "streaming-handler-"
+
+#: The task whose handler runs: also in the asyncio tasks that the handler makes.
+HANDLER: ContextVar[str] = ContextVar("streaming_handler")
+
+
+def handler_of(task: asyncio.Task[Any]) -> str | None:
+    """The id of the task whose handler an asyncio task belongs to; callable from any thread.
+
+    On Python 3.11, which tells nobody the context of a task, only that of the handler itself is known.
+    """
+    if (name := task.get_name()).startswith(NAME):
+        return name.removeprefix(NAME)
+    context: Any = getattr(task, "get_context", dict)()
+    found: str | None = context.get(HANDLER)
+    return found
 
 
 class Call:
@@ -64,6 +84,7 @@ class Call:
             CancelledError: it was stopped, or its task has ended without it.
             BaseException: whatever it raises.
         """
+        HANDLER.set(self._context.task_id)
         way = {"loop": self._in_loop, "thread": self._in_thread, "process": self._in_process}[self._task_type.run_in]
         try:
             return await way(self._task_type.arguments(self._context.params))

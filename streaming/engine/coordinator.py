@@ -36,6 +36,7 @@ from streaming.engine.processes import Processes
 from streaming.engine.recovery import LookBack, recover, take_up
 from streaming.engine.registry import Registry
 from streaming.engine.runner import Runner
+from streaming.engine.stalls import Stalls
 from streaming.engine.starts import Starts
 from streaming.engine.tables import Tables
 from streaming.engine.why import PAST_WAIT_S, Explainer
@@ -62,6 +63,11 @@ class TaskCoordinator(Parents):
         new_id: makes the id of a new task.
         chance: a random number, 0 <= chance < 1, for the pauses between attempts.
         prepare_worker: what a worker process does before its first handler; it is pickled.
+
+    Attributes:
+        stuck: those whose handlers still run although their tasks have ended.
+        forecast: what past runs took, and when tasks may end.
+        stalls: how often the event loop was blocked.
     """
 
     def __init__(
@@ -96,6 +102,7 @@ class TaskCoordinator(Parents):
             self._hub, settings, self._tasks, self._turns, self._family, self._starts, self._outside, self._drain
         )
         self.forecast = Forecast(self.durations, self.now)
+        self.stalls = Stalls(self._hub, self._tasks)
         self._explainer = Explainer(self._parts, self.forecast)
         self._auditor = Auditor(self._parts, Mender(self._parts, self._forget, self._go_on))
 

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from streaming.engine.alarm import Alarm, Latch
-from streaming.engine.calls import Call, end_of
+from streaming.engine.calls import NAME, Call, end_of
 from streaming.engine.context import Deadline, Links, TaskContext
 from streaming.engine.family import starter
 from streaming.engine.inside import Inside
@@ -213,7 +213,7 @@ class Runner:
         self._deadlines = deadlines_now(self._hub, self.log, self._settings, loop.time())
         self._time_left.deadlines = self._deadlines
         with structlog.contextvars.bound_contextvars(task_id=self.id):
-            self._handler = loop.create_task(self._call.run(), name=f"streaming-handler-{self.id}")
+            self._handler = loop.create_task(self._call.run(), name=f"{NAME}{self.id}")
         self._handler.add_done_callback(self._handler_ended)
         await self._watch(self._handler, self._deadlines)
         if self._writable() and self.log.record.status is TaskStatus.RUNNING:  # else `abandon` has done it

@@ -15,6 +15,7 @@ import asyncio
 import gc
 import inspect
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, MappingProxyType
 from typing import Any, NamedTuple
@@ -62,19 +63,25 @@ def where(task: asyncio.Task[Any]) -> str:
     """
     coroutine: Any = task.get_coro()
     if _is_running(coroutine):
-        return where_thread(_thread_of(coroutine.cr_frame))
+        return _innermost(_run_by(coroutine, _thread_of(coroutine.cr_frame)))
     return _place(_chain(coroutine)) or "before its first line"
 
 
 def where_thread(ident: int) -> str:
     """The innermost line that a thread is executing outside of libraries, as ``file.py:12 in function``."""
-    links = _frames_of(ident)
-    if not links:
-        return "nowhere: its thread is gone"
-    innermost = links[-1]
-    found = next((link for link in reversed(links) if not _is_library(link.code)), None)
-    installed = next((link for link in links if _is_installed(link.code)), None)
-    return _line(found or installed or innermost)
+    return _innermost(_frames_of(ident))
+
+
+def running_lines(task: asyncio.Task[Any] | None, ident: int) -> tuple[str, str]:
+    """Where the loop's thread stands just now, and its lines as a traceback shows them; called from another thread.
+
+    Args:
+        task: that the loop runs: what has called it is left out. None for a callback.
+        ident: of the loop's thread.
+    """
+    links = _frames_of(ident) if task is None else _run_by(task.get_coro(), ident)
+    lines = traceback.StackSummary.extract((link.frame, link.line) for link in links)
+    return _innermost(links), "".join(lines.format()).rstrip()
 
 
 def stack_of(task: asyncio.Task[Any]) -> Stack:
@@ -215,6 +222,18 @@ def _thread_of(wanted: FrameType | None) -> int:
         if any(link.frame is wanted for link in _frames_of(ident)):
             return ident
     return 0
+
+
+def _run_by(coroutine: Any, ident: int) -> list[_Link]:
+    """What a thread is executing, from a running coroutine on; all of it if that has just ended."""
+    links, outermost = _frames_of(ident), getattr(coroutine, "cr_frame", None)
+    first = next((number for number, link in enumerate(links) if link.frame is outermost), 0)
+    return _without_caller(links[first:])
+
+
+def _innermost(links: Sequence[_Link]) -> str:
+    """The line to be named of a thread."""
+    return (_place(links) or _line(links[-1])) if links else "nowhere: its thread is gone"
 
 
 def _is_running(coroutine: Any) -> bool:

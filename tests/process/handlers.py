@@ -103,6 +103,14 @@ async def quits(ctx: TaskContext) -> None:
 
 
 @task
+async def hogs(ctx: TaskContext, seconds: float = 1.0) -> None:
+    """Hold up the loop for a while, and go on."""
+    await ctx.emit("begun")
+    time.sleep(seconds)  # noqa: ASYNC251  # this is what it is for
+    await asyncio.sleep(0.2)
+
+
+@task
 async def listens() -> None:
     """Wait for a word from a server that says none."""
     quiet = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
