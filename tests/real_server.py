@@ -73,6 +73,11 @@ class RealServer:
         self._process.communicate()
         return status
 
+    def forget(self) -> None:
+        """Between an end and a start: lose the database."""
+        for path in self._folder.glob("tasks.db*"):
+            path.unlink()
+
 
 def command(*words: str, folder: Path | None = None, **environment: str) -> subprocess.Popen[str]:
     """Start a command line as a process, with pipes."""

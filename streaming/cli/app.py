@@ -34,6 +34,7 @@ from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
 from streaming.cli.stores import no_password
+from streaming.cli.top.command import top
 from streaming.cli.typed import CONTEXT, TypedCommand
 from streaming.heap import loading
 
@@ -199,6 +200,7 @@ def watch(
     raise typer.Exit(ask(url, work))
 
 
+app.command()(top)
 app.command()(tailing.tail)
 app.command()(replaying.replay)
 app.command(name="list")(finding.list_tasks)

@@ -17,7 +17,7 @@ import typer
 from streaming.cli.output import Output, say
 
 if TYPE_CHECKING:
-    from streaming.client import Client
+    from streaming.client import Client, Patience
     from streaming.client.credentials import TokenSource
 
 Result = TypeVar("Result")
@@ -33,8 +33,13 @@ TaskId = Annotated[str, typer.Argument(metavar="ID", help="Id of the task.", sho
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-def ask(url: str, work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Result:
+def ask(url: str, work: Callable[[Client], Coroutine[Any, Any, Result]], *, patience: Patience | None = None) -> Result:
     """Run ``work`` with a client of the server at ``url``.
+
+    Args:
+        url: of the server.
+        work: what is to be asked.
+        patience: how long to wait; None is that of a person, who is told about each pause.
 
     Raises:
         typer.BadParameter: ``url`` is none.
@@ -46,7 +51,7 @@ def ask(url: str, work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Resu
     token = token_from(os.environ)
 
     async def connected() -> Result:
-        async with _client(url, token) as client:
+        async with _client(url, token, patience) as client:
             return await work(client)
 
     try:
@@ -57,20 +62,20 @@ def ask(url: str, work: Callable[[Client], Coroutine[Any, Any, Result]]) -> Resu
         raise
 
 
-def _client(url: str, token: TokenSource | None) -> Client:
+def _client(url: str, token: TokenSource | None, patience: Patience | None) -> Client:
     from streaming.client import Client, Patience
 
     async def pause(seconds: float) -> None:
-        say(f"{_shown(url)} cannot be reached, or is busy; trying again in {seconds:.1f} s")
+        say(f"{shown_address(url)} cannot be reached, or is busy; trying again in {seconds:.1f} s")
         await asyncio.sleep(seconds)
 
     try:
-        return Client(url, patience=Patience(retry_s=RETRY_S, sleep=pause), token=token)
+        return Client(url, patience=patience or Patience(retry_s=RETRY_S, sleep=pause), token=token)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url") from None
 
 
-def _shown(url: str) -> str:
+def shown_address(url: str) -> str:
     """An address without the user and the password that may stand in it."""
     scheme, slashes, rest = url.partition("//")
     host, slash, path = rest.partition("/")

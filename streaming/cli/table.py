@@ -4,7 +4,7 @@ Rules of this file:
 
 - An id is never cut: who sees a task can copy its id. Where there is no room for a status beside it, a task has two
   lines.
-- Columns that do not fit are left out in one order, `LEFT_OUT`.
+- Columns that do not fit are left out in one order, that of the `Plan`.
 
 Owns:   the columns, their widths, and what is in them.
 Uses:   cli.output (what can be printed).
@@ -24,11 +24,8 @@ from streaming.records import Record
 BAR_CELLS = 10
 BETWEEN = "  "
 
-#: The first of these goes first.
-LEFT_OUT = ("message", "eta", "bar", "age", "type", "%")
-
 #: Columns that may be narrower than what is in them, and how narrow.
-_LEAST = {"type": 8, "message": 12}
+_LEAST = {"type": 8, "message": 12, "who": 8}
 
 _UNITS = ((86_400.0, "d", 2), (3600.0, "h", 2), (60.0, "m", 1))
 
@@ -49,6 +46,27 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """Which columns a table has.
+
+    Attributes:
+        names: in their order.
+        left_out: those that may be missing; the first of these goes first.
+        two_lines: a task has two lines, rather than that its first two columns are cut.
+    """
+
+    names: Sequence[str]
+    left_out: Sequence[str]
+    two_lines: bool = True
+
+
+#: For a list that is printed once.
+LIST = Plan(
+    ("id", "status", "bar", "%", "eta", "age", "type", "message"), ("message", "eta", "bar", "age", "type", "%")
+)
+
+
+@dataclass(frozen=True, slots=True)
 class _Column:
     name: str
     cells: Sequence[str]
@@ -56,12 +74,12 @@ class _Column:
     least: int
 
 
-def lines_of(records: Sequence[Record], look: Look) -> list[str]:
+def lines_of(records: Sequence[Record], look: Look, plan: Plan = LIST) -> list[str]:
     """Draw tasks, in their order, below their headings."""
-    columns = [_column(name, [cell(record, look) for record in records]) for name, cell in _CELLS.items()]
-    if _needed(columns[:2]) > look.width:
+    columns = [_column(name, [_CELLS[name](record, look) for record in records]) for name in plan.names]
+    if plan.two_lines and _needed(columns[:2]) > look.width:
         return [line for record in records for line in _two_lines(record, look)]
-    shown = _shown(columns, look.width)
+    shown = _shown(columns, look.width, plan)
     rows = [[column.name for column, _ in shown]]
     rows += [[column.cells[number] for column, _ in shown] for number in range(len(records))]
     return [
@@ -75,10 +93,10 @@ def _column(name: str, cells: Sequence[str]) -> _Column:
     return _Column(name, cells, natural, min(natural, _LEAST.get(name, natural)))
 
 
-def _shown(columns: Sequence[_Column], width: int) -> list[tuple[_Column, int]]:
+def _shown(columns: Sequence[_Column], width: int, plan: Plan) -> list[tuple[_Column, int]]:
     """The columns that there is room for, with their widths: the first ones take what is left over."""
     shown = list(columns)
-    for name in LEFT_OUT:
+    for name in plan.left_out:
         if _needed(shown) <= width:
             break
         shown = [column for column in shown if column.name != name]
@@ -158,6 +176,8 @@ _CELLS: Mapping[str, Callable[[Record, Look], str]] = MappingProxyType(
         "age": _age,
         "type": lambda record, look: printable(record.type),
         "message": _message,
+        "attempt": lambda record, look: str(record.attempt),
+        "who": lambda record, look: printable(record.created_by),
     }
 )
 

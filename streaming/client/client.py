@@ -312,6 +312,16 @@ class Client(ManyTasks, Steering):
         """The registered task types, as ``GET /types`` describes them: name, parameters as JSON Schema, and more."""
         return items_in(document_from(await self._wire.send("GET", "/types")), "types")
 
+    async def ready(self) -> Sequence[str]:
+        """Whether a start would be accepted, asked once; the warnings of the server.
+
+        Raises:
+            Draining: it is shutting down.
+            StoreUnavailable: its store does not answer.
+        """
+        document = document_from(await self._wire.send("GET", "/readyz", repeat=False))
+        return [str(each) for each in document.get("warnings") or ()]
+
     async def audit(self, *, limit: int | None = None, repair: bool = False) -> Audit:
         """Let the server look whether all is well there.
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import Result
 
 from streaming.cli.app import app
-from streaming.cli.asking import _shown
+from streaming.cli.asking import shown_address
 from streaming.cli.tokens import token_from
 from streaming.errors import InvalidSettings
 from tests.scripted_server import LOST, TASK_ID, ScriptedServer, block, record, refused, said_json, streamed
@@ -160,4 +160,4 @@ def test_a_password_in_the_address_is_not_said(
     ],
 )
 def test_an_address_is_said_without_its_user(url: str, shown: str) -> None:
-    assert _shown(url) == shown
+    assert shown_address(url) == shown
