@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
@@ -127,10 +127,20 @@ class Chromium:
     @asynccontextmanager
     async def tab(self, origin: str) -> AsyncIterator[Tab]:
         """A page of this origin, with cookies, cache and connections of its own."""
+        async with self.tabs(origin) as another:
+            yield await another()
+
+    @asynccontextmanager
+    async def tabs(self, origin: str) -> AsyncIterator[Callable[[], Awaitable[Tab]]]:
+        """What opens pages of this origin that are tabs of one window: they share all that tabs share."""
         context = await self.call(self._running.new_context())
-        try:
+
+        async def another() -> Tab:
             tab = Tab(self.call, await self.call(context.new_page()))
             await tab.show(origin)
-            yield tab
+            return tab
+
+        try:
+            yield another
         finally:
             await self.call(context.close())

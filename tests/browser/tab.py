@@ -139,6 +139,22 @@ class Tab:
         await self._page.goto(url)
         await self._page.unroute(url)
 
+    async def close(self) -> None:
+        """Close it, as somebody who has seen enough."""
+        await self._call(self._page.close())
+
+    async def crash(self) -> None:
+        """Let its process die, as one that has no memory left."""
+        await self._call(self._crash())
+
+    async def _crash(self) -> None:
+        gone = asyncio.get_running_loop().create_future()
+        self._page.once("crash", lambda _: gone.set_result(None))
+        session = await self._page.context.new_cdp_session(self._page)
+        dying = asyncio.ensure_future(session.send("Page.crash"))  # it has no answer any more
+        await gone
+        dying.cancel()
+
     async def go(self, url: str) -> None:
         """Open a page that the server has."""
         await self._call(self._page.goto(url))
