@@ -31,6 +31,7 @@ from streaming.cli import (
     tailing,
 )
 from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
+from streaming.cli.completion.command import completion
 from streaming.cli.exits import Boundary
 from streaming.cli.output import Output, print_document, print_table
 from streaming.cli.stores import no_password
@@ -65,6 +66,7 @@ app.add_typer(database.app, name="db")
 app.add_typer(keys.app, name="key")
 app.command()(pruning.prune)
 app.command()(proving.prove)
+app.command()(completion)
 
 
 @app.callback()
