@@ -293,6 +293,9 @@ class Settings(BaseSettings):
     command_lines_max: Count = Field(1_000_000, description="Lines, or pieces of long ones, that a program may write.")
 
     # -- log lines ---------------------------------------------------------------------------------------------------
+    otel: bool = Field(
+        False, description="on: traces are recorded with OpenTelemetry, as the variables OTEL_... of its SDK say."
+    )
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log lines from this level on.")
 

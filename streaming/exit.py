@@ -22,6 +22,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
@@ -42,6 +43,9 @@ REST_MAX_S = 0.5
 
 #: Once all logs have ended, streams and requests have so many seconds to end, but not more than half of the rest.
 STREAMS_END_S = 2.0
+
+#: Then what was recorded of it is sent, within so many seconds, but not more than half of the rest.
+FLUSH_S = 2.0
 
 #: Once all is stored and the streams have ended, the server that runs us has so many seconds to stop, ...
 STOP_S = 2.0
@@ -74,6 +78,7 @@ class Exit:
         self._context = contextvars.copy_context()
         self._coordinator: TaskCoordinator | None = None
         self._web: Application | None = None
+        self._flush: Callable[[float], Awaitable[None]] | None = None
         self._previous: dict[int, Any] = {}
         self._signals = 0
         self._exit_at = math.inf
@@ -83,9 +88,17 @@ class Exit:
         self._over = False
         self._install()
 
-    def started(self, coordinator: TaskCoordinator, web: Application) -> None:
-        """From now on there is something to drain."""
-        self._coordinator, self._web = coordinator, web
+    def started(
+        self, coordinator: TaskCoordinator, web: Application, flush: Callable[[float], Awaitable[None]] | None = None
+    ) -> None:
+        """From now on there is something to drain.
+
+        Args:
+            coordinator: is drained.
+            web: answers its last requests.
+            flush: sends what was recorded, within a number of seconds.
+        """
+        self._coordinator, self._web, self._flush = coordinator, web, flush
         self._stored = False
 
     def on_signal(self, signum: int, frame: FrameType | None = None) -> None:
@@ -161,6 +174,8 @@ class Exit:
         assert self._web is not None  # noqa: S101  # the same
         self._stored = await self._coordinator.shutdown(self._for_drain_s()) == 0
         await self._web.end(min(STREAMS_END_S, self._left_s() / 2))
+        if self._flush is not None:
+            await self._flush(min(FLUSH_S, self._left_s() / 2))
         if signum is not None:
             self._exit_within(STOP_S)
             self._release(signum)

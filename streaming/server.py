@@ -10,7 +10,6 @@ Never:  decides about a task or a request.
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import random
 import secrets
@@ -38,6 +37,7 @@ from streaming.exit import Exit
 from streaming.listener import listen
 from streaming.observe.logs import configure, silence_requests
 from streaming.observe.stall import Watchdog
+from streaming.observe.tracing import Tracing, open_tracing
 from streaming.privacy import keep_private
 from streaming.store import open_store
 from streaming.tasks import built_in
@@ -80,6 +80,7 @@ class Server:
         self._settings = settings
         self._web: Application | Waiting | None = None
         self._exit: Exit | None = None
+        self._tracing = Tracing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan."""
@@ -111,6 +112,7 @@ class Server:
         self._exit = way_out = Exit(settings)
         startup = _Startup(send)
         try:
+            self._tracing = open_tracing(settings, time.time)
             await self._live(settings, way_out, receive, startup)
         except asyncio.CancelledError:
             if not way_out.early:
@@ -164,7 +166,8 @@ class Server:
             gate = await _gate(stack, settings, journal)
             Protocol.on_limit = staticmethod(self.limit_hit)  # for a server of somebody else that has taken it
             self._web = web = Application(coordinator, settings, lambda: journal.circuit, gate)
-            way_out.started(coordinator, web)
+            web.heartbeat.spans = self._tracing.streams
+            way_out.started(coordinator, web, self._tracing.flush)
             await stack.enter_async_context(
                 Sweeper(journal, policy, settings, coordinator.now, stopped=lambda: coordinator.draining)
             )
@@ -189,7 +192,7 @@ class Server:
         while True:
             listening = asyncio.create_task(self._listen(settings, startup, after_s=LISTEN_AFTER_S))
             try:
-                return await _try_to_begin(stack, settings, registry)
+                return await _try_to_begin(stack, settings, registry, self._tracing)
             except StoreUnreachable as away:
                 _log.warning("the store cannot be reached, and is tried again", reason=away.detail, pause_s=pause_s)
             finally:
@@ -222,7 +225,7 @@ class _Startup:
 
 
 async def _try_to_begin(
-    stack: AsyncExitStack, settings: Settings, registry: Registry
+    stack: AsyncExitStack, settings: Settings, registry: Registry, tracing: Tracing
 ) -> tuple[TaskCoordinator, Journal]:
     """Nothing is left of a try that fails."""
     async with AsyncExitStack() as trial:
@@ -236,7 +239,8 @@ async def _try_to_begin(
             wall=time.time,
             new_id=_new_id,
             chance=random.random,
-            prepare_worker=functools.partial(configure, settings),
+            prepare_worker=tracing.prepare_worker(settings),
+            tracer=tracing.tracer,
         )
         await trial.enter_async_context(coordinator)
         stack.push_async_exit(trial.pop_all())

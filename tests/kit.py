@@ -15,6 +15,7 @@ from streaming import Registry, TaskCoordinator
 from streaming.config import Settings
 from streaming.engine.journal import Commit, Committed, Journal
 from streaming.engine.subscription import Subscription
+from streaming.engine.tracer import UNTRACED, Tracer
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.store.memory import MemoryStore
@@ -77,6 +78,7 @@ def build(
     handlers: Iterable[Callable[..., Any]],
     journal: Journal | None = None,
     prepare_worker: Callable[[], object] | None = None,
+    tracer: Tracer = UNTRACED,
     **settings: Any,
 ) -> tuple[TaskCoordinator, Any]:
     """A coordinator on the running (virtual) loop, and its store; ids are 1, 2, 3 ... in hexadecimal."""
@@ -92,6 +94,7 @@ def build(
         new_id=lambda: f"{next(numbers):032x}",
         chance=lambda: 0.5,
         prepare_worker=prepare_worker,
+        tracer=tracer,
     )
     return coordinator, store
 

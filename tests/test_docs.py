@@ -26,6 +26,7 @@ from streaming.engine.context import TaskContext, ThreadContext
 from streaming.engine.diary import KINDS
 from streaming.engine.registry import TaskType
 from streaming.events import BUILT_IN_TYPES
+from streaming.observe.streams import FAILED
 from streaming.records import CancelReceipt, Record, TaskStatus
 from streaming.rules.deadlines import EXPIRED_CODES
 from streaming.rules.fields import FIELDS, Operator
@@ -111,6 +112,32 @@ def test_no_page_names_a_setting_that_does_not_exist() -> None:
     }
 
     assert named - known == set()
+
+
+# -- traces ------------------------------------------------------------------------------------------------------------
+
+#: What makes spans, and whatever stands in it that names one, an attribute, an event or an end.
+SPANS = ("observe/spans.py", "observe/streams.py", "web/traced_stream.py")
+
+
+def test_every_span_attribute_event_and_end_is_described() -> None:
+    text = "".join((ROOT / "streaming" / path).read_text(encoding="utf-8") for path in SPANS)
+    named = set(re.findall(r'"((?:streaming|code|http|url|error)\.[a-z_.]+)"', text))
+    named |= set(re.findall(r'add_event\(\s*"([a-z ]+)"', text)) | set(re.findall(r'_end\("(\w+)"', text))
+    named |= set(re.findall(r'else "(\w+)"\)', text)) | {FAILED}
+    described = page("tracing")
+
+    assert {"streaming.task.id", "error.type", "cancel requested", "end", "cut", "failed"} <= named
+    assert {name for name in named if f"`{name}`" not in described} == set()
+    for span in ("start <type>", "task <type>", "attempt", "stream"):
+        assert f"| `{span}` |" in described
+
+
+def test_no_page_names_an_attribute_of_a_span_that_there_is_not() -> None:
+    text = "".join((ROOT / "streaming" / path).read_text(encoding="utf-8") for path in SPANS)
+    named = set(re.findall(r"`(streaming\.(?:task|stream|section|retry_at)[a-z_.]*)`", page("tracing")))
+
+    assert {name for name in named if f'"{name}"' not in text} == set()
 
 
 # -- the audit ---------------------------------------------------------------------------------------------------------

@@ -24,8 +24,10 @@ from streaming.engine.context import TaskContext, ThreadContext
 from streaming.engine.processes import Processes, WorkerLost
 from streaming.engine.registry import TaskType
 from streaming.engine.stack import stack_of, stack_of_thread, waiter_of, where, where_thread
+from streaming.engine.tracer import Tracer
 from streaming.engine.worker import Unprepared
 from streaming.errors import HandlerError, Stopped, TaskEnded
+from streaming.records import Record
 from streaming.rules.waits import Stack, Wait
 
 _log = structlog.get_logger(__name__)
@@ -58,9 +60,11 @@ class Call:
         context: what it holds.
         threads: limits how many threads run at once.
         processes: where handlers run that need a process of their own.
+        tracer: makes what the handler is called in.
+        record: of the task.
     """
 
-    __slots__ = ("_bridge", "_context", "_processes", "_task_type", "_thread", "_threads")
+    __slots__ = ("_bridge", "_context", "_processes", "_record", "_task_type", "_thread", "_threads", "_tracer")
 
     def __init__(
         self,
@@ -68,11 +72,15 @@ class Call:
         context: TaskContext,
         threads: anyio.CapacityLimiter,
         processes: Processes,
+        tracer: Tracer,
+        record: Record,
     ) -> None:
         self._task_type = task_type
         self._context = context
         self._threads = threads
         self._processes = processes
+        self._tracer = tracer
+        self._record = record
         self._bridge: _Bridge | None = None
         self._thread: int | None = None
 
@@ -87,7 +95,8 @@ class Call:
         HANDLER.set(self._context.task_id)
         way = {"loop": self._in_loop, "thread": self._in_thread, "process": self._in_process}[self._task_type.run_in]
         try:
-            return await way(self._task_type.arguments(self._context.params))
+            with self._tracer.around(self._record.id):
+                return await way(self._task_type.arguments(self._context.params))
         except (SystemExit, KeyboardInterrupt) as error:
             raise _exit(error) from error
         except TaskEnded as error:  # it was left behind, and still speaks: nobody is to hear of it
@@ -148,9 +157,8 @@ class Call:
 
     async def _in_process(self, arguments: dict[str, Any]) -> Any:
         """A cancel kills the process."""
-        scope = functools.partial(structlog.contextvars.bound_contextvars, task_id=self._context.task_id)
         try:
-            return await self._processes.run(self._task_type.handler, arguments, scope)
+            return await self._processes.run(self._task_type.handler, arguments, self._tracer.in_worker(self._record))
         except WorkerLost as error:
             message = "The handler's process ended without a word; maybe it was killed."
             raise HandlerError("handler_process", message) from error

@@ -52,10 +52,12 @@ class Links:
     Attributes:
         inputs: reads what others send into the task.
         start: starts a task under it.
+        trace: what a request carries that is made now.
     """
 
     inputs: Callable[[], AsyncIterator[Input]]
     start: StartChild
+    trace: Callable[[], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,14 @@ class TaskContext:
         """
         return await self._links.start(type, params or {}, options, self.deadline.remaining_s)
 
+    def trace_headers(self) -> dict[str, str]:
+        """What a request to somebody else carries, so that it belongs to the trace of the task.
+
+        Returns:
+            ``traceparent`` and maybe ``tracestate`` (W3C Trace Context); nothing if the task belongs to no trace.
+        """
+        return self._links.trace()
+
     @asynccontextmanager
     async def protected(self, reason: str, *, at_most_s: float = 5.0) -> AsyncIterator[None]:
         """Hold back a cancel, a timeout or a shutdown while a section runs that must not be torn.
@@ -320,6 +330,10 @@ class ThreadContext:
             return await self._context.start(type, params, **options)
 
         return ThreadChild(self._call(begin), self._wait)
+
+    def trace_headers(self) -> dict[str, str]:
+        """See `TaskContext.trace_headers`."""
+        return self._context.trace_headers()
 
     @property
     def stopping(self) -> bool:

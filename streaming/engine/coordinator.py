@@ -39,6 +39,7 @@ from streaming.engine.runner import Runner
 from streaming.engine.stalls import Stalls
 from streaming.engine.starts import Starts
 from streaming.engine.tables import Tables
+from streaming.engine.tracer import UNTRACED, Tracer
 from streaming.engine.why import PAST_WAIT_S, Explainer
 from streaming.engine.workshop import Workshop
 from streaming.errors import TaskActive
@@ -63,6 +64,7 @@ class TaskCoordinator(Parents):
         new_id: makes the id of a new task.
         chance: a random number, 0 <= chance < 1, for the pauses between attempts.
         prepare_worker: what a worker process does before its first handler; it is pickled.
+        tracer: who records what becomes of tasks; nobody, if it is left out.
 
     Attributes:
         stuck: those whose handlers still run although their tasks have ended.
@@ -80,8 +82,9 @@ class TaskCoordinator(Parents):
         new_id: Callable[[], str],
         chance: Callable[[], float],
         prepare_worker: Callable[[], object] | None = None,
+        tracer: Tracer = UNTRACED,
     ) -> None:
-        super().__init__(registry, journal, Hub(journal, settings, wall), settings, self._spawn)
+        super().__init__(registry, journal, Hub(journal, settings, wall, tracer), settings, self._spawn)
         self.stuck: list[Runner] = []
         self._workshop = Workshop(
             self._hub,
@@ -282,6 +285,7 @@ class TaskCoordinator(Parents):
         self._family.remove(task.log.record)
         self._hub.drop(task.log)
         self._turns.ended(task.id)
+        self._hub.tracer.gone(task.id)
 
     @property
     def diary(self) -> Diary:

@@ -20,6 +20,7 @@ from streaming.records import Policy, Priority, Record, RetryPolicy, TaskStatus
 from streaming.rules.access import owner_of
 from streaming.rules.retry import RETRIES_MAX
 from streaming.rules.schedule import IfRunning
+from streaming.rules.trace_context import TraceContext, kept_trace_context
 
 RETRY_NAMES_MAX = 32
 NAME_MAX = 255
@@ -39,12 +40,14 @@ class Draft:
         record: as it is going to be, without id and times.
         if_running: what happens if a task with its key has not ended.
         parent_attempt: the attempt of its parent that starts it; 0 without a parent.
+        repeats: the trace of the task that it repeats.
     """
 
     task_type: TaskType
     record: Record
     if_running: IfRunning
     parent_attempt: int = 0
+    repeats: TraceContext | None = None
 
     @property
     def key(self) -> str | None:
@@ -120,7 +123,8 @@ def draft(
         tracestate=None if trace is None else trace.tracestate or None,
     )
     if_running = _word(IfRunning, "if_running", options.get("if_running", IfRunning.ENQUEUE))
-    return Draft(task_type, record, if_running, 0 if parent is None else parent.attempt)
+    repeats = None if retry_of is None else kept_trace_context(retry_of.traceparent, retry_of.tracestate)
+    return Draft(task_type, record, if_running, 0 if parent is None else parent.attempt, repeats)
 
 
 def options_of(record: Record) -> StartOptions:

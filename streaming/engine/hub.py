@@ -26,6 +26,7 @@ from streaming.engine.log import Log
 from streaming.engine.pages import Pages
 from streaming.engine.subscription import FeedSubscription, LogSubscription, Subscription
 from streaming.engine.tables import Tables
+from streaming.engine.tracer import UNTRACED, Tracer
 from streaming.errors import StoreUnavailable
 from streaming.events import Event, encode_payload, rfc3339
 from streaming.records import Change, IdempotencyKey, Record, changed
@@ -44,6 +45,7 @@ class Hub:
         journal: the store.
         settings: limits of backlog and window.
         wall: seconds since 1970, for the time of events.
+        tracer: see below.
 
     Attributes:
         journal: as given.
@@ -53,10 +55,14 @@ class Hub:
         pages: what readers have asked the store for.
         diary: what has happened.
         limits_hit: how often each limit was hit, here and on the floors above.
+        tracer: who records what becomes of tasks.
     """
 
-    def __init__(self, journal: Journal, settings: Settings, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, journal: Journal, settings: Settings, wall: Callable[[], float], tracer: Tracer = UNTRACED
+    ) -> None:
         self.journal = journal
+        self.tracer = tracer
         self.closed = False
         self.feed = FeedWindow()
         self.feed_readers: dict[Subscription, None] = {}
@@ -153,6 +159,7 @@ class Hub:
     def resume(self, record: Record) -> Log:
         """Open the log of a stored task that is to go on."""
         log = self._logs[record.id] = Log(record, LogWindow(record.id, last_seq=record.last_seq))
+        self.tracer.resumed(record)
         return log
 
     def drop(self, log: Log) -> None:
@@ -273,6 +280,7 @@ class Hub:
         if done.lost:
             events = [event for event in events if event.task_id not in done.lost]
             records = [record for record in records if record.id not in done.lost]
+        self.tracer.committed(events, records)
         for record in records:
             if (log := self._logs.get(record.id)) is not None:
                 log.visible = record

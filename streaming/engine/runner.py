@@ -12,16 +12,13 @@ Never:  raises; calls a handler stopped that still runs; reads the wall clock.
 from __future__ import annotations
 
 import asyncio
-import copy
 import dataclasses
 from typing import Any
 
 import structlog
 
 from streaming.engine.alarm import Alarm, Latch
-from streaming.engine.calls import NAME, Call, end_of
-from streaming.engine.context import Deadline, Links, TaskContext
-from streaming.engine.family import starter
+from streaming.engine.calls import NAME, end_of
 from streaming.engine.inside import Inside
 from streaming.engine.log import Log
 from streaming.engine.mailbox import Mailbox
@@ -72,17 +69,8 @@ class Runner:
         self._stop: Stop | None = None
         self._abandoned = False
         self._handler: asyncio.Task[Any] | None = None
-        record = log.record
         self._teller = LogTeller(workshop.hub, log, workshop.settings, self._alarm.ring, self._leave)
-        context = TaskContext(
-            record.id,
-            record.attempt,
-            copy.deepcopy(record.params),
-            Deadline(self._time_left.seconds),
-            self._teller,
-            Links(self.mailbox.read, starter(workshop.host, record.id, record.attempt)),
-        )
-        self._call = Call(task_type, context, workshop.threads, workshop.processes)
+        self._call = workshop.call(task_type, log.record, self._time_left.seconds, self._teller, self.mailbox)
 
     @property
     def id(self) -> str:

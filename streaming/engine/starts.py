@@ -213,11 +213,13 @@ class Starts:
     async def _create(self, wanted: Draft, decision: Decision, remember: IdempotencyKey | None, waits: bool) -> Record:
         now = self._hub.now()
         record = changed(wanted.record, id=self._new_id(), created_at=now, updated_at=now)
+        record = self._hub.tracer.starting(record, wanted.repeats)
         stored = asyncio.get_running_loop().create_future()
 
         def on_created(problem: StoreUnavailable | None) -> None:
             # Also when nobody waits any more: what is stored is going to run.
             self._count(wanted, -1, waits=waits)
+            self._hub.tracer.created(record.id, problem)
             if problem is None:
                 self._take_in(wanted, log)
                 if isinstance(decision, Replace):

@@ -164,11 +164,14 @@ class LogTeller:
         self._json("protected", reason)  # who cancels is told it, and must not be the one who finds it unfit
         section = Section(reason, asyncio.get_running_loop().time() + at_most_s)
         self.sections.append(section)
+        self._hub.tracer.section(self._log.record.id, section.reason, begun=True)
         self._on_enter()
         return section
 
     async def leave(self, section: object) -> None:
         """End a protected section; what it has held back arrives here and now."""
+        for ended in [each for each in self.sections if each is section]:
+            self._hub.tracer.section(self._log.record.id, ended.reason, begun=False)
         self.sections = [other for other in self.sections if other is not section]
         if self._on_leave():
             await asyncio.sleep(0)

@@ -1,20 +1,27 @@
 """What all runners of a coordinator share.
 
-Owns:   nothing but the place where it is kept together.
-Never:  does anything.
+Owns:   the place where it is kept together; how the call of a handler is put together of it.
+Never:  calls a handler.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 
 from streaming.config import Settings
-from streaming.engine.family import Host
+from streaming.engine.calls import Call
+from streaming.engine.context import Deadline, Links, TaskContext, Teller
+from streaming.engine.family import Host, starter
 from streaming.engine.hub import Hub
+from streaming.engine.mailbox import Mailbox
 from streaming.engine.processes import Processes
+from streaming.engine.registry import TaskType
+from streaming.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +43,27 @@ class Workshop:
     processes: Processes
     host: Host
     chance: Callable[[], float]
+
+    def call(
+        self,
+        task_type: TaskType,
+        record: Record,
+        remaining_s: Callable[[], float],
+        teller: Teller,
+        mailbox: Mailbox,
+    ) -> Call:
+        """A call of a handler, and what it holds.
+
+        Args:
+            task_type: its handler.
+            record: of its task.
+            remaining_s: says how many seconds are left.
+            teller: where it tells what happens.
+            mailbox: what others send into the task.
+        """
+        tracer = self.hub.tracer
+        start = starter(self.host, record.id, record.attempt)
+        links = Links(mailbox.read, start, functools.partial(tracer.headers, record))
+        params = copy.deepcopy(record.params)
+        context = TaskContext(record.id, record.attempt, params, Deadline(remaining_s), teller, links)
+        return Call(task_type, context, self.threads, self.processes, tracer, record)

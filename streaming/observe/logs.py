@@ -21,6 +21,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import asgineer  # noqa: F401  # it installs a log handler when it is imported: it must be there to be taken away
@@ -57,15 +58,22 @@ _SHARED: tuple[Processor, ...] = (
 )
 
 
-def configure(settings: Settings) -> None:
+#: What a line has of its trace, if there is one; given the id of the task that it is about, if it is about one.
+LineIds = Callable[[str | None], Mapping[str, str]]
+
+
+def configure(settings: Settings, line_ids: LineIds | None = None) -> None:
     """Send all log lines to stderr in one look. May be called again with other settings.
 
     Args:
         settings: ``log_format`` and ``log_level``.
+        line_ids: finds the trace of a line; None if nothing is traced.
     """
+    merge, *rest = _SHARED
+    shared = _SHARED if line_ids is None else (merge, _traced(line_ids), *rest)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
@@ -73,7 +81,7 @@ def configure(settings: Settings) -> None:
     handler = logging.NullHandler() if sys.stderr is None else logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
+            foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(settings)],
         )
     )
@@ -81,6 +89,17 @@ def configure(settings: Settings) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     _tame(level)
+
+
+def _traced(line_ids: LineIds) -> Processor:
+    """Put the ids of a line's trace into it, so that the line is found from there."""
+
+    def traced(_logger: object, _method: str, event: EventDict) -> EventDict:
+        task_id = event.get("task_id")
+        event.update(line_ids(task_id if isinstance(task_id, str) else None))
+        return event
+
+    return traced
 
 
 def silence_requests() -> None:

@@ -81,6 +81,8 @@ def http_fetch(
     async def fetch(ctx: TaskContext, url: Url, save_as: FileName | None = None) -> dict[str, Any]:
         """Download a URL into the result, or into a file below the directory that the operator has set for it.
 
+        The requests belong to the trace of the task, if it has one.
+
         Emits ``redirect`` for each hop, ``response`` with the interesting headers, and progress.
 
         Returns:
@@ -120,14 +122,14 @@ def _target(settings: Settings, save_as: str | None, task_id: str) -> Target:
 
 async def _follow(ctx: TaskContext, client: HttpClient, url: str) -> tuple[str, Answer]:
     """Ask, and go where we are sent; the answer that is no redirect, and its URL."""
-    answer = await client.get(url)
+    answer = await client.get(url, ctx.trace_headers())
     for _ in range(REDIRECTS_MAX):
         if answer.redirect_to is None:
             break
         following = _checked(answer.redirect_to)
         await ctx.emit("redirect", {"from": url, "to": following, "status": answer.status})
         await answer.aclose()
-        url, answer = following, await client.get(following)
+        url, answer = following, await client.get(following, ctx.trace_headers())
     if answer.redirect_to is not None:
         raise HandlerError("too_many_redirects", f"After {REDIRECTS_MAX} redirects there is another one.")
     await _report(ctx, url, answer)

@@ -130,14 +130,18 @@ class HttpClient:
             follow_redirects=False,
         )
 
-    async def get(self, url: str) -> Answer:
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Ask for a URL that `check_url` has passed.
+
+        Args:
+            url: where.
+            headers: more of them, of this request.
 
         Raises:
             HandlerError: ``dns_failed``, ``address_not_allowed``, ``connect_failed``, ``tls_failed``,
                 ``fetch_timeout``, ``connection_lost``, ``bad_response`` or ``bad_url``.
         """
-        request = self._client.build_request("GET", url)
+        request = self._client.build_request("GET", url, headers=headers)
         with _failures(request.url):
             try:
                 async with asyncio.timeout(self._head_s):

@@ -16,11 +16,14 @@ import contextvars
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streaming.errors import TooManyOwnStreams, TooManyStreams
 from streaming.rules.access import ANONYMOUS, Principal
 from streaming.web.expiry import Expiring, Expiry
+
+if TYPE_CHECKING:
+    from streaming.observe.streams import StreamSpans
 
 #: How often the timer looks, in each of the shorter of the two periods.
 LOOKS = 8
@@ -64,6 +67,7 @@ class Heartbeat:
 
     Attributes:
         now: loop time at the last look; a stream may read it for nothing.
+        spans: records the streams; None if nobody does.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Heartbeat:
         on_last: Callable[[], object] = lambda: None,
     ) -> None:
         self.now = 0.0
+        self.spans: StreamSpans | None = None
         self._on_last = on_last
         self._streams_max = streams_max
         self._principal_max = principal_max

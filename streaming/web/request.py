@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Protocol
 
 from streaming.rules.access import ANONYMOUS_NAME, Credential, Principal
+from streaming.rules.trace_context import TraceContext, read_trace_context
 
 #: Whoever calls, as long as nobody has looked.
 NOBODY = Credential(Principal(ANONYMOUS_NAME, frozenset()), "none")
@@ -104,6 +105,11 @@ class Request:
     def target_bytes(self) -> int:
         """Bytes of path and query, for `web.head.check_length`: not every server has counted them."""
         return len(self.root) + len(self.path) + (1 + len(self.query_string) if self.query_string else 0)
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """Where in which trace it belongs; one that says it wrongly is in none."""
+        return read_trace_context(self.headers("traceparent"), self.headers("tracestate"))
 
     def header(self, name: str) -> str | None:
         """A header's value, None without one; repeated ones are joined with a comma, as RFC 9110 says."""

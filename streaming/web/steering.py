@@ -13,14 +13,14 @@ from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Request
 from streaming.web.shown import task_json
 from streaming.web.site import Site
-from streaming.web.tasks import idempotency_key, location_of, trace_of
+from streaming.web.tasks import idempotency_key, location_of
 
 
 async def retry_task(site: Site, request: Request, task_id: str) -> Reply:
     """``POST /tasks/{id}/retry``: start a task that has ended once more, as a new one."""
     await _read_nothing(site, request)
     key = idempotency_key(request)
-    record, created = await site.view(request).retry(task_id, idempotency_key=key, trace=trace_of(request))
+    record, created = await site.view(request).retry(task_id, idempotency_key=key, trace=request.trace)
     return json_reply(201 if created else 200, record.as_json(), headers={"location": location_of(record)})
 
 

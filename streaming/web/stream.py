@@ -139,7 +139,11 @@ async def stream(
     finally:
         if not begun:
             subscription.close()
-    return Stream(request, subscription, form, heartbeat)
+    if heartbeat.spans is None:
+        return Stream(request, subscription, form, heartbeat)
+    from streaming.web.traced_stream import traced  # with OpenTelemetry, which is not loaded for nothing
+
+    return traced(heartbeat.spans, request, subscription, form, heartbeat)
 
 
 class _Opening:

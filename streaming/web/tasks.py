@@ -14,7 +14,6 @@ from streaming.errors import BadRequest
 from streaming.records import Record
 from streaming.rules.access import Scope
 from streaming.rules.lifecycle import TERMINAL
-from streaming.rules.trace_context import TraceContext, read_trace_context
 from streaming.web.body import needed, read_object
 from streaming.web.events import accepted, place, watch_new
 from streaming.web.fields import CancelFields, NoFields, StartFields, fingerprint, read_fields
@@ -48,7 +47,7 @@ async def start_task(site: Site, request: Request) -> Reply | Stream:
 async def _start(site: Site, request: Request, body: dict[str, object], key: str | None) -> tuple[Record, bool]:
     fields = read_fields(StartFields, body)
     options = fields.options(site.settings)
-    options["trace"] = trace_of(request)
+    options["trace"] = request.trace
     return await site.view(request).start(
         fields.type,
         fields.params,
@@ -61,11 +60,6 @@ async def _start(site: Site, request: Request, body: dict[str, object], key: str
 def location_of(record: Record) -> str:
     """Where a task is found."""
     return f"/tasks/{record.id}"
-
-
-def trace_of(request: Request) -> TraceContext | None:
-    """Where in which trace a request belongs; one that says it wrongly is in none."""
-    return read_trace_context(request.headers("traceparent"), request.headers("tracestate"))
 
 
 def idempotency_key(request: Request) -> str | None:

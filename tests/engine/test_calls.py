@@ -18,6 +18,7 @@ import structlog
 from streaming import Deadline, HandlerError, Record, TaskContext, TaskCoordinator, ThreadContext, task
 from streaming.engine.calls import Call
 from streaming.engine.processes import Processes
+from streaming.engine.tracer import UNTRACED
 from streaming.errors import Stopped
 from streaming.records import CancelOutcome
 from streaming.rules.deadlines import Limit
@@ -308,7 +309,7 @@ async def test_a_thread_whose_turn_comes_in_the_step_of_its_cancel_runs_nothing(
     coordinator, _ = build([without_context])
     nobody = cast("Any", None)
     context = TaskContext("7", 1, {}, Deadline(lambda: 1.0), nobody, nobody)
-    call = Call(coordinator.registry.get("without_context"), context, limiter, Processes(1))
+    call = Call(coordinator.registry.get("without_context"), context, limiter, Processes(1), UNTRACED, nobody)
 
     with pytest.raises(Stopped):
         await anyio.to_thread.run_sync(call._enter_thread, lambda: ran.append("ran"), told)

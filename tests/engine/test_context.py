@@ -71,13 +71,18 @@ class Outside:
     async def result(self, task_id: str) -> str:
         return f"the result of {task_id}"
 
+    def trace(self) -> dict[str, str]:
+        return {"traceparent": "00-1-2-01"}
+
     def lending(self, task_id: str) -> Any:
         return contextlib.nullcontext()
 
 
 def context_of(teller: Teller, outside: Outside | None = None) -> TaskContext:
     outside = outside or Outside()
-    return TaskContext("7", 2, {"n": 5}, Deadline(lambda: 12.5), teller, Links(outside.inputs, outside.start))
+    return TaskContext(
+        "7", 2, {"n": 5}, Deadline(lambda: 12.5), teller, Links(outside.inputs, outside.start, outside.trace)
+    )
 
 
 async def test_a_handler_finds_its_task_its_attempt_its_params_and_its_time() -> None:

@@ -19,6 +19,11 @@ from streaming.tasks.fetch import http_fetch
 
 TASK_ID = "0123456789abcdef0123456789abcdef"
 
+#: What the requests of a task carry; a test may put something there.
+TRACE: dict[str, str] = {}
+
+NOTHING = cast(Any, None)
+
 
 @dataclass
 class Recorder:
@@ -104,7 +109,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def ctx(recorder: Recorder) -> TaskContext:
-    return TaskContext(TASK_ID, 1, {}, Deadline(lambda: 60.0), recorder, cast(Links, None))
+    return TaskContext(TASK_ID, 1, {}, Deadline(lambda: 60.0), recorder, Links(NOTHING, NOTHING, TRACE.copy))
 
 
 class Stop:

@@ -16,7 +16,7 @@ from streaming.config import Settings
 from streaming.engine.registry import Registry
 from streaming.errors import InvalidParams, InvalidSettings
 from streaming.tasks.fetch import REDIRECTS_MAX, http_fetch
-from tests.tasks.conftest import Fetch, Recorder, Serve, Server, answer, failure, redirect, silence
+from tests.tasks.conftest import TRACE, Fetch, Recorder, Serve, Server, answer, failure, redirect, silence
 
 TLS = Path(__file__).parent / "tls"
 
@@ -55,6 +55,20 @@ async def test_the_request_is_what_the_url_says(fetch: Fetch, serve: Serve) -> N
     assert lines[0] == "GET /a%20b?c=d HTTP/1.1"
     assert f"Host: name.test:{server.port}" in lines
     assert "Accept-Encoding: gzip" in lines
+
+
+async def test_every_request_belongs_to_the_trace_of_the_task(
+    fetch: Fetch, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(answer(b""))
+    first = await serve(redirect(server.url))
+    await fetch(first.url)
+    assert "trace" not in server.requests[0] + first.requests[0]
+    monkeypatch.setitem(TRACE, "traceparent", f"00-{'1' * 32}-{'2' * 16}-01")
+    monkeypatch.setitem(TRACE, "tracestate", "a=1")
+    await fetch(first.url)
+    for request in (first.requests[1], server.requests[1]):
+        assert {f"traceparent: 00-{'1' * 32}-{'2' * 16}-01", "tracestate: a=1"} <= set(request.split("\r\n"))
 
 
 async def test_a_body_is_saved_in_a_file(fetch: Fetch, serve: Serve, tmp_path: Path) -> None:
