@@ -3,8 +3,8 @@
 What a command needs is imported when it runs, so that ``streaming --help`` comes at once.
 
 Owns:   which commands there are, and the words of those about a server, or that follow a task.
-Uses:   cli.starting, cli.finding, cli.steering, cli.ending and cli.proving (the others), client, server (``serve``),
-        cli.demo.
+Uses:   cli.starting, cli.finding, cli.steering, cli.ending, cli.doctoring and cli.proving (the others),
+        client, server (``serve``), cli.demo.
 Never:  knows what a server does with a request.
 """
 
@@ -18,6 +18,7 @@ import typer
 from streaming.cli import (
     auditing,
     database,
+    doctoring,
     ending,
     explaining,
     figures,
@@ -67,6 +68,7 @@ app.add_typer(keys.app, name="key")
 app.command()(pruning.prune)
 app.command()(proving.prove)
 app.command()(completion)
+app.command()(doctoring.doctor)
 
 
 @app.callback()

@@ -13,11 +13,14 @@ from streaming.client.credentials import checked
 from streaming.errors import FieldError, InvalidSettings
 from streaming.secret_files import read_secret_files
 
+#: What `token_from` returns.
+Token = str | Callable[[], str] | None
+
 VARIABLE = "STREAMING_TOKEN"
 _NAME = "token"
 
 
-def token_from(environ: Mapping[str, str]) -> str | Callable[[], str] | None:
+def token_from(environ: Mapping[str, str]) -> Token:
     """What the environment says.
 
     Args:
