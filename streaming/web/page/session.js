@@ -1,0 +1,59 @@
+/**
+ * Who looks at the page: the credential, and what it may do.
+ *
+ * Rules of this file:
+ *
+ * - A credential is kept for this tab only, and goes nowhere but into the header of requests to our own server.
+ * - Without one it is asked for only after the server has asked.
+ *
+ * Owns:   the credential, the principal.
+ * Never:  puts a credential into a URL, a log or a message.
+ */
+
+import { ask } from "./dialog.js";
+import { h } from "./dom.js";
+
+const KEPT = "streaming.credential";
+
+export class Session {
+  constructor() {
+    /** @type {?{name: string, tenant: ?string, anonymous: boolean, scopes: Array<string>, expires_at: ?string}} */
+    this.principal = null;
+    this._asking = null;
+    /** Called when the credential has changed. */
+    this.onChange = () => {};
+  }
+
+  get credential() {
+    return sessionStorage.getItem(KEPT);
+  }
+
+  /** @param {string} scope */
+  may(scope) {
+    return this.principal?.scopes.includes(scope) ?? false;
+  }
+
+  /** Ask the person for a credential; several that need one at the same time ask once. @returns {Promise<boolean>} whether there is a new one. */
+  askFor(words) {
+    this._asking ??= this._ask(words).finally(() => (this._asking = null));
+    return this._asking;
+  }
+
+  async _ask(words) {
+    const answer = await ask({
+      title: "Who are you?", yes: "Go in", no: "Not now",
+      body: [h("p", {}, words), h("p.muted", {}, "It is kept for this tab only, and forgotten when you close it.")],
+      fields: [{ name: "credential", label: "API key or token", type: "password", required: true, max: 8192, autocomplete: "current-password" }],
+    });
+    if (!answer) return false;
+    sessionStorage.setItem(KEPT, answer.credential.trim());
+    this.onChange();
+    return true;
+  }
+
+  leave() {
+    sessionStorage.removeItem(KEPT);
+    this.principal = null;
+    this.onChange();
+  }
+}
