@@ -34,6 +34,7 @@ export function ask({ title, body, yes, no = "Keep it", danger = false, fields =
       inputs, h("div.buttons", {}, back, go));
     const dialog = h("dialog", { "aria-labelledby": "ask" }, form);
     let answer = null;
+    if (danger) form.addEventListener("keydown", (event) => event.key === "Enter" && event.target.matches("input") && event.preventDefault());
     form.addEventListener("submit", () => {
       answer = Object.fromEntries(new FormData(form));
     });
