@@ -180,7 +180,7 @@ export class App {
     this._who_ = h("button.ghost", { type: "button", onclick: () => this._whoDialog() });
     this._theme = h("button.ghost", { type: "button", onclick: () => this._setTheme(THEMES[(THEMES.indexOf(this._themeName) + 1) % 3]) });
     this._nav = h("nav", { "aria-label": "places" }, [["tasks", "Tasks"], ["new", "Start"], ["server", "Server"]].map(([view, words]) => h("a", { href: writePlace({ view }), "data-view": view }, words)));
-    const brand = h("a.brand", { href: writePlace({ view: "tasks" }) }, h("img", { src: new URL("page/icon.svg", ROOT).href, alt: "" }), h("span", {}, "streaming"));
+    const brand = h("a.brand", { href: writePlace({ view: "tasks" }), "aria-label": "streaming, all tasks" }, h("img", { src: new URL("page/icon.svg", ROOT).href, alt: "" }), h("span", {}, "streaming"));
     this._main = h("main", { id: "main", tabindex: "-1" });
     put(document.getElementById("app"), h("header.top", {}, h("a.skip", { href: "#main" }, "To the content"), brand, this._nav, h("div.spacer"), this._pill, this._who_, this._theme), this._main);
     this._setTheme(localStorage.getItem(KEPT_THEME) ?? "system");

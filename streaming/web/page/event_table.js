@@ -92,8 +92,9 @@ export class EventTable {
 
   _row() {
     const parts = { seq: h("span.seq"), time: h("time.time"), type: h("span.type"), text: h("span.text") };
-    const row = h("button.event", { type: "button", onclick: () => this._open(row.seq) }, Object.values(parts));
-    row.parts = parts;
+    const button = h("button.event", { type: "button", onclick: () => this._open(row.seq) }, Object.values(parts));
+    const row = h("div.event-row", { role: "listitem" }, button);
+    Object.assign(row, { parts, button });
     return row;
   }
 
@@ -107,8 +108,8 @@ export class EventTable {
     say(parts.time, event ? clock(event.time) : "");
     say(parts.type, event ? (event.type === "log" ? event.data.level : event.type) : "…");
     say(parts.text, event ? gist(event) : "");
-    mark(row, "data-type", event?.type ?? "unknown");
-    mark(row, "data-level", event?.type === "log" ? event.data.level : null);
+    mark(row.button, "data-type", event?.type ?? "unknown");
+    mark(row.button, "data-level", event?.type === "log" ? event.data.level : null);
   }
 
   _goTo(seq) {
@@ -123,7 +124,7 @@ export class EventTable {
     if (!event) return;
     this._detail.hidden = false;
     const close = h("button.ghost", { type: "button", "aria-label": "close", onclick: () => (this._detail.hidden = true) }, "×");
-    put(this._detail, h("div.title-row", {}, h("h3", {}, `Event ${seq}: ${event.type}`), h("div.spacer"), close), jsonView(event, `event-${event.task_id}-${seq}`));
+    put(this._detail, h("div.title-row", {}, h("h2", {}, `Event ${seq}: ${event.type}`), h("div.spacer"), close), jsonView(event, `event-${event.task_id}-${seq}`));
     close.focus();
   }
 }

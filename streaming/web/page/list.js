@@ -38,7 +38,7 @@ export class ListView {
     this._paused = false;
     this._cursor = null;
     this._filters = [];
-    this._list = new VirtualList({ rowHeight: 52, create: () => new Row(this).element, update: (row, index) => row.row.show(this._rows.list[index]), label: "tasks", role: "table" });
+    this._list = new VirtualList({ rowHeight: 52, create: () => new Row(this).element, update: (row, index) => row.row.show(this._rows.list[index]), label: "tasks", role: "rowgroup" });
     this._list.onRange = (_, last) => last > this._rows.list.length - 30 && this._more();
     this._list.element.addEventListener("keydown", (event) => this._key(event));
     this._list.element.addEventListener("scroll", () => this._list.atTop && this._showNew());

@@ -28,8 +28,8 @@ export class Plot {
     this._value = h("span.plot-value");
     this._scale = h("span.plot-scale");
     this._cursor = h("div.plot-cursor", { hidden: true });
-    const area = h("div.plot-area", { onpointermove: (event) => this._point(event), onpointerleave: () => this._leave() }, this._svg, this._cursor, this._scale);
-    this.element = h("figure.plot", {}, h("figcaption", {}, h("span", {}, title), this._value), area);
+    const area = h("div.plot-area", { onpointermove: (event) => this._point(event), onpointerleave: () => this._leave() }, this._svg, this._cursor);
+    this.element = h("figure.plot", {}, h("figcaption", {}, h("span", {}, title), this._scale, this._value), area);
   }
 
   /** @param {Array<[number, number]>} points time in ms, value @param {number} from_ms @param {number} to_ms */
@@ -39,7 +39,7 @@ export class Plot {
     const top = this._most || Math.max(...points.map(([, value]) => value), 0) || 1;
     const spots = points.map(([time, value]) => [this._x(time), HEIGHT - (Math.min(value, top) / top) * (HEIGHT - 4)]);
     put(this._svg, s("title", {}, this._summary()), this._kind === "bars" ? bars(spots) : line(spots));
-    this._scale.textContent = this._most ? "" : this._words(top);
+    this._scale.textContent = this._most || !points.length ? "" : `at most ${this._words(top)}`;
     this._leave();
   }
 

@@ -147,6 +147,8 @@ export class TaskView {
       this._timeline.show(task, this._changes ?? [], now);
       this._replay.setRange(Date.parse(task.created_at), now);
     }
+    this._error.hidden = !task.error || Boolean(this._past);
+    this._receipt.hidden = !task.cancel || Boolean(this._past);
     const state = JSON.stringify([task.status, task.cancel, task.error, task.acked_at, task.timeout_s, task.attempt, task.last_seq]);
     if (state !== this._drawn) this._redrawRest(task, state);
   }
@@ -155,9 +157,7 @@ export class TaskView {
   _redrawRest(task, state) {
     this._drawn = state;
     put(this._buttons, actionsOf(this._app, task));
-    this._error.hidden = !task.error;
     if (task.error) put(this._error, h("b", {}, task.error.code), h("p", {}, task.error.message));
-    this._receipt.hidden = !task.cancel;
     if (task.cancel) put(this._receipt, receiptOf(task.cancel));
     put(this._facts, h("h2", {}, "Facts"), factsOf(task, this._app.now()));
   }
@@ -190,7 +190,7 @@ export class TaskView {
     const { parent, retry_of } = this._task;
     const up = [parent && h("p", {}, "Started by ", taskLink(parent)), retry_of && h("p", {}, "Repeats ", taskLink(retry_of))];
     Promise.all([this._app.api.get("/tasks", [["parent", this._id], ["sort", "created_at"], ["limit", 200]]), this._app.api.get("/tasks", [["retry_of", this._id], ["limit", 50]])]).then(
-      ([children, again]) => put(box, up, h("h3", {}, `Children (${children.tasks.length}${children.next_cursor ? "+" : ""})`), familyList(children.tasks), again.tasks.length ? [h("h3", {}, "Repeated by"), familyList(again.tasks)] : null),
+      ([children, again]) => put(box, up, h("h2", {}, `Children (${children.tasks.length}${children.next_cursor ? "+" : ""})`), familyList(children.tasks), again.tasks.length ? [h("h2", {}, "Repeated by"), familyList(again.tasks)] : null),
       (problem) => put(box, nothing("The family cannot be shown", problem.detail ?? problem.message)),
     );
     return box;
@@ -198,7 +198,7 @@ export class TaskView {
 
   _historyTable() {
     const rows = (this._changes ?? []).map((change) => h("tr", {}, h("td", {}, change.seq), h("td", {}, h(`span.badge.status-${change.to}`, {}, statusWords(change.to))), h("td", {}, moment(change.time)), h("td", {}, change.lasted_s === null ? "" : duration(change.lasted_s)), h("td", {}, change.by), h("td", {}, change.reason)));
-    return h("div.scroll", {}, h("table.plain", {}, h("thead", {}, h("tr", {}, ["Event", "Status", "When", "Lasted", "By", "Reason"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows)));
+    return h("div.scroll", { tabindex: "0" }, h("table.plain", {}, h("thead", {}, h("tr", {}, ["Event", "Status", "When", "Lasted", "By", "Reason"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows)));
   }
 
   _why() {
@@ -256,7 +256,7 @@ export class TaskView {
       const events = [...seen].sort((one, other) => one.seq - other.seq);
       const [from, to] = [Date.parse(task.created_at), Date.parse(task.finished_at ?? "") || this._app.now()];
       this._progress.show([...progressPoints([...this._known(events)])], from, to);
-      this._rate.show(ratePoints(events, from, to), from, to);
+      this._rate.show(ratePoints(events, from, to, Math.min(60, Math.max(12, Math.round(log.last / 4)))), from, to);
     } catch (problem) {
       if (problem.status) tellProblem(problem);
     }

@@ -22,7 +22,7 @@ export class VirtualList {
    * @param {function(): HTMLElement} options.create makes the element of a row.
    * @param {function(HTMLElement, number): void} options.update fills one with the row of this number.
    * @param {string} options.label what it is, for those who do not see it.
-   * @param {string} [options.role] of the list: "table" or "list".
+   * @param {string} [options.role] of the list: "rowgroup" or "list".
    * @param {boolean} [options.follow] stay at the end, as long as the reader is there.
    */
   constructor({ rowHeight, create, update, label, role = "list", follow = false }) {
@@ -34,10 +34,10 @@ export class VirtualList {
     this._follows = follow;
     this._drawn = new Map();
     this._spare = [];
-    this._body = h("div.vbody", { role: role === "table" ? "rowgroup" : "presentation" });
+    this._body = h("div.vbody", { role: "presentation" });
     this.element = h(
       "div.vlist",
-      { role: role === "table" ? undefined : role, tabindex: "0", "aria-label": label, onscroll: () => this._scrolled() },
+      { role, tabindex: "0", "aria-label": label, onscroll: () => this._scrolled() },
       this._body,
     );
     this.draw = perFrame(() => this._draw());
