@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from tests.browser.tab import Tab
 
@@ -125,6 +125,19 @@ class Chromium:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(doing, self._loop))
 
     @asynccontextmanager
+    async def context(self, **options: Any) -> AsyncIterator[BrowserContext]:
+        """A browser of somebody's own: cookies, cache, storage and connections. What it gives belongs to its thread.
+
+        Args:
+            options: see Playwright, ``browser.new_context``.
+        """
+        context = await self.call(self._running.new_context(**options))
+        try:
+            yield context
+        finally:
+            await self.call(context.close())
+
+    @asynccontextmanager
     async def tab(self, origin: str) -> AsyncIterator[Tab]:
         """A page of this origin, with cookies, cache and connections of its own."""
         async with self.tabs(origin) as another:
@@ -133,14 +146,11 @@ class Chromium:
     @asynccontextmanager
     async def tabs(self, origin: str) -> AsyncIterator[Callable[[], Awaitable[Tab]]]:
         """What opens pages of this origin that are tabs of one window: they share all that tabs share."""
-        context = await self.call(self._running.new_context())
+        async with self.context() as context:
 
-        async def another() -> Tab:
-            tab = Tab(self.call, await self.call(context.new_page()))
-            await tab.show(origin)
-            return tab
+            async def another() -> Tab:
+                tab = Tab(self.call, await self.call(context.new_page()))
+                await tab.show(origin)
+                return tab
 
-        try:
             yield another
-        finally:
-            await self.call(context.close())

@@ -82,6 +82,12 @@ class Puppet:
 
         self.orders(task_id).put_nowait(order)
 
+    def report(self, task_id: str, percent: float, message: str) -> None:
+        async def order(ctx: TaskContext) -> None:
+            await ctx.progress(percent, message)
+
+        self.orders(task_id).put_nowait(order)
+
     def finish(self, task_id: str, result: str = "done") -> None:
         async def order(ctx: TaskContext) -> str:
             return result

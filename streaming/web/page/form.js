@@ -19,7 +19,7 @@ export class SchemaForm {
     this._schema = this._resolve(schema);
     this._fields = new Map();
     this._raw = h("textarea.code", { rows: 10, spellcheck: "false", "aria-label": "parameters as JSON" });
-    this._form = h("div.schema");
+    this._form = h("fieldset.schema.bare");
     this._asJson = false;
     this.element = h("div", {}, this._tabs(), this._form, this._raw);
     this._build(values);
@@ -68,6 +68,7 @@ export class SchemaForm {
 
   _show() {
     this._form.hidden = this._asJson;
+    this._form.disabled = this._asJson; // or what is missing in it would be in the way
     this._raw.hidden = !this._asJson;
     mark(this._fieldsTab, "aria-pressed", String(!this._asJson));
     mark(this._jsonTab, "aria-pressed", String(this._asJson));

@@ -41,7 +41,7 @@ export class VirtualList {
       this._body,
     );
     this.draw = perFrame(() => this._draw());
-    this._observer = new ResizeObserver(() => this.draw());
+    this._observer = new ResizeObserver(() => this.setCount(this.count)); // also once it is in the document
     this._observer.observe(this.element);
     /** Called with the first and the last row that are drawn. */
     this.onRange = () => {};
