@@ -3,13 +3,16 @@
 They are the same for everybody and hold no secret, so nobody is asked for a credential: a browser cannot show one when
 it opens a page. What the page asks for afterwards is asked for with the credential of whoever looks at it.
 
-Owns:   which files there are, what a browser may do with them, when it may keep the ones that it has.
+Owns:   which files there are, what a browser may do with them, when it may keep the ones that it has. Only these are
+        compressed: they hold no secret, and are no stream.
 Never:  reads a file that is asked for by name: all of them are read once, when the server starts.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -53,11 +56,13 @@ class Asset(NamedTuple):
     Attributes:
         content_type: what it is.
         body: its bytes.
-        tag: changes with them, quoted as an entity tag is (RFC 9110, 8.8.3).
+        packed: the same, compressed (RFC 1952).
+        tag: changes with them (RFC 9110, 8.8.3), without its quotes.
     """
 
     content_type: str
     body: bytes
+    packed: bytes
     tag: str
 
 
@@ -68,7 +73,7 @@ def asset_of(suffix: str, body: bytes) -> Asset:
         suffix: the end of its name.
         body: its bytes.
     """
-    return Asset(TYPES[suffix], body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    return Asset(TYPES[suffix], body, gzip.compress(body, mtime=0), hashlib.sha256(body).hexdigest()[:32])
 
 
 #: All of them by name.
@@ -92,10 +97,30 @@ async def show_asset(site: Site, request: Request) -> Reply:
 
 def answer_with(asset: Asset, request: Request) -> Reply:
     """Answer with a file; or that the browser has it (RFC 9110, 13.1.2)."""
-    headers = {**SECURITY, "cache-control": "no-cache", "content-security-policy": POLICY, "etag": asset.tag}
-    if _has(request.header("if-none-match"), asset.tag):
+    packed = takes_gzip(request.header("accept-encoding"))
+    tag = f'"{asset.tag}-gzip"' if packed else f'"{asset.tag}"'
+    headers = {
+        **SECURITY,
+        "cache-control": "no-cache",
+        "content-security-policy": POLICY,
+        "etag": tag,
+        "vary": "accept-encoding",
+    }
+    if _has(request.header("if-none-match"), tag):
         return Reply(304, headers, b"")
-    return Reply(200, {"content-type": asset.content_type, **headers}, asset.body)
+    headers["content-type"] = asset.content_type
+    if not packed:
+        return Reply(200, headers, asset.body)
+    return Reply(200, {**headers, "content-encoding": "gzip"}, asset.packed)
+
+
+def takes_gzip(accepted: str | None) -> bool:
+    """Whether an ``Accept-Encoding`` has gzip, and not as the one that is not wanted (RFC 9110, 12.5.3)."""
+    for each in (accepted or "").split(","):
+        coding, _, weight = each.partition(";")
+        if coding.strip().lower() in ("gzip", "x-gzip"):
+            return not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight)
+    return False
 
 
 def _has(known: str | None, tag: str) -> bool:

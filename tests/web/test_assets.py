@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from streaming.web.assets import ASSETS, FOLDER, INDEX, POLICY, TYPES
+from streaming.web.assets import ASSETS, FOLDER, INDEX, POLICY, TYPES, takes_gzip
 from tests.web.live import live
 from tests.web.test_routes import check_problem
 
@@ -50,7 +50,7 @@ async def test_a_browser_that_has_another_one_gets_it() -> None:
 
 async def test_head_has_the_length_and_nothing_else_is_possible() -> None:
     async with live() as here:
-        answer = await here.http.head("/page/page.css")
+        answer = await here.http.head("/page/page.css", headers={"accept-encoding": "identity"})
         assert (answer.content, int(answer.headers["content-length"])) == (b"", len(ASSETS["page.css"].body))
         check_problem(await here.http.post("/", json={}), 405, "method_not_allowed")
 
@@ -78,7 +78,37 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     for name, asset in ASSETS.items():
         text = asset.body.decode()
         assert set(re.findall(r"""https?://[^\s"'<>)]+""", text)) <= {"http://www.w3.org/2000/svg"}, name
-    assert sum(len(asset.body) for asset in ASSETS.values()) < 150_000
+    assert sum(len(asset.packed) for asset in ASSETS.values()) < 100_000
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        (None, False),
+        ("", False),
+        ("br", False),
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, br", False),
+        ("gzip;q=0.001", True),
+    ],
+)
+def test_gzip_is_for_those_who_want_it(accepted: str | None, packed: bool) -> None:
+    assert takes_gzip(accepted) is packed
+
+
+async def test_each_encoding_has_a_tag_of_its_own() -> None:
+    async with live() as here:
+        plain, packed = [
+            await here.http.get("/page/page.css", headers={"accept-encoding": coding})
+            for coding in ("identity", "gzip")
+        ]
+        assert (plain.content, plain.headers["vary"]) == (packed.content, packed.headers["vary"])
+        assert "content-encoding" not in plain.headers
+        assert packed.headers["content-encoding"] == "gzip"
+        assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 2
+        assert plain.headers["etag"] != packed.headers["etag"]
 
 
 def test_nothing_in_it_turns_text_into_markup() -> None:
