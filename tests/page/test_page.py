@@ -167,9 +167,8 @@ async def test_a_finished_task_is_played_again(chromium: Chromium) -> None:
         async with seen(chromium, url_of(here), f"?task={task_id}") as page:
             await page.sees(".event", "at 30")
             await page.js(
-                "const at = document.querySelector('.slider');"
-                "at.value = 0;"
-                "at.dispatchEvent(new Event('input'));"
+                "() => { const at = document.querySelector('.slider');"
+                " at.value = 0; at.dispatchEvent(new Event('input')); }"
             )
             await page.sees(".event-tools", "1 of 6 events")
             await page.sees(".task-head .badge", "pending")
