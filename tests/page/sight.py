@@ -18,6 +18,12 @@ from tests.browser.chromium import Chromium
 #: Milliseconds in which anything in a page happens, or never will.
 SOON_MS = 20_000
 
+#: The numbers of the events that are in the list of a task, in the order in which they are seen.
+NUMBERS = """() => {
+  const rows = [...document.querySelectorAll('.event')].filter((row) => row.offsetParent);
+  return rows.map((row) => Number(row.querySelector('.seq').textContent)).sort((one, other) => one - other);
+}"""
+
 Call = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 
 

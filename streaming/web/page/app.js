@@ -10,7 +10,7 @@ import { readPlace, writePlace } from "./address.js";
 import { Client, shared } from "./client.js";
 import { ask, tellProblem } from "./dialog.js";
 import { h, mark, put, say } from "./dom.js";
-import { duration } from "./format.js";
+import { STATUSES, duration } from "./format.js";
 import { ListView } from "./list.js";
 import { ServerView } from "./server_view.js";
 import { Session } from "./session.js";
@@ -20,6 +20,9 @@ import { TaskView } from "./task.js";
 const ROOT = new URL("..", import.meta.url);
 const THEMES = ["system", "light", "dark"];
 const KEPT_THEME = "streaming.theme";
+
+/** What the views want of the feed: of what a handler says itself, a list shows nothing. */
+const TOLD = [...STATUSES, "progress", "cancel_requested", "cancel_ignored"];
 const VIEWS = { tasks: ListView, task: TaskView, server: ServerView, new: StartView };
 
 /** Requests with the credential of the session; who is asked for one may try again. */
@@ -57,7 +60,8 @@ export class App {
     this._listeners = { event: new Map(), log: new Map(), tick: new Map(), open: new Map() };
     this._types = null;
     this._skew = 0;
-    this._session.onChange = () => this._connect();
+    this._lost = 0;
+    this._session.onChange = () => void this._changed();
   }
 
   async begin() {
@@ -140,18 +144,27 @@ export class App {
     this._showWho();
   }
 
-  _connect() {
-    this._live?.close();
+  /** There is another credential, or none any more. */
+  async _changed() {
     this._types = null;
-    this._live = shared(this._client, `streaming:${ROOT.pathname}`);
-    this._live.onEvent = (event) => this._heard(event);
-    this._live.onState = (state) => this._showState(state);
-    if (this.may("feed:read")) this._live.followFeed();
-    if (this._watched) this._live.addLog(this._watched, this._watchedAfter);
-    if (this._session.credential) void this._who();
+    await this._who();
+    this._connect();
   }
 
-  _heard({ channel, event }) {
+  _connect() {
+    this._live?.close();
+    const name = this._session.principal?.name ?? "nobody";
+    this._live = shared(this._client, name, {
+      feed: this.may("feed:read"),
+      types: TOLD,
+      logs: this._watched ? { [this._watched]: this._watchedAfter } : {},
+      onEvent: (item) => this._heard(item),
+      onState: (state) => this._showState(state),
+    });
+  }
+
+  _heard({ kind, channel, event }) {
+    if (kind !== "event" && kind !== "gap") return;
     const late = Date.parse(event.time) - Date.now();
     if (late > this._skew) this._skew = late; // an event cannot come from the future
     this._tell(channel === "feed" ? "event" : "log", event);
@@ -163,13 +176,16 @@ export class App {
   }
 
   _showState(state) {
-    mark(this._pill, "data-state", state.name);
-    const words = { connecting: "Connecting …", open: "Live", closed: "Not connected", waiting: state.offline ? "Offline" : `Again in ${duration(state.seconds ?? 0)}` };
-    say(this._pillWords, words[state.name] ?? state.name);
-    mark(this._pill, "title", [state.attempt > 1 && `try ${state.attempt}`, state.reconnects && `${state.reconnects} times connected again`, state.gaps && `${state.gaps} gaps`, state.leader === false && "through another tab", state.problem?.detail].filter(Boolean).join(", ") || "events come as they happen");
-    if (state.name === "open" && this._state !== "open") this._tell("open");
-    if (state.problem?.status === 401) void this._session.askFor(state.problem.detail);
-    this._state = state.name;
+    const name = state.state;
+    mark(this._pill, "data-state", name);
+    const words = { idle: "Idle", connecting: "Connecting …", open: "Live", closed: "Not connected", waiting: state.seconds === null ? "Offline" : `Again in ${duration(state.seconds)}` };
+    say(this._pillWords, words[name]);
+    if (name === "waiting" && this._state === "open") this._lost += 1;
+    const { gaps = 0 } = this._live?.stats ?? {};
+    mark(this._pill, "title", [state.attempt && `${state.attempt} tries have failed`, this._lost && `the connection was lost ${this._lost} times, no event was`, gaps && `${gaps} gaps`, this._live?.role === "follower" && "through another tab", state.problem?.detail].filter(Boolean).join(", ") || "events come as they happen");
+    if (name === "open" && this._state !== "open") this._tell("open");
+    if (name === "closed" && state.problem?.status === 401) void this._session.askFor(state.problem.detail);
+    this._state = name;
   }
 
   // -- what is seen ----------------------------------------------------------------------------------------------
@@ -206,7 +222,7 @@ export class App {
 
   async _whoDialog() {
     const principal = this._session.principal;
-    if (!principal) return void this._session.askFor("This server asks for a credential.");
+    if (!principal) return void this._session.askFor("This server asks for a credential.", { anew: true });
     const answer = await ask({ title: principal.name, yes: "Sign out", no: "Close", body: [h("p", {}, principal.tenant ? `of ${principal.tenant}` : ""), h("p", {}, `May: ${principal.scopes.join(", ") || "nothing"}`), principal.expires_at && h("p.muted", {}, `until ${principal.expires_at}`)] });
     if (!answer) return;
     this._session.leave();

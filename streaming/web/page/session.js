@@ -20,6 +20,7 @@ export class Session {
     /** @type {?{name: string, tenant: ?string, anonymous: boolean, scopes: Array<string>, expires_at: ?string}} */
     this.principal = null;
     this._asking = null;
+    this._declined = false;
     /** Called when the credential has changed. */
     this.onChange = () => {};
   }
@@ -33,8 +34,13 @@ export class Session {
     return this.principal?.scopes.includes(scope) ?? false;
   }
 
-  /** Ask the person for a credential; several that need one at the same time ask once. @returns {Promise<boolean>} whether there is a new one. */
-  askFor(words) {
+  /**
+   * Ask the person for a credential; several that need one at the same time ask once, and who has said no is asked no more,
+   * but for those who say so.
+   * @returns {Promise<boolean>} whether there is a new one.
+   */
+  async askFor(words, { anew = false } = {}) {
+    if (this._declined && !anew) return false;
     this._asking ??= this._ask(words).finally(() => (this._asking = null));
     return this._asking;
   }
@@ -45,6 +51,7 @@ export class Session {
       body: [h("p", {}, words), h("p.muted", {}, "It is kept for this tab only, and forgotten when you close it.")],
       fields: [{ name: "credential", label: "API key or token", type: "password", required: true, max: 8192, autocomplete: "current-password" }],
     });
+    this._declined = !answer;
     if (!answer) return false;
     sessionStorage.setItem(KEPT, answer.credential.trim());
     this.onChange();
