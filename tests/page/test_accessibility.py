@@ -70,7 +70,7 @@ async def violations(page: Sight) -> list[Any]:
 async def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(
     chromium: Chromium, width: int, scheme: str
 ) -> None:
-    options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme, "bypass_csp": True}
+    options: dict[str, Any] = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme, "bypass_csp": True}
     async with tasks() as (here, ids), seen(chromium, url_of(here), **options) as page:
         for place, there in PLACES.items():
             await page.go(place.format(**ids))

@@ -201,6 +201,22 @@ export class Client {
     return this.#ask("GET", "/principal", { again: true });
   }
 
+  // -- anything else ---------------------------------------------------------------------------------------------------
+
+  /**
+   * Any route of the server.
+   * @param {string} method
+   * @param {string} path
+   * @param {object} [request]
+   * @param {Record<string, unknown> | [string, unknown][]} [request.query] in pairs a name may come more than once
+   * @param {unknown} [request.body]
+   * @param {AbortSignal} [request.signal]
+   * @returns {Promise<any>} the answer; null if it has no body
+   */
+  request(method, path, { query = {}, body, signal } = {}) {
+    return this.#ask(method, path + search(query), { body, signal, again: method === "GET" });
+  }
+
   // -- streams -------------------------------------------------------------------------------------------------------
 
   /**
@@ -321,11 +337,11 @@ function snake(name) {
 }
 
 /**
- * @param {Record<string, unknown>} query names as the server has them; several values are an array
+ * @param {Record<string, unknown> | [string, unknown][]} query names as the server has them; several values are an array
  * @returns {string} with its question mark, if there is anything
  */
 function search(query) {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
+  const given = (Array.isArray(query) ? query : Object.entries(query)).filter(([, value]) => value !== undefined && value !== null);
   const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
   return text && `?${text}`;
 }
