@@ -94,7 +94,7 @@ async def _goes_on(chromium: Chromium, leave: Callable[[Page], Awaitable[Any]]) 
             items = await page.until(lambda items: len(of_feed(items)) >= 402)
             assert of_feed(items) == list(range(5, 407))
             await page.check()
-        assert here.app.heartbeat.open == 1
+        await here.until(lambda: here.app.heartbeat.open == 1)
 
 
 async def test_a_leader_that_is_closed_is_followed_by_another_without_a_loss(chromium: Chromium) -> None:

@@ -28,7 +28,10 @@ const QUIET_MS = 1000;
 
 /** @typedef {import("./connection.js").Item} Item */
 /** @typedef {import("./connection.js").ConnectionOptions} ConnectionOptions */
-/** @typedef {{tab: string, feed: boolean, feedAt: number | null, logs: [string, number][]}} Wish */
+/**
+ * What a tab wants, and which of it is to be read to it from its place: what is new, and where it has seen a hole.
+ * @typedef {{tab: string, feed: boolean, logs: string[], fromFeed: {at: number | null} | null, from: [string, number][]}} Wish
+ */
 
 /**
  * Share a connection with all other tabs that use this name, this server and these filters of the feed.
@@ -63,7 +66,9 @@ export class Shared {
   /** What each of the other tabs wants. @type {Map<string, Wish>} */
   #wishes = new Map();
   #closing = new AbortController();
-  #behind = false;
+  /** The logs to be read from our place, and whether the feed is. @type {Set<string>} */
+  #behind = new Set();
+  #behindInFeed = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #quiet = undefined;
   #telling = false;
@@ -80,9 +85,9 @@ export class Shared {
     this.#client = client;
     this.#options = { onEvent: () => {}, onState: () => {}, ...options };
     this.#key = `streaming ${JSON.stringify([client.baseUrl, name, types ?? [], taskTypes ?? [], tag ?? ""])}`;
-    this.#feed = feed;
+    this.#feed = this.#behindInFeed = feed;
     const wanted = Symbol.iterator in logs ? [...logs].map((id) => [id, 0]) : Object.entries(logs);
-    for (const [id, seq] of wanted) this.#logs.set(id, new Order(seq));
+    for (const [id, seq] of wanted) this.#follow(id, seq);
     if (signal?.aborted) this.#closing.abort();
     signal?.addEventListener("abort", () => this.close(), { signal: this.#closing.signal });
     /** Fulfilled once it is closed, by whomever. @type {Promise<void>} */
@@ -97,7 +102,7 @@ export class Shared {
   addLog(id, after = null) {
     const known = this.#logs.get(id);
     if (known !== undefined && (after === null || known.last <= after)) return;
-    this.#logs.set(id, new Order(after ?? 0));
+    this.#follow(id, after ?? 0);
     if (this.role === "alone") this.#connection?.addLog(id, after ?? 0);
     else this.#want();
   }
@@ -107,6 +112,15 @@ export class Shared {
     if (!this.#logs.delete(id)) return;
     if (this.role === "alone") this.#connection?.removeLog(id);
     else this.#want();
+  }
+
+  /**
+   * @param {string} id
+   * @param {number} after
+   */
+  #follow(id, after) {
+    this.#logs.set(id, new Order(after));
+    this.#behind.add(id);
   }
 
   /** What was said last of the connection. */
@@ -212,8 +226,8 @@ export class Shared {
   #grant(wish) {
     const connection = this.#connection;
     if (connection === null) return;
-    if (wish.feed) connection.followFeed(wish.feedAt);
-    for (const [id, seq] of wish.logs) {
+    if (wish.fromFeed !== null) connection.followFeed(wish.fromFeed.at);
+    for (const [id, seq] of wish.from) {
       try {
         connection.addLog(id, seq);
       } catch (error) {
@@ -232,19 +246,23 @@ export class Shared {
   /** Nobody reads what nobody wants. */
   #tidy() {
     const connection = /** @type {import("./connection.js").Connection} */ (this.#connection);
-    const all = [this.#wish(), ...this.#wishes.values()];
-    if (!all.some((wish) => wish.feed)) connection.leaveFeed();
-    const wanted = new Set(all.flatMap((wish) => wish.logs.map(([id]) => id)));
+    const others = [...this.#wishes.values()];
+    if (!this.#feed && !others.some((wish) => wish.feed)) connection.leaveFeed();
+    const wanted = new Set([...this.#logs.keys(), ...others.flatMap((wish) => wish.logs)]);
     for (const id of connection.logs) if (!wanted.has(id)) connection.removeLog(id);
   }
 
   /** @param {Wish} wish */
   #note(wish) {
     if (this.role !== "leader") return; // the next one asks anew
-    const known = this.#wishes.has(wish.tab);
+    const known = this.#wishes.get(wish.tab);
+    if (known !== undefined && this.#connection === null) {
+      // Nothing of the one before was granted yet.
+      wish = { ...wish, fromFeed: wish.fromFeed ?? known.fromFeed, from: [...known.from, ...wish.from] };
+    }
     this.#wishes.set(wish.tab, wish);
     this.#grant(wish);
-    if (!known) this.#awaitEnd(wish.tab);
+    if (known === undefined) this.#awaitEnd(wish.tab);
   }
 
   /** @param {string} tab */
@@ -265,8 +283,20 @@ export class Shared {
 
   /** @returns {Wish} */
   #wish() {
-    const logs = [...this.#logs].map(([id, order]) => /** @type {[string, number]} */ ([id, order.last]));
-    return { tab: this.#tab, feed: this.#feed, feedAt: this.#feedAt, logs };
+    /** @type {[string, number][]} */
+    const from = [];
+    for (const [id, order] of this.#logs) if (this.#behind.has(id)) from.push([id, order.last]);
+    const fromFeed = this.#behindInFeed ? { at: this.#feedAt } : null;
+    this.#behind.clear();
+    this.#behindInFeed = false;
+    return { tab: this.#tab, feed: this.#feed, logs: [...this.#logs.keys()], fromFeed, from };
+  }
+
+  /** There is a new leader, who knows nothing of this tab. */
+  #introduce() {
+    for (const id of this.#logs.keys()) this.#behind.add(id);
+    this.#behindInFeed = this.#feed;
+    this.#want();
   }
 
   /** Say what this tab wants, once for all that changes in this moment. */
@@ -287,7 +317,7 @@ export class Shared {
     if (this.#closing.signal.aborted) return;
     if (message.word === "wish") this.#note(message.wish);
     else if (this.role === "leader" || (message.to ?? this.#tab) !== this.#tab) return;
-    else if (message.word === "lead") this.#want();
+    else if (message.word === "lead") this.#introduce();
     else if (message.word === "item") this.#take(revived(message.item));
     else if (message.word === "place") this.#stand(message.position);
     else if (message.word === "state") this.#say(revived(message.state));
@@ -305,8 +335,9 @@ export class Shared {
 
   /** @param {Item} item */
   #take(item) {
-    const fits = item.channel === "feed" ? this.#fitsFeed(item) : this.#fitsLog(item);
-    if (fits === "hole") this.#complain();
+    const ofFeed = item.channel === "feed";
+    const fits = ofFeed ? this.#fitsFeed(item) : this.#fitsLog(item);
+    if (fits === "hole") this.#complain(ofFeed ? null : item.taskId);
     if (fits !== "next") return;
     if (item.kind === "event" || item.kind === "gap") this.stats.events += 1;
     if (item.kind === "gap") this.stats.gaps += 1;
@@ -336,20 +367,23 @@ export class Shared {
     return "next";
   }
 
-  /** What has come is not what follows: say where this tab stands, unless it has just said so. */
-  #complain() {
+  /**
+   * What has come is not what follows: say where this tab stands, unless it has just said so.
+   * @param {string | null} id of the log; null for the feed
+   */
+  #complain(id) {
     this.stats.holes += 1;
-    this.#behind = true;
+    if (id === null) this.#behindInFeed = true;
+    else this.#behind.add(id);
     if (this.#quiet === undefined) this.#want();
   }
 
   /** It takes the leader a moment to read from there: until then holes are no news. */
   #quietly() {
-    this.#behind = false;
     clearTimeout(this.#quiet);
     this.#quiet = setTimeout(() => {
       this.#quiet = undefined;
-      if (this.#behind) this.#want();
+      if (this.#behindInFeed || this.#behind.size > 0) this.#want();
     }, QUIET_MS);
   }
 
