@@ -317,6 +317,7 @@ def run(settings: Settings) -> int:
         signal.signal(signum, _leave)  # uvicorn and our lifespan take over, and give them back
     with heap.loading():
         open_store(settings)  # for what it imports: the server opens a store of its own
+        open_tracing(settings, time.time)  # the same
     listener = listen(settings)
     host, port = listener.getsockname()[:2]
     _log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")

@@ -30,6 +30,7 @@ GROUPS: Mapping[str, Sequence[str]] = MappingProxyType(
                 "tags",
                 "created_by",
                 "tenant",
+                "traceparent",
             ),
             "params",
         ),

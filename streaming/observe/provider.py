@@ -29,8 +29,9 @@ from opentelemetry import trace
 
 from streaming.config import Settings
 from streaming.errors import FieldError, InvalidSettings
+from streaming.observe.contexts import current_ids
 from streaming.observe.logs import configure
-from streaming.observe.spans import SpanIds, current_ids
+from streaming.observe.spans import SpanIds
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

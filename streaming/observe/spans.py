@@ -12,32 +12,42 @@ Rules of this file:
 - What fails here fails nobody: it is written to the log, once.
 
 Owns:   names, kinds, attributes and times of the spans of tasks.
-Uses:   the API of OpenTelemetry only; whether there is an SDK is for ``observe.tracing``.
+Uses:   observe.contexts (what they are below); the API of OpenTelemetry only: whether there is an SDK is for
+        ``observe.provider``.
 Never:  decides what is recorded (samplers do) or where it goes (exporters do).
 """
 
 from __future__ import annotations
 
 import functools
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from streaming.engine.tracer import UNTRACED, WorkerScope
 from streaming.errors import StoreUnavailable
 from streaming.events import Event, seconds_of
+from streaming.observe.contexts import (
+    RUNS,
+    below,
+    context_above,
+    current_ids,
+    ids_of,
+    inside,
+    span_context_of,
+    trace_context_of,
+    worker_scope,
+)
 from streaming.observe.redaction import blot
 from streaming.records import CancelOutcome, Record, TaskStatus, changed
 from streaming.rules.lifecycle import TERMINAL
-from streaming.rules.trace_context import TraceContext, kept_trace_context, read_trace_context, write_traceparent
+from streaming.rules.trace_context import TraceContext, kept_trace_context
 
 #: Characters of a text of somebody else's, at most.
 TEXT_MAX = 200
@@ -50,12 +60,6 @@ _UNSAID = MappingProxyType({TaskStatus.PENDING: "interrupted"})
 
 #: The types of events that tell of a change of the status.
 _STATUSES: Mapping[str, TaskStatus] = MappingProxyType({status.value: status for status in TaskStatus})
-
-#: The task whose handler runs here.
-_RUNS: ContextVar[str | None] = ContextVar("streaming_traced_task", default=None)
-
-#: In a worker process: sends what was recorded.
-_sending: threading.Thread | None = None
 
 _log = structlog.get_logger(__name__)
 
@@ -153,7 +157,7 @@ class TaskSpans:
 
     def _begun(self, record: Record, links: Sequence[Link]) -> _Task:
         kept = kept_trace_context(record.traceparent, record.tracestate)
-        above = contexts.Context() if kept is None else _below(span_context_of(kept))
+        above = contexts.Context() if kept is None else below(span_context_of(kept))
         with self._chosen(record.id):
             span = self._tracer.start_span(
                 f"task {record.type}", above, SpanKind.CONSUMER, _attributes(record), links, _ns(record.created_at)
@@ -226,7 +230,7 @@ class TaskSpans:
     def around(self, task_id: str) -> AbstractContextManager[object]:
         """See `Tracer.around`: whatever traces the handler, or a library that it calls, finds the attempt above it."""
         span = self._span_of(task_id)
-        return UNTRACED.around(task_id) if span is None else _inside(task_id, trace.set_span_in_context(span))
+        return UNTRACED.around(task_id) if span is None else inside(task_id, trace.set_span_in_context(span))
 
     @_harmless
     def in_worker(self, record: Record) -> WorkerScope:
@@ -249,8 +253,8 @@ class TaskSpans:
         Args:
             task_id: of the task that it is about.
         """
-        if task_id is not None and task_id != _RUNS.get():
-            return _ids_of(self._span_of(task_id))
+        if task_id is not None and task_id != RUNS.get():
+            return ids_of(self._span_of(task_id))
         return current_ids()
 
     def _span_of(self, task_id: str) -> Span | None:
@@ -276,17 +280,6 @@ def span_id_of(task_id: str, attempt: int = 0) -> int:
     The end of a task's id is a random number, and different for each task.
     """
     return int(task_id[-16:], 16) ^ attempt << 40
-
-
-def context_above(kept: TraceContext | None) -> contexts.Context:
-    """What something belongs to that begins now: what runs just now, or else what its request says."""
-    if trace.get_current_span().get_span_context().is_valid:
-        return contexts.get_current()
-    return contexts.Context() if kept is None else _below(span_context_of(kept))
-
-
-def _below(above: SpanContext) -> contexts.Context:
-    return trace.set_span_in_context(trace.NonRecordingSpan(above), contexts.Context())
 
 
 def _attributes(record: Record) -> dict[str, str]:
@@ -324,73 +317,3 @@ def _tell_cancel(task: _Task, record: Record) -> None:
         task.span.add_event("cancel ignored", {"code.location": now.where or ""}, _ns(record.updated_at))
     if now.stopped_at is not None:
         task.span.add_event("stopped", timestamp=_ns(now.stopped_at))
-
-
-# -- from here to OpenTelemetry, and back ------------------------------------------------------------------------------
-
-
-def span_context_of(kept: TraceContext) -> SpanContext:
-    """What a request or a record says of a trace, for OpenTelemetry."""
-    state = trace.TraceState.from_header([kept.tracestate] if kept.tracestate else [])
-    flags = trace.TraceFlags(kept.flags)
-    return SpanContext(
-        int(kept.trace_id, 16), int(kept.span_id, 16), is_remote=True, trace_flags=flags, trace_state=state
-    )
-
-
-def trace_context_of(span: Span) -> TraceContext | None:
-    """What is below a span; None if nobody traces."""
-    found = span.get_span_context()
-    if not found.is_valid:
-        return None
-    traceparent = write_traceparent(f"{found.trace_id:032x}", f"{found.span_id:016x}", found.trace_flags)
-    return read_trace_context([traceparent], [found.trace_state.to_header()])
-
-
-def current_ids(task_id: str | None = None) -> dict[str, str]:
-    """What a log line has of the trace that its code runs in, whatever it is about."""
-    return _ids_of(trace.get_current_span())
-
-
-def _ids_of(span: Span | None) -> dict[str, str]:
-    kept = None if span is None else span.get_span_context()
-    if kept is None or not kept.is_valid:
-        return {}
-    return {"trace_id": f"{kept.trace_id:032x}", "span_id": f"{kept.span_id:016x}"}
-
-
-@contextmanager
-def _inside(task_id: str, context: contexts.Context) -> Iterator[None]:
-    token, runs = contexts.attach(context), _RUNS.set(task_id)
-    try:
-        yield
-    finally:
-        _RUNS.reset(runs)
-        contexts.detach(token)
-
-
-@contextmanager
-def worker_scope(task_id: str, kept: TraceContext) -> Iterator[None]:
-    """What a handler is called in, in a process of its own: see `Tracer.in_worker`.
-
-    Args:
-        task_id: of its task.
-        kept: the trace, and the attempt as the span above.
-    """
-    with (
-        structlog.contextvars.bound_contextvars(task_id=task_id),
-        _inside(task_id, _below(span_context_of(kept))),
-    ):
-        try:
-            yield
-        finally:
-            _send_soon()
-
-
-def _send_soon() -> None:
-    """Have what was recorded sent: this process may be killed at any time from now on."""
-    global _sending  # the process calls one handler after the other
-    flush = getattr(trace.get_tracer_provider(), "force_flush", None)
-    if flush is not None and (_sending is None or not _sending.is_alive()):
-        _sending = threading.Thread(target=flush, name="streaming-traces", daemon=True)
-        _sending.start()

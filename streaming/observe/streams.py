@@ -13,7 +13,8 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind
 
-from streaming.observe.spans import context_above, fail
+from streaming.observe.contexts import context_above
+from streaming.observe.spans import fail
 from streaming.rules.trace_context import TraceContext
 
 #: How a stream ends that its reader did not want to end so.

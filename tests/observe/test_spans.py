@@ -23,9 +23,11 @@ from streaming.config import Settings
 from streaming.engine.journal import Commit
 from streaming.errors import StoreUnavailable
 from streaming.events import rfc3339
-from streaming.observe import provider, spans
-from streaming.observe.spans import TaskSpans, span_id_of, trace_context_of, worker_scope
-from streaming.records import TaskStatus
+from streaming.observe import contexts, provider
+from streaming.observe.contexts import trace_context_of, worker_scope
+from streaming.observe.spans import TaskSpans, span_id_of
+from streaming.records import TaskError, TaskStatus
+from streaming.rules.reporting import Report
 from streaming.rules.trace_context import TraceContext
 from tests.kit import EPOCH_S, TestedStore, build
 from tests.stage import Gate, broken, deaf, ended, forever, instant, rounds, run, run_and_cancel, running, tidy
@@ -251,6 +253,34 @@ async def test_a_start_that_is_not_stored_is_told_and_no_task(seen: Seen) -> Non
     assert (tracer._starts, tracer._tasks) == ({}, {})
 
 
+@task(run_in="outside")
+def there() -> None:
+    raise AssertionError("it is never called")
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_work_that_is_done_elsewhere_is_told_as_it_is_reported(at_once: bool, seen: Seen) -> None:
+    coordinator, store = build([there], tracer=seen.tracer())
+    async with coordinator:
+        started, _ = await coordinator.start("there", {}, trace=CALLER)
+        store.hold()  # so that both are stored by one commit, or each by its own
+        reports = [Report(status=TaskStatus.RUNNING), Report(status=TaskStatus.FAILED, error=TaskError("e", "no"))]
+        if not at_once:
+            store.release()
+            for report in reports:
+                await coordinator.report(started.id, report)
+                await asyncio.sleep(1)
+        else:
+            reporting = [asyncio.create_task(coordinator.report(started.id, report)) for report in reports]
+            await rounds()
+            store.release()
+            await asyncio.gather(*reporting)
+        await coordinator.wait(started.id, 10)
+
+    whole, attempt = seen.one("task there"), seen.one("attempt")
+    assert (above(attempt), whole.status.description, attempt.status.description) == (id_of(whole), "e", "e")
+
+
 async def test_tasks_of_a_task_are_below_its_attempt(seen: Seen) -> None:
     @task
     async def parent(ctx: TaskContext) -> Any:
@@ -357,6 +387,37 @@ async def test_after_a_crash_the_trace_goes_on_and_the_attempt_that_was_cut_is_t
     assert {above(span) for span in attempts} == {id_of(whole)}
     assert (above(whole), seconds(whole)[0]) == (int(ABOVE, 16), -10)
     assert told(whole) == ["resumed", "pending"]
+
+
+async def test_a_cancel_that_a_handler_has_declined_is_over_with_its_attempt(seen: Seen) -> None:
+    @task(on_interrupt="restart")
+    async def declines(ctx: TaskContext) -> int:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            assert current is not None
+            if ctx.attempt == 1:
+                current.uncancel()
+                await asyncio.get_running_loop().create_future()
+        return ctx.attempt
+
+    store = TestedStore(Settings())
+    coordinator, _ = build([declines], store, tracer=seen.tracer(), grace_s=1)
+    async with coordinator:
+        started = await running(coordinator, "declines")
+        await coordinator.cancel_task(started, by="anna", reason="")
+        await asyncio.sleep(30)
+    assert seen.one("attempt").status.description == "interrupted"
+    assert seen.named("task declines") == []
+
+
+async def test_what_a_handler_that_was_left_behind_protects_is_told_to_nobody(seen: Seen) -> None:
+    tracer = seen.tracer()
+    tracer.section(task_id(1), "nobody", begun=True)
+    tracer.gone(task_id(1))
+    tracer.created(task_id(1), None)
+    assert seen.spans == ()
 
 
 async def test_a_crash_that_ends_a_task_is_told(seen: Seen) -> None:
@@ -509,7 +570,7 @@ def test_a_worker_sends_what_it_has_recorded_at_once_and_waits_for_nobody(monkey
         go_on.wait(10)
 
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: SimpleNamespace(force_flush=flush))
-    monkeypatch.setattr("streaming.observe.spans._sending", None)
+    monkeypatch.setattr("streaming.observe.contexts._sending", None)
     for _ in range(3):
         with worker_scope("7", CALLER):
             found = trace_context_of(trace.get_current_span())
@@ -517,7 +578,7 @@ def test_a_worker_sends_what_it_has_recorded_at_once_and_waits_for_nobody(monkey
     assert flushed.acquire(timeout=10)
     assert not flushed.acquire(timeout=0.01)  # the others do not gather behind the first
     go_on.set()
-    sending = spans._sending
+    sending = contexts._sending
     assert sending is not None
     assert sending.daemon
     sending.join(10)

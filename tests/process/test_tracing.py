@@ -111,6 +111,7 @@ async def test_one_trace_goes_from_curl_through_tasks_and_processes_to_the_host_
         assert one(collector, "mine").parent_id == attempts["family"].span_id
         assert {starts[name].parent_id for name in names[1:]} == {one(collector, "mine").span_id}
         assert one(collector, "in a thread").parent_id == attempts["threaded"].span_id
+        assert one(collector, "start countdown").parent_id == one(collector, "in a thread").span_id
         assert one(collector, "in a process").parent_id == attempts["apart"].span_id
         assert ended["result"]["results"][2] == one(collector, "in a process").span_id
         assert f"\r\ntraceparent: 00-{TRACE}-{attempts['http_fetch'].span_id}-01\r\n" in heads[0]

@@ -26,8 +26,9 @@ async def family(ctx: TaskContext, url: str) -> dict[str, Any]:
 
 @task(run_in="thread")
 def threaded(ctx: ThreadContext) -> dict[str, str]:
-    """Make a span in a thread."""
+    """Make a span in a thread, and start a task in it."""
     with trace.get_tracer("mine").start_as_current_span("in a thread"):
+        ctx.start("countdown", {"count": 0}).result()
         return ctx.trace_headers()
 
 
