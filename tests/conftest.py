@@ -47,6 +47,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; tests send it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "asyncio_only: about what only the client with asyncio does")
     config.addinivalue_line("markers", "clock(name): 'virtual' is a loop whose time jumps, 'each' also uvloop; 'real'")
 
 
@@ -99,3 +100,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if server is not None and report.failed:
         report.sections.append(("PostgreSQL", server.log()[-5000:]))
     return report
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of the client is one of both clients, but for what is about asyncio."""
+    if "each_client" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("asyncio_only") is not None
+        metafunc.parametrize("each_client", ["asyncio"] if only else ["asyncio", "sync"], indirect=True)
+
+
+@pytest.fixture
+def each_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name ``Client`` of the test's module is either of them."""
+    if request.param == "sync":
+        from tests.twin import Twin
+
+        monkeypatch.setattr(request.module, "Client", Twin)

@@ -92,7 +92,7 @@ async def _request(reader: asyncio.StreamReader) -> Asked:
 async def scripted(*answers: Answer) -> AsyncGenerator[ScriptedServer, None]:
     """Run a scripted server on a free port."""
     script = ScriptedServer(list(answers))
-    server = await asyncio.start_server(script.serve_one, "127.0.0.1", 0)
+    server = await asyncio.start_server(script.serve_one, "127.0.0.1", 0, backlog=512)
     host, port = server.sockets[0].getsockname()
     script.url = f"http://{host}:{port}"
     try:

@@ -34,6 +34,8 @@ from tests.scripted_server import (
     streamed,
 )
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 DONE = block(3, "completed", {"result": 42})
 WHOLE = streamed(block(1, "pending"), block(2, "running"), DONE)
 TYPES = ["pending", "running", "completed"]
@@ -299,6 +301,7 @@ async def test_who_leaves_closes_the_connection_and_asks_for_nothing(patience: P
         assert len(server.asked) == 1
 
 
+@pytest.mark.asyncio_only
 async def test_a_watch_can_be_cancelled_while_it_waits(patience: Patience) -> None:
     async with scripted(streamed(block(1, "pending"), then="hold")) as server:
         watching = asyncio.create_task(watched(server.url, patience))

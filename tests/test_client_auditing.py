@@ -11,6 +11,8 @@ from streaming.errors import ServerError
 from streaming.rules.evidence import Repair, Violation
 from tests.scripted_server import TASK_ID, said_json, scripted
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 PATIENCE = Patience(retry_s=0.0)
 
 VIOLATION = {"invariant": "seq_without_holes", "task_id": TASK_ID, "detail": "3 follows 1"}

@@ -31,6 +31,8 @@ from tests.scripted_server import (
 )
 from tests.test_client import VirtualTime
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 SECRET = "strm_aaaaaaaaaaaaaaaa_" + "s3cr3t" * 7 + "x"
 STALE, FRESH = "stale.token.one", "fresh.token.two"
 FOUND = said_json(record().as_json())

@@ -13,6 +13,8 @@ from streaming.rules.sse import feed_frame
 from tests.scripted_server import LOST, Answer, block, event, refused, said, scripted, streamed
 from tests.test_client import VirtualTime
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 
 def item(position: int, seq: int = 1, type: str = "tick") -> bytes:
     return feed_frame(event(seq, type), position)

@@ -11,6 +11,8 @@ from streaming.client.insight import Line, Waiting
 from streaming.errors import ServerError, TaskNotFound
 from tests.scripted_server import TASK_ID, said_json, scripted
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 PATIENCE = Patience(retry_s=0.0)
 
 BRANCH = {"function": "inner", "waits_for": "lock", "frames": [], "tasks": [], "more": 0}

@@ -24,6 +24,8 @@ from tests.rules.tasks import RECORDS
 from tests.scripted_server import TASK_ID, TIME, record, refused, said_json, scripted
 from tests.web.live import live
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 PATIENCE = Patience(retry_s=0)
 
 POLICIES = st.builds(

@@ -14,6 +14,8 @@ from streaming.tasks.external import external
 from tests.scripted_server import LOST, TASK_ID, TIME, record, refused, said_json, scripted
 from tests.web.live import live
 
+pytestmark = pytest.mark.usefixtures("each_client")
+
 PATIENCE = Patience(retry_s=0)
 EAGER = Patience(retry_s=5, pause_first_s=0.001)
 RUNNING = record(status=TaskStatus.RUNNING, type="external")

@@ -9,13 +9,13 @@ Example:
 
 from streaming.client.auditing import Audit
 from streaming.client.client import Client
-from streaming.client.credentials import StreamToken
 from streaming.client.external import ExternalTask
-from streaming.client.feed import FeedEvent
+from streaming.client.feed_event import FeedEvent
 from streaming.client.insight import Why
 from streaming.client.listing import Bulk, Count, Refused
 from streaming.client.options import Started
 from streaming.client.patience import Patience
+from streaming.client.stream_token import StreamToken
 
 __all__ = [
     "Audit",

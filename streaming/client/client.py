@@ -18,7 +18,7 @@ import httpx
 
 from streaming.client.answers import bad_answer, document_from, event_from, items_in, record_from, successful
 from streaming.client.auditing import Audit, audit_from
-from streaming.client.credentials import StreamToken, TokenSource, stream_token_from
+from streaming.client.credentials import TokenSource
 from streaming.client.insight import Why, why_from
 from streaming.client.listing import history_from, query_of
 from streaming.client.many import ManyTasks
@@ -26,6 +26,7 @@ from streaming.client.options import Started, StartOptions, start_body
 from streaming.client.patience import Patience
 from streaming.client.refusals import refusals
 from streaming.client.steering import Steering
+from streaming.client.stream_token import StreamToken, stream_token_from
 from streaming.client.watching import LogReader, OnGap
 from streaming.client.wire import Wire, path_of
 from streaming.events import Event

@@ -5,7 +5,7 @@ Rules of this file:
 - Whoever gives tokens is asked once for all requests of one moment, and once more for a request that was refused.
 - A token is in no text that somebody reads, and goes to no other address than that of its server.
 
-Owns:   the header that carries a token; when a fresh one is asked for; the token for the events of one task.
+Owns:   the header that carries a token; when a fresh one is asked for.
 Never:  quotes a token, not even one that is none.
 """
 
@@ -15,50 +15,15 @@ import asyncio
 import inspect
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import httpx
-
-from streaming.client.answers import bad_answer
 
 #: A token, or what gives one that is good now.
 TokenSource: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
 #: What a header can carry as one word. RFC 6750 allows less, but an API key may be any of this.
 _FORM = re.compile(r"[!-~]+\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class StreamToken:
-    """A credential for the events of one task, which may stand in a URL.
-
-    Attributes:
-        token: the credential itself.
-        expires_at: when it is over, RFC 3339; so is a stream then that was opened with it.
-        url: the stream of the task, with the token: for ``new EventSource(url)`` in a browser.
-    """
-
-    token: str = field(repr=False)
-    expires_at: str
-    url: str = field(repr=False)
-
-
-def stream_token_from(document: dict[str, Any], stream: httpx.URL) -> StreamToken:
-    """Read the answer that brings a token for a stream.
-
-    Args:
-        document: the answer.
-        stream: the address of the stream, without a token.
-
-    Raises:
-        ServerError: code ``bad_answer``; there is none in it.
-    """
-    token, expires_at, url = (document.get(name) for name in ("token", "expires_at", "url"))
-    if not (isinstance(token, str) and isinstance(expires_at, str) and isinstance(url, str)):
-        raise bad_answer("A token for a stream was expected.")
-    query = url.partition("?")[2]
-    return StreamToken(token, expires_at, f"{stream.copy_with(userinfo=b'')}?{query}")
 
 
 def checked(token: object) -> str:

@@ -6,7 +6,7 @@ Rules of this file:
 - Before the first event a reader of the newest events has no position. If its connection breaks then, the next one
   begins at what is newest there: what has happened between them may be missing.
 
-Owns:   `FeedReader`, and `FeedEvent`.
+Owns:   `FeedReader`.
 Uses:   client.reading (the connections), client.answers (what was received).
 Never:  ends by itself: the feed has no end.
 """
@@ -15,30 +15,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import httpx
 from httpx_sse import ServerSentEvent
 
 from streaming.client.answers import bad_answer, event_from
+from streaming.client.feed_event import FeedEvent
 from streaming.client.patience import Patience
 from streaming.client.reading import StreamReader
-from streaming.events import Event
 
 _POSITION = re.compile(r"\d{1,18}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class FeedEvent:
-    """One event in the feed.
-
-    Attributes:
-        position: where it stands; to go on behind it, give it as ``after``.
-        event: what has happened.
-    """
-
-    position: int
-    event: Event
 
 
 class FeedReader(StreamReader[FeedEvent]):

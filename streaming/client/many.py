@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from streaming.client.answers import document_from, items_in, record_from
-from streaming.client.feed import FeedEvent, FeedReader
+from streaming.client.feed import FeedReader
+from streaming.client.feed_event import FeedEvent
 from streaming.client.listing import Bulk, Count, Filters, Value, bulk_from, count_from, query_of, statistics_from
 from streaming.client.patience import Patience
 from streaming.client.wire import Wire
