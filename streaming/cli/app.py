@@ -156,6 +156,10 @@ def demo(
 
     Nothing is left behind. The exit status is 0 only if everything went as
     it should.
+
+    Examples:
+        streaming demo
+        streaming demo --keep
     """
     from streaming.cli.demo import run_demo
 
@@ -164,7 +168,12 @@ def demo(
 
 @app.command()
 def config(output: Format = Output.TEXT) -> None:
-    """List all settings: variable, value, default, and what it is for."""
+    """List all settings: variable, value, default, and what it is for.
+
+    Examples:
+        streaming config
+        streaming config -o json | jq -r '.[].variable'
+    """
     from streaming.cli.settings import describe_settings
 
     rows = describe_settings()
@@ -242,3 +251,31 @@ def types(url: Url = DEFAULT_URL, output: Format = Output.TEXT) -> None:
             print_table(["type", "parameters", "what it does"], rows(found))
 
     ask(url, work)
+
+
+# -- the help ----------------------------------------------------------------------------------------------------------
+
+#: The groups in ``streaming --help``, in their order, as are the commands in each.
+PANELS = {
+    "Start and follow": ("run", "start", "watch", "top", "tail", "replay"),
+    "Find and understand": ("list", "show", "count", "why", "stats", "types"),
+    "Steer and end": ("cancel", "retry", "extend", "input", "ack", "delete"),
+    "Run a server": ("serve", "demo", "doctor", "audit", "config", "key", "db", "prune"),
+    "Develop": ("prove", "completion"),
+}
+
+
+def _put_into_panels() -> None:
+    order = [name for names in PANELS.values() for name in names]
+    panels = {name: panel for panel, names in PANELS.items() for name in names}
+    commands = {info: info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
+    for info, name in commands.items():
+        info.rich_help_panel = panels.get(name)
+    for group in app.registered_groups:
+        group.rich_help_panel = panels.get(str(group.name))
+    app.registered_commands.sort(
+        key=lambda info: order.index(commands[info]) if commands[info] in order else len(order)
+    )
+
+
+_put_into_panels()

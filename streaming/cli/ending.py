@@ -22,7 +22,8 @@ import typer
 from streaming.cli.asking import DEFAULT_URL, Format, Url, ask
 from streaming.cli.exits import Exit, exit_of
 from streaming.cli.filters import Preset, Statuses, Tags, Terms, Types, Words, filters_from
-from streaming.cli.output import Output, print_document, print_fields, print_receipt, say
+from streaming.cli.output import Output, hint, print_document, print_fields, print_receipt, say
+from streaming.rules.lifecycle import TERMINAL
 
 if TYPE_CHECKING:
     from streaming.client import Bulk, Client
@@ -74,7 +75,10 @@ def cancel(
         raise typer.Exit(_bulk(url, "cancel", "cancelled", request, yes=yes, dry_run=dry_run, output=output))
 
     async def work(client: Client) -> None:
-        print_receipt(await client.cancel(task_id, reason=reason, wait_s=wait_s), output)
+        record = await client.cancel(task_id, reason=reason, wait_s=wait_s)
+        print_receipt(record, output)
+        if record.status not in TERMINAL:
+            hint(f"it cleans up; streaming watch {task_id} shows its end, streaming why {task_id} what it waits for")
 
     ask(url, work)
 

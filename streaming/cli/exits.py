@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from streaming.cli.output import say
+from streaming.cli.output import hint, say
 from streaming.errors import StreamingError
 
 
@@ -67,13 +67,37 @@ _BY_CODE = MappingProxyType(
 )
 
 
+#: What may be done after a refusal, by error code.
+_NEXT = MappingProxyType(
+    {
+        "not_found": "streaming list shows which tasks there are",
+        "unknown_type": "streaming types lists the types of this server; streaming serve MODULE has more",
+        "invalid_params": "streaming run TYPE --help shows the parameters",
+        "invalid_settings": "streaming config lists all settings",
+        "bad_filter": "streaming list --help has examples",
+        "unauthenticated": "STREAMING_TOKEN or a file in STREAMING_TOKEN_FILE shows a credential; "
+        "streaming key create NAME makes one, beside the database",
+        "forbidden": "another credential may do it; streaming key create NAME --scope SCOPE makes one",
+        "task_active": "streaming cancel ID --wait-s 10 stops it",
+        "task_terminal": "streaming show ID says how it ended; streaming retry ID starts it once more",
+        "key_busy": "--if-running enqueue waits behind it, join follows it, replace ends it",
+        "too_many_tasks": "wait, or look at streaming list --status pending",
+        "draining": "try again when it is back",
+        "unreachable": "streaming serve starts a server here; --url or STREAMING_URL names another one",
+        "store_unavailable": "streaming db check says what is the matter with a database of this machine",
+    }
+)
+
+
 def report(error: StreamingError) -> Exit:
-    """Say on stderr what went wrong, and return the exit status that goes with it."""
+    """Say on stderr what went wrong and what may be done, and return the exit status that goes with it."""
     say(error.detail)
     for field in error.errors:
         line = f"{field.field}: {field.message}"
         if line not in error.detail:
             say(f"  {line}")
+    if error.code in _NEXT:
+        hint(_NEXT[error.code])
     return exit_of(error.code)
 
 

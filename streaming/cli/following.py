@@ -20,7 +20,7 @@ from typing import Any, Unpack
 
 from streaming.cli.displays import display
 from streaming.cli.exits import Exit, discard_output
-from streaming.cli.output import Output, receipt_words, say
+from streaming.cli.output import Output, hint, receipt_words, say
 from streaming.client import Client, Started
 from streaming.client.options import StartOptions
 from streaming.errors import StreamingError, TaskTerminal
@@ -58,6 +58,7 @@ def _ended(task_id: str, status: str, error: dict[str, Any] | None) -> Exit:
         return Exit.OK
     reason = f": {error['message']}" if error else ""
     say(f"task {task_id} is {status}{reason}")
+    hint(f"streaming show {task_id} says more; streaming retry {task_id} starts it once more")
     return Exit.TASK_FAILED
 
 
@@ -107,6 +108,7 @@ class Run:
             say(f"joined task {self._task_id}; Ctrl-C leaves it to itself")
             return self._task_id
         say(f"started task {self._task_id}")
+        hint(f"Ctrl-C cancels it; elsewhere: streaming watch {self._task_id}, streaming cancel {self._task_id}")
         if self._interrupts:
             self._begin_cancel(self._task_id)
         return self._task_id

@@ -5,7 +5,7 @@ Rules of this file:
 - On a terminal lists are tables; elsewhere they are lines of columns with tabs between them, for other programs.
 - Text that came from a server or a handler cannot move the cursor, colour the screen or start a new line.
 
-Owns:   `say`, documents, records and tables.
+Owns:   `say` and `hint`, documents, records and tables.
 Never:  asks a server for anything.
 """
 
@@ -31,6 +31,12 @@ class Output(StrEnum):
 def say(text: str) -> None:
     """Tell the person at the keyboard; never data."""
     print(f"streaming: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def hint(text: str) -> None:
+    """Tell the person at the keyboard what may be done next; where nobody sits there is nobody to do it."""
+    if sys.stderr.isatty():
+        say(f"next: {text}")
 
 
 #: Join letters and emoji, or keep letters apart: without them Persian and Hindi are misspelt.

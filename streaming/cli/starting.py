@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from streaming.cli.asking import DEFAULT_URL, Format, Url, ask
-from streaming.cli.output import Output, print_record
+from streaming.cli.output import Output, hint, print_record
 from streaming.cli.typed import TypedCommand, options_named, read_params
 from streaming.cli.words import read_document
 from streaming.records import Priority
@@ -98,7 +98,7 @@ def run(
         streaming run countdown --count 5 --interval 0.5
         streaming run http_fetch url=https://example.com/ --timeout-s 30
         streaming run checksum --params '{"path": "/srv"}' --tag nightly
-        streaming run countdown --key clock --if-running replace
+        streaming run countdown --count 3 --key clock --if-running replace
     """
     from streaming.cli.following import Run
 
@@ -147,7 +147,9 @@ def start(
     async def work(client: Client) -> None:
         given, named = await read_params(client, type, words or [], document, _taken(ctx))
         with options_named(named):
-            print_record(await client.start(type, given, **options), output)
+            record = await client.start(type, given, **options)
+        print_record(record, output)
+        hint(f"streaming watch {record.id} follows it; streaming cancel {record.id} ends it")
 
     ask(url, work)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from streaming.cli.asking import DEFAULT_URL, Format, TaskId, Url, ask
-from streaming.cli.output import Output, print_document, print_record
+from streaming.cli.output import Output, hint, print_document, print_record
 
 if TYPE_CHECKING:
     from streaming.client import Client
@@ -34,7 +34,9 @@ def retry(task_id: TaskId, url: Url = DEFAULT_URL, output: Format = Output.TEXT)
     """
 
     async def work(client: Client) -> None:
-        print_record(await client.retry(task_id), output)
+        record = await client.retry(task_id)
+        print_record(record, output)
+        hint(f"streaming watch {record.id} follows it; streaming cancel {record.id} ends it")
 
     ask(url, work)
 
