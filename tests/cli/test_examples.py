@@ -114,6 +114,7 @@ def task_for(command: str, streaming: Streaming) -> str:
 ENDS = {
     "http_fetch": {0, 1, 2},  # there may be no network, and its hosts are not opened
     "checksum": {1, 2},  # the operator of this server has allowed no directory
+    "tasks.example.org": {1, 5},  # there is no such server
     "key revoke": {3},  # a key of somebody else
 }
 
