@@ -103,6 +103,9 @@ def test_an_upgrade_runs_as_the_server_does_and_gets_no_requests() -> None:
         assert container[name] == CONTAINER[name]
     assert container["env"] == [each for each in CONTAINER["env"] if each["name"] == "STREAMING_STORE_URL_FILE"]
     assert job["spec"]["volumes"][0] == POD["spec"]["volumes"][0]
+    for template in (job, POD):
+        assert template["spec"]["enableServiceLinks"] is False, "STREAMING_PORT would be an address of the Service"
+        assert template["spec"]["automountServiceAccountToken"] is False
     assert job["spec"]["securityContext"].items() <= POD["spec"]["securityContext"].items()
 
 
