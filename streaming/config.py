@@ -292,6 +292,9 @@ class Settings(BaseSettings):
     command_output_bytes_max: Bytes = Field(67_108_864, description="Bytes of output that a program may write.")
     command_lines_max: Count = Field(1_000_000, description="Lines, or pieces of long ones, that a program may write.")
 
+    # -- what is counted -----------------------------------------------------------------------------------------
+    metrics: bool = Field(True, description="Count what happens, and answer GET /metrics.")
+
     # -- log lines ---------------------------------------------------------------------------------------------------
     otel: bool = Field(
         False, description="on: traces are recorded with OpenTelemetry, as the variables OTEL_... of its SDK say."

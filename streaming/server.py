@@ -36,6 +36,7 @@ from streaming.errors import Draining, StoreUnreachable, StreamingError
 from streaming.exit import Exit
 from streaming.listener import listen
 from streaming.observe.logs import configure, silence_requests
+from streaming.observe.metrics import Metrics
 from streaming.observe.stall import Watchdog
 from streaming.observe.tracing import Tracing, open_tracing
 from streaming.privacy import keep_private
@@ -157,15 +158,19 @@ class Server:
             _log.warning("STREAMING_TYPE_LIMITS has task types that are not registered", task_types=unknown)
         if settings.commands and not keep_private():
             _log.warning("the programs that STREAMING_COMMANDS names may read the secrets of this process")
+        metrics = Metrics(settings, registry, time.monotonic) if settings.metrics else None
         async with AsyncExitStack() as stack:
-            begun = await self._begin(stack, settings, registry, receive, startup)
+            begun = await self._begin(stack, settings, registry, metrics, receive, startup)
             if begun is None:
                 return
             coordinator, journal = begun
             stack.enter_context(Watchdog(settings.stall_s, coordinator.stalls))
+            if metrics is not None:
+                metrics.lag.start()
+                stack.callback(metrics.lag.stop)
             gate = await _gate(stack, settings, journal)
             Protocol.on_limit = staticmethod(self.limit_hit)  # for a server of somebody else that has taken it
-            self._web = web = Application(coordinator, settings, lambda: journal.circuit, gate)
+            self._web = web = Application(coordinator, settings, lambda: journal.circuit, gate, metrics)
             web.heartbeat.spans = self._tracing.streams
             way_out.started(coordinator, web, self._tracing.flush)
             await stack.enter_async_context(
@@ -181,7 +186,13 @@ class Server:
             await way_out.drain()
 
     async def _begin(
-        self, stack: AsyncExitStack, settings: Settings, registry: Registry, receive: Receive, startup: _Startup
+        self,
+        stack: AsyncExitStack,
+        settings: Settings,
+        registry: Registry,
+        metrics: Metrics | None,
+        receive: Receive,
+        startup: _Startup,
     ) -> tuple[TaskCoordinator, Journal] | None:
         """Open the store, and take up its tasks; while nobody answers there, listen, say so, and try again.
 
@@ -192,7 +203,7 @@ class Server:
         while True:
             listening = asyncio.create_task(self._listen(settings, startup, after_s=LISTEN_AFTER_S))
             try:
-                return await _try_to_begin(stack, settings, registry, self._tracing)
+                return await _try_to_begin(stack, settings, registry, self._tracing, metrics)
             except StoreUnreachable as away:
                 _log.warning("the store cannot be reached, and is tried again", reason=away.detail, pause_s=pause_s)
             finally:
@@ -225,7 +236,7 @@ class _Startup:
 
 
 async def _try_to_begin(
-    stack: AsyncExitStack, settings: Settings, registry: Registry, tracing: Tracing
+    stack: AsyncExitStack, settings: Settings, registry: Registry, tracing: Tracing, metrics: Metrics | None
 ) -> tuple[TaskCoordinator, Journal]:
     """Nothing is left of a try that fails."""
     async with AsyncExitStack() as trial:
@@ -242,6 +253,8 @@ async def _try_to_begin(
             prepare_worker=tracing.prepare_worker(settings),
             tracer=tracing.tracer,
         )
+        if metrics is not None:
+            metrics.watch(coordinator.parts)  # what becomes of tasks of before is counted as well
         await trial.enter_async_context(coordinator)
         stack.push_async_exit(trial.pop_all())
         return coordinator, journal

@@ -96,7 +96,7 @@ def test_every_setting_is_described_with_its_default(name: str) -> None:
     field = Settings.model_fields[name]
     described = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("settings")}
     default = field.get_default(call_default_factory=True)
-    shown = {None: "none", False: "false", "": "none", "{}": "none"}.get(
+    shown = {None: "none", False: "false", "True": "true", "": "none", "{}": "none"}.get(
         default if default is None or default is False else _shown(default), _shown(default)
     )
 

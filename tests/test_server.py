@@ -9,6 +9,7 @@ import os
 import queue
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from streaming.engine.journal import RecordQuery
 from streaming.errors import InvalidSettings, InvalidTaskType, StoreUnavailable
 from streaming.exit import HELD_UP_S
 from streaming.listener import SEND_BUFFER_BYTES, listen
+from streaming.observe.lag import LoopLag
+from streaming.observe.tally import Tally
 from streaming.rules.access import SCOPES_DEFAULT, Principal
 from streaming.server import KEEP_ALIVE_S, Server, load_registry, run
 from streaming.store import open_key_store
@@ -97,6 +100,52 @@ async def test_one_application_can_live_again(tmp_path: Path, monkeypatch: pytes
             await host.stop()
             assert (await host.ask("GET", "/healthz"))[0] == 503
             app.shutdown_handler(signal.SIGTERM)  # to nobody
+
+
+async def test_metrics_begin_before_the_tasks_of_before_are_looked_at_and_end_with_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(store_url=f"sqlite:///{tmp_path / 'tasks.db'}", grace_s=1)
+    begin_lag, end_lag = (counted(monkeypatch, LoopLag, name) for name in ("start", "stop"))
+    with hosting(Server(settings), monkeypatch) as host:
+        await host.start()
+        await host.coordinator.start("external", {})
+        await host.stop()
+    with closing(sqlite3.connect(tmp_path / "tasks.db")) as database, database:
+        database.execute("UPDATE tasks SET type = 'gone'")
+    with hosting(Server(settings), monkeypatch) as host:
+        await host.start()
+        assert (await host.ask("GET", "/metrics"))[0] == 200
+        tally = host.coordinator.parts.hub.observed.by
+        assert isinstance(tally, Tally)
+        assert (len(begin_lag), len(end_lag)) == (2, 1)
+        await host.stop()
+
+    assert dict(tally.finished) == {("interrupted", "other"): 1}
+    assert len(end_lag) == 2
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> list[object]:
+    """Each call of a method."""
+    calls: list[object] = []
+    method = getattr(kind, name)
+
+    def call(self: object) -> None:
+        calls.append(self)
+        method(self)
+
+    monkeypatch.setattr(kind, name, call)
+    return calls
+
+
+async def test_without_metrics_no_timer_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin_lag = counted(monkeypatch, LoopLag, "start")
+    with hosting(Server(in_memory(metrics=False)), monkeypatch) as host:
+        await host.start()
+        assert (await host.ask("GET", "/metrics"))[0] == 404
+        await host.stop()
+
+    assert begin_lag == []
 
 
 async def test_what_is_not_to_be_kept_is_removed_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The principal that it is for.", show_default=False)],
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="What it may do; may be repeated.", show_default="all but admin"),
+        typer.Option(help="What it may do; may be repeated.", show_default="all but metrics:read and admin"),
     ] = None,
     tenant: Annotated[str | None, typer.Option(help="Its tenant, if there are any.", show_default=False)] = None,
     expires_in: Annotated[

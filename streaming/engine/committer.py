@@ -1,7 +1,7 @@
 """Group commit: everything that was submitted while one commit ran goes into the next one.
 
 Owns:   the backlog, the order of the feed, the retry of a commit that failed, who waits for a commit.
-Uses:   engine.journal.Journal.
+Uses:   engine.batch (what one commit holds), engine.journal.Journal, engine.observer (who looks on).
 Never:  makes anything visible before the journal has it, forgets an event, or stores one twice.
 """
 
@@ -11,13 +11,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from streaming.engine.alarm import Alarm
+from streaming.engine.batch import Batch, OnCreated
 from streaming.engine.journal import Commit, Committed, Journal
+from streaming.engine.observer import Observed
 from streaming.engine.tables import Tables
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
@@ -41,64 +42,6 @@ _log = structlog.get_logger(__name__)
 #: Told what was written: the events, the records as they are now, and what became of them.
 OnCommitted = Callable[[Sequence[Event], Sequence[Record], Committed], None]
 
-#: Told once whether a new record was stored (None) or why not.
-OnCreated = Callable[[StoreUnavailable | None], None]
-
-
-@dataclass(slots=True)
-class Batch:
-    """What the next transaction will hold, in the order of submission."""
-
-    events: list[Event] = field(default_factory=list)
-    created: dict[str, tuple[Record, IdempotencyKey | None, OnCreated]] = field(default_factory=dict)
-    updated: dict[str, Record] = field(default_factory=dict)
-    changes: list[Change] = field(default_factory=list)
-    keys: list[IdempotencyKey] = field(default_factory=list)
-    waiters: list[asyncio.Future[None]] = field(default_factory=list)
-
-    @property
-    def awaited(self) -> bool:
-        """Whether somebody waits for it."""
-        return bool(self.created or self.waiters)
-
-    def records(self) -> list[Record]:
-        """Each record as it is to be."""
-        return [*(record for record, _, _ in self.created.values()), *self.updated.values()]
-
-    def as_commit(self) -> Commit:
-        """The transaction."""
-        return Commit(
-            events=self.events,
-            created=[record for record, _, _ in self.created.values()],
-            updated=list(self.updated.values()),
-            keys=[*(key for _, key, _ in self.created.values() if key is not None), *self.keys],
-            changes=self.changes,
-        )
-
-    def withdraw_created(self, problem: StoreUnavailable) -> None:
-        """Take out the new records, and tell those who wait for them that nothing was started."""
-        self.events = [event for event in self.events if event.task_id not in self.created]
-        self.changes = [change for change in self.changes if change.task_id not in self.created]
-        withdrawn, self.created = self.created, {}
-        for _, _, on_created in withdrawn.values():
-            on_created(problem)
-
-    def settle(self, problem: StoreUnavailable | None) -> None:
-        """Tell everybody who waits that it is stored, or why not."""
-        self.settle_created(problem)
-        self.wake(problem)
-
-    def settle_created(self, problem: StoreUnavailable | None) -> None:
-        """Tell those who have created something."""
-        for _, _, on_created in self.created.values():
-            on_created(problem)
-
-    def wake(self, problem: StoreUnavailable | None) -> None:
-        """Tell the others."""
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None) if problem is None else waiter.set_exception(problem)
-
 
 class Committer:
     """The one writer of a journal.
@@ -109,6 +52,7 @@ class Committer:
         events_max: events in one transaction, at most.
         on_broken: called if it fails for a mistake of ours.
         urgent: whether somebody waits for the next commit who does not say so here.
+        observed: who is told last of all, and measures the time; None is nobody.
     """
 
     def __init__(
@@ -119,9 +63,11 @@ class Committer:
         events_max: int,
         on_broken: Callable[[], None] = lambda: None,
         urgent: Callable[[], object] = lambda: False,
+        observed: Observed | None = None,
     ) -> None:
         self.available = True
         self._on_broken = on_broken
+        self._observed = observed or Observed()
         self._journal = journal
         self._on_committed = on_committed
         self._events_max = events_max
@@ -325,15 +271,18 @@ class Committer:
     async def _write_batch(self, batch: Batch) -> None:
         delays_s = _delays_s()
         while True:
+            began = self._observed.now()
             done = await self._attempt(batch)
             if done is not None:
                 break
             await asyncio.sleep(next(delays_s))
+        seconds = self._observed.now() - began
         self._set_available(True)
         self._on_committed(batch.events, batch.records(), done)
         batch.settle_created(None)
         # Behind the pass: who waits for the end of a task hears of it before its place is given away.
         asyncio.get_running_loop().call_soon(batch.wake, None)
+        self._observed.stored(batch, done, seconds)
 
     async def _attempt(self, batch: Batch) -> Committed | None:
         """Commit once; None means that nothing of it was stored, and its creations are withdrawn."""

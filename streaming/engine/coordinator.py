@@ -101,13 +101,13 @@ class TaskCoordinator(Parents):
         )
         self._drain = Drain(self._hub, settings.cancel_grace_s)
         self._looking_back = LookBack(self._hub, self._group)
-        self._parts = Parts(
+        self.parts = Parts(
             self._hub, settings, self._tasks, self._turns, self._family, self._starts, self._outside, self._drain
         )
         self.forecast = Forecast(self.durations, self.now)
         self.stalls = Stalls(self._hub, self._tasks)
-        self._explainer = Explainer(self._parts, self.forecast)
-        self._auditor = Auditor(self._parts, Mender(self._parts, self._forget, self._go_on))
+        self._explainer = Explainer(self.parts, self.forecast)
+        self._auditor = Auditor(self.parts, Mender(self.parts, self._forget, self._go_on))
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -310,7 +310,7 @@ class TaskCoordinator(Parents):
 
     def tables(self) -> Tables:
         """What is held here, by name; at rest nothing, but for `BUSY_AT_REST`."""
-        return self._parts.tables()
+        return self.parts.tables()
 
     def running(self) -> Sequence[Record]:
         """The tasks whose handlers run in this process."""

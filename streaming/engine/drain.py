@@ -16,7 +16,7 @@ import structlog
 from streaming.engine.alarm import Alarm
 from streaming.engine.hub import Hub
 from streaming.engine.runner import Runner
-from streaming.rules.drain import plan_drain
+from streaming.rules.drain import Phase, plan_drain
 from streaming.rules.lifecycle import Cause
 
 _log = structlog.get_logger(__name__)
@@ -28,15 +28,24 @@ class Drain:
     Args:
         hub: what is flushed at the end.
         cancel_grace_s: seconds a cancelled handler has to clean up.
+
+    Attributes:
+        phase: how far it is.
+        end_at: loop time at which it is over at the latest.
     """
 
     def __init__(self, hub: Hub, cancel_grace_s: float) -> None:
-        self.begun = False
+        self.phase = Phase.NONE
         self._hub = hub
         self._cancel_grace_s = cancel_grace_s
         self._alarm = Alarm()
-        self._stop_at = self._abandon_at = self._end_at = math.inf
+        self._stop_at = self._abandon_at = self.end_at = math.inf
         self._task: asyncio.Task[int] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the doors are closed."""
+        return self.phase is not Phase.NONE
 
     def begin(self, grace_s: float) -> None:
         """Close the doors, or shorten a drain that has begun."""
@@ -44,10 +53,11 @@ class Drain:
         plan = plan_drain(grace_s, self._cancel_grace_s)
         self._stop_at = min(self._stop_at, now + plan.finish_s)
         self._abandon_at = min(self._abandon_at, now + plan.finish_s + plan.stop_s)
-        self._end_at = min(self._end_at, now + grace_s)
-        self.begun = True
-        self._hub.diary.tell("drain", "", 0, "begin")
-        self._hub.hurry(self._end_at)
+        self.end_at = min(self.end_at, now + grace_s)
+        self._hub.diary.tell("drain", "", 0, Phase.BEGIN.value)
+        if not self.begun:
+            self.phase = Phase.BEGIN
+        self._hub.hurry(self.end_at)
         self._alarm.ring()
 
     def check(self) -> None:
@@ -67,21 +77,25 @@ class Drain:
     async def _run(self, running: Mapping[str, Runner]) -> int:
         _log.info("draining", running=len(running), grace_s=self._seconds_left())
         await self._until_empty(running, lambda: self._stop_at)
-        self._hub.diary.tell("drain", "", 0, "stop")
+        self._enter(Phase.STOP)
         for runner in list(running.values()):
             _log.info("stopping a task", task_id=runner.id, task_type=runner.task_type.name, where=runner.where())
             runner.stop(Cause.SHUTDOWN)
         await self._until_empty(running, lambda: self._abandon_at)
-        self._hub.diary.tell("drain", "", 0, "flush")
+        self._enter(Phase.FLUSH)
         for runner in list(running.values()):
             runner.abandon()
-        lost = await self._hub.close(self._end_at)
+        lost = await self._hub.close(self.end_at)
         if lost:
             _log.error("events could not be stored before the end", events=lost)
         await self._until_empty(running, lambda: math.inf)
-        self._hub.diary.tell("drain", "", 0, "end")
+        self._enter(Phase.END)
         _log.info("drained")
         return lost
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self._hub.diary.tell("drain", "", 0, phase.value)
 
     async def _until_empty(self, running: Mapping[str, Runner], until: Callable[[], float]) -> None:
         loop = asyncio.get_running_loop()
@@ -89,4 +103,4 @@ class Drain:
             await self._alarm.wait(until())
 
     def _seconds_left(self) -> float:
-        return round(self._end_at - asyncio.get_running_loop().time(), 1)
+        return round(self.end_at - asyncio.get_running_loop().time(), 1)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from streaming.config import Settings
+from streaming.engine.deliveries import Deliveries
 from streaming.engine.log import Log
 from streaming.rules.log import Batch
 
@@ -37,9 +38,11 @@ class FanOut:
 
     Args:
         settings: how much of a log is kept at most.
+        deliveries: where it is counted what readers took.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
         self._events_max = settings.window_events_max
         self._bytes_max = settings.window_bytes_max
         self._marks: dict[Log, int] = {}  # where their readers were told of them last
@@ -78,7 +81,7 @@ class FanOut:
         marks, self._marks = self._marks, {}
         others, self._others = self._others, {}
         for log, mark in marks.items():
-            _tell(log, mark)
+            self._deliveries.add(*_tell(log, mark))
             self._trim(log, mark)
         for reader in others:
             reader.wake()
@@ -94,17 +97,25 @@ class FanOut:
         log.window.trim(events_max=kept, bytes_max=self._bytes_max)
 
 
-def _tell(log: Log, mark: int) -> None:
-    """Tell the readers of a log; who stands at the old mark, as nearly all do, gets what is new put into the hand."""
+def _tell(log: Log, mark: int) -> tuple[int, int]:
+    """Tell the readers of a log; who stands at the old mark, as nearly all do, gets what is new put into the hand.
+
+    Returns:
+        How many events were taken so, by all of them, and how many bytes; the others count what they take themselves.
+    """
     window = log.window
     batch = window.after(mark)
     if not isinstance(batch, Batch):
         batch = _NOTHING
     last, all_of_it = batch.last, batch.last == window.committed and not window.ended
+    takers = sent = 0
     for reader in list(log.readers):
         push = reader.push
-        if push is not None and reader.cursor == mark and batch.events and push(batch):
+        if push is not None and reader.cursor == mark and batch.events and (size := push(batch)):
             reader.cursor = last
+            takers += 1
+            sent += size
             if all_of_it:
                 continue
         reader.wake()
+    return takers * len(batch.events), sent

@@ -17,12 +17,14 @@ import structlog
 
 from streaming.config import Settings
 from streaming.engine.backlog import Backlog
-from streaming.engine.committer import Committer, OnCreated
+from streaming.engine.batch import OnCreated
+from streaming.engine.committer import Committer
 from streaming.engine.diary import Diary
 from streaming.engine.fanout import FanOut
 from streaming.engine.journal import Committed, Journal
 from streaming.engine.limits import LimitsHit
 from streaming.engine.log import Log
+from streaming.engine.observer import Observed
 from streaming.engine.pages import Pages
 from streaming.engine.subscription import FeedSubscription, LogSubscription, Subscription
 from streaming.engine.tables import Tables
@@ -56,6 +58,7 @@ class Hub:
         diary: what has happened.
         limits_hit: how often each limit was hit, here and on the floors above.
         tracer: who records what becomes of tasks.
+        observed: who is told of each commit, and what readers took.
     """
 
     def __init__(
@@ -73,14 +76,16 @@ class Hub:
         self._wall = wall
         self._logs: dict[str, Log] = {}
         self._backlog = Backlog(settings)
-        self._fan_out = FanOut(settings)
-        self.pages = Pages(journal, self.now)
+        self.observed = Observed()
+        self._fan_out = FanOut(settings, self.observed.deliveries)
+        self.pages = Pages(journal, self.now, self.observed.deliveries)
         self._committer = Committer(
             journal,
             self._on_committed,
             events_max=settings.commit_events_max,
-            on_broken=self._broken,
+            on_broken=lambda: self.diary.dump("the committer has failed"),
             urgent=lambda: self._backlog.waiting,
+            observed=self.observed,
         )
         self._committer.on_availability(self._changed)
 
@@ -270,10 +275,6 @@ class Hub:
         self._backlog.away = not self.available
         self._backlog.wake()
 
-    def _broken(self) -> None:
-        """A mistake of ours: nothing is going to be stored any more."""
-        self.diary.dump("the committer has failed")
-
     # -- what became visible ------------------------------------------------------------------------------------------
 
     def _on_committed(self, events: Sequence[Event], records: Sequence[Record], done: Committed) -> None:
@@ -371,8 +372,7 @@ class Hub:
 
     def forget(self, task_id: str) -> bool:
         """Forget the log of a task that nobody knows, and say whether there was one; not while something waits."""
-        log = self._logs.get(task_id)
-        if log is None or log.waiting:
+        if (log := self._logs.get(task_id)) is None or log.waiting:
             return False
         self.abandon(log)
         return True

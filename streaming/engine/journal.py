@@ -35,6 +35,7 @@ from streaming.rules.statistics import Statistics, StatisticsQuery
 
 __all__ = [
     "PAGE_BYTES_MAX",
+    "TROUBLES",
     "Commit",
     "Committed",
     "FeedItem",
@@ -47,6 +48,9 @@ __all__ = [
 
 #: A page of events or records may end once it has so many bytes, so that large ones do not fill the memory.
 PAGE_BYTES_MAX = 1_048_576
+
+#: What may go wrong with a store.
+TROUBLES = ("read", "write")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,10 @@ class Journal(Protocol):
     @property
     def circuit(self) -> Circuit | None:
         """The state of the breaker in front of the store; None if it has none."""
+
+    @property
+    def troubles(self) -> Mapping[str, int]:
+        """How often it could not be read (``read``) or written (``write``) since it was opened."""
 
     async def open(self) -> None:
         """Make ready for use: connect, upgrade the schema, take the lock of this store.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from streaming.engine.deliveries import Deliveries
 from streaming.engine.journal import Journal
 from streaming.rules.log import Batch, LogWindow, batch_of, with_gap
 from streaming.rules.sse import frame
@@ -30,10 +31,12 @@ class Pages:
     Args:
         journal: the store.
         now: the time, RFC 3339, for a notice of what is gone.
+        deliveries: where gaps are counted.
     """
 
-    def __init__(self, journal: Journal, now: Callable[[], str]) -> None:
+    def __init__(self, journal: Journal, now: Callable[[], str], deliveries: Deliveries) -> None:
         self._journal = journal
+        self._deliveries = deliveries
         self._now = now
         self._readings: dict[Place, Page] = {}
         self._wanted: dict[Page, tuple[Place, int]] = {}
@@ -73,6 +76,7 @@ class Pages:
         task_id, cursor, upto = place
         events = await self._journal.events_after(task_id, cursor, last_seq=upto, limit=limit)
         whole = with_gap(events, task_id=task_id, after=cursor, upto=upto, time=self._now())
+        self._deliveries.look_for_gaps(whole)
         return batch_of((event, frame(event)) for event in whole)
 
     def _has_read(self, reading: Page) -> None:

@@ -52,8 +52,8 @@ class Subscription(ABC):
     Attributes:
         cursor: the last event that was seen.
         on_news: called by the loop, in no task, when `poll` may find something else than before. It must not raise.
-        push: called likewise, and instead, with a batch that begins at the cursor; says whether it was taken. Then the
-            cursor is behind it.
+        push: called likewise, and instead, with a batch that begins at the cursor; says how many bytes of it were sent.
+            Then the cursor is behind it; or 0 if it was not taken.
     """
 
     __slots__ = ("_alarm", "_closed", "_hub", "_page", "_reading", "_rest", "cursor", "on_news", "push")
@@ -61,7 +61,7 @@ class Subscription(ABC):
     def __init__(self, hub: Hub, cursor: int) -> None:
         self.cursor = cursor
         self.on_news: Callable[[], object] | None = None
-        self.push: Callable[[Batch], bool] | None = None
+        self.push: Callable[[Batch], int] | None = None
         self._hub = hub
         self._alarm: Alarm | None = None
         self._closed = False
@@ -121,6 +121,10 @@ class Subscription(ABC):
         """
         self.cursor = cursor
         self._has_fitted(taken)
+
+    def sent(self, events: int, size: int) -> None:
+        """Count what `poll` has given and the reader has sent: so many events, in so many bytes."""
+        self._hub.observed.deliveries.add(events, size)
 
     def wake(self) -> None:
         """Tell that there is something new."""
@@ -277,6 +281,7 @@ class FeedSubscription(Subscription):
         items = await self._hub.journal.feed_after(
             self.cursor, last_position=upto, limit=self._page, principal=principal
         )
+        self._hub.observed.deliveries.look_for_gaps(item.event for item in items)
         # Where nothing is left between the cursor and the window, the rest has been deleted, or is of others.
         return feed_batch(items, self._wanted, self.cursor) if items else Batch((), upto, b"")
 

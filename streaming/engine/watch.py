@@ -41,7 +41,7 @@ class Watch:
 
     def __init__(self, feed: Subscription | None, logs: Mapping[str, Subscription]) -> None:
         self.on_news: Callable[[], object] | None = None
-        self.push: Callable[[Batch], bool] | None = None
+        self.push: Callable[[Batch], int] | None = None
         self._feed = feed
         self._logs = {task_id: logs[task_id] for task_id in sorted(logs)}
         # The vector in pieces, in its order; None stands for the feed.
@@ -79,6 +79,9 @@ class Watch:
         if blocks:
             return Batch((), 0, b"".join(blocks))
         return Reading.WAIT if self._feed is not None or self._logs else Reading.END
+
+    def sent(self, events: int, size: int) -> None:
+        """Nothing more is counted: each channel has been told what was taken of it."""
 
     def close(self) -> None:
         """Leave; closing twice is allowed."""
@@ -119,6 +122,7 @@ class Watch:
             blocks.append(block)
             if size >= BATCH_BYTES_MAX:
                 break
+        subscription.sent(len(blocks), size)
         if len(blocks) < len(found.events):
             subscription.give_back(position, len(blocks))
         return blocks

@@ -41,8 +41,8 @@ class Scope(StrEnum):
 
 _SCOPES = frozenset(map(str, Scope))
 
-#: What somebody has whose credential names no scopes: everything about tasks of their own.
-SCOPES_DEFAULT = frozenset(Scope) - {Scope.ADMIN}
+#: What somebody has whose credential names no scopes: everything about tasks of their own, nothing about the others.
+SCOPES_DEFAULT = frozenset(Scope) - {Scope.METRICS_READ, Scope.ADMIN}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,27 @@
 """How a grace period is spent.
 
-Owns:   the split of the grace into finishing, stopping and flushing.
+Owns:   the phases, and the split of the grace into finishing, stopping and flushing.
 Never:  looks at a clock.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 STOP_SHARE = 0.4
 FLUSH_SHARE = 0.15
 FLUSH_MAX_S = 2.0
+
+
+class Phase(StrEnum):
+    """How far a server is on its way out; the words of the diary."""
+
+    NONE = "none"
+    BEGIN = "begin"
+    STOP = "stop"
+    FLUSH = "flush"
+    END = "end"
 
 
 @dataclass(frozen=True, slots=True)

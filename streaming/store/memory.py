@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from types import MappingProxyType
 
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed, FeedItem, Pruned, RecordPage, RecordQuery, Walk
+from streaming.engine.journal import TROUBLES, Commit, Committed, FeedItem, Pruned, RecordPage, RecordQuery, Walk
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
@@ -40,6 +41,7 @@ class MemoryStore:
 
     durable = False
     circuit = None
+    troubles: Mapping[str, int] = MappingProxyType(dict.fromkeys(TROUBLES, 0))
 
     def __init__(self, settings: Settings) -> None:
         self._events_max = settings.memory_events_max

@@ -18,14 +18,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed, FeedItem, Pruned, RecordPage, RecordQuery, Walk
+from streaming.engine.journal import TROUBLES, Commit, Committed, FeedItem, Pruned, RecordPage, RecordQuery, Walk
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, IdempotencyKey, Record
@@ -67,6 +67,7 @@ class SqlStore:
         self._wait_s = settings.store_wait_s
         self._query_s = settings.query_timeout_s
         self._guard = guard
+        self.troubles = dict.fromkeys(TROUBLES, 0)
         self._last_position: int | None = None  # that the writer has given, if it knows
         self._writer: ThreadPoolExecutor | None = None
         self._readers: ThreadPoolExecutor | None = None
@@ -118,7 +119,8 @@ class SqlStore:
         """See `Journal.commit`. Once begun it is finished, also when the caller is cancelled."""
         if self._guard is not None:
             self._guard.let_through()
-        return await _run(self._writer, lambda: _repeated(lambda: self._commit(commit)))
+        with self._counted("write"):
+            return await _run(self._writer, lambda: _repeated(lambda: self._commit(commit)))
 
     async def outcome(self, commit: Commit) -> Committed | None:
         """See `Journal.outcome`. It waits for the commit's own end, if that is still under way."""
@@ -129,7 +131,8 @@ class SqlStore:
 
         if self._guard is not None:
             self._guard.let_through()
-        return await _run(self._writer, query)
+        with self._counted("read"):
+            return await _run(self._writer, query)
 
     async def record(self, task_id: str) -> Record | None:
         """See `Journal.record`."""
@@ -231,6 +234,15 @@ class SqlStore:
         found = await self._read(credentials.secret, name)
         return await self._write(credentials.keep_secret, name, fresh) if found is None else found
 
+    @contextmanager
+    def _counted(self, what: str) -> Iterator[None]:
+        """Count what goes wrong inside; in the event loop, not in the threads."""
+        try:
+            yield
+        except StoreUnavailable:
+            self.troubles[what] += 1
+            raise
+
     def _check(self) -> None:
         if self._guard is not None:
             self._guard.check()
@@ -267,14 +279,17 @@ class SqlStore:
             with self._heard(), self._database.writing() as connection:
                 return work(connection, *args, **kwargs)
 
-        return await _run(self._writer, lambda: _repeated(attempt))
+        with self._counted("write"):
+            return await _run(self._writer, lambda: _repeated(attempt))
 
     async def _read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._ask(None, work, *args, **kwargs)
+        with self._counted("read"):
+            return await self._ask(None, work, *args, **kwargs)
 
     async def _list(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `_read`, for questions that may be dear."""
-        return await self._ask(self._query_s, work, *args, **kwargs)
+        with self._counted("read"):
+            return await self._ask(self._query_s, work, *args, **kwargs)
 
     async def _ask(
         self,

@@ -8,11 +8,12 @@ Never:  invents an answer: what the disk says is what the memory store says.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from streaming.config import Settings
-from streaming.engine.journal import Commit, Committed
+from streaming.engine.journal import TROUBLES, Commit, Committed
 from streaming.errors import StoreUnavailable
 from streaming.events import Event
 from streaming.records import Change, Record
@@ -115,6 +116,7 @@ class SimulatedStore:
 
     durable = True
     circuit = None
+    troubles: Mapping[str, int] = MappingProxyType(dict.fromkeys(TROUBLES, 0))
 
     def __init__(self, disk: SimulatedDisk, faults: Faults, choices: Stream, crash: Callable[[], None] | None) -> None:
         self.dead = False

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import asgineer
@@ -25,6 +26,9 @@ from streaming.config import Settings
 from streaming.engine.alarm import Alarm
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.errors import Forbidden, StreamingError
+from streaming.observe.metrics import Metrics, Web
+from streaming.observe.overview import Overview
+from streaming.observe.tally import OTHER
 from streaming.rules.breaker import Circuit
 from streaming.web.body import linger
 from streaming.web.cors import cors_headers, preflight
@@ -41,6 +45,9 @@ from streaming.web.transport import Torn, abort
 
 _REQUEST = "streaming.request"
 
+#: Methods that are counted by their name (RFC 9110, 9; RFC 5789); all others are counted together.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
+
 _log = structlog.get_logger(__name__)
 
 
@@ -52,6 +59,7 @@ class Application:
         settings: the limits.
         gate: knows credentials; None makes one of what the settings say, without a store.
         circuit: the state of the breaker in front of the store; None where there is no breaker.
+        metrics: count already; None makes some if the settings say so.
 
     Attributes:
         heartbeat: the open streams.
@@ -64,7 +72,9 @@ class Application:
         settings: Settings,
         circuit: Callable[[], Circuit | None] = lambda: None,
         gate: Gate | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._answered: Counter[tuple[str, ...]] = Counter()
         self._requests: dict[Request, None] = {}  # in the order of their coming
         self._all_over = Alarm()
         self._log = _log.bind()  # once: most of its lines are written to nowhere
@@ -80,7 +90,13 @@ class Application:
         self.limits_hit = coordinator.limits_hit
         self.limits_hit.on_hit = tell_limit
         door = Door(settings, gate, self.limits_hit, time.monotonic, time.time)
-        self._site = Site(coordinator, settings, self.heartbeat, circuit, coordinator.forecast, door)
+        if metrics is None and settings.metrics:
+            metrics = Metrics(settings, coordinator.registry, time.monotonic)
+        if metrics is not None:
+            metrics.watch(coordinator.parts)
+            metrics.serve(Web(lambda: self.heartbeat.open, self._answered, door.refused))
+        overview = Overview(coordinator.parts, metrics)
+        self._site = Site(coordinator, settings, self.heartbeat, circuit, coordinator.forecast, door, metrics, overview)
         self._asgineer = asgineer.to_asgi(self._answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,6 +155,7 @@ class Application:
         request.channel = channel
         reply = await self._reply(request)
         status = reply.status if isinstance(reply, Reply) else 200
+        self._answered[request.method if request.method in METHODS else OTHER, str(status)] += 1
         self._log.debug("request", method=request.method, path=request.path[:200], status=status)
         if isinstance(reply, Stream):
             self._requests.pop(request, None)  # from now on the heartbeat looks after it

@@ -71,7 +71,7 @@ class Beats:
         endings: set[Callable[[], object]],
     ) -> None:
         self.on_news: Callable[[], object] | None = None
-        self.push: Callable[[Batch], bool] | None = None
+        self.push: Callable[[Batch], int] | None = None
         self._count = count
         self._interval_s = interval_s
         self._made = cursor
@@ -99,6 +99,9 @@ class Beats:
             return Reading.WAIT
         due, self._due = self._due, []
         return Batch((), self._made, b"".join(due))
+
+    def sent(self, events: int, size: int) -> None:
+        """Nothing is counted: these are events of no task."""
 
     def end(self) -> None:
         """The server ends: what is due is sent, and nothing follows."""

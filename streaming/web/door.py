@@ -81,6 +81,9 @@ class Door:
         limits_hit: where limits are counted.
         clock: seconds; it never goes back.
         wall: seconds since 1970.
+
+    Attributes:
+        refused: how many credentials were not good, by what was wrong with them: a word of ours.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Door:
         wall: Callable[[], float],
     ) -> None:
         self.gate = gate
+        self.refused: Counter[str] = Counter()
         self._settings = settings
         self._limits_hit = limits_hit
         self._wall = wall
@@ -280,6 +284,7 @@ class Door:
             await self._hold_back(request, WRONG_HELD_S)
 
     def _tell_failure(self, request: Request, failure: Unauthenticated) -> None:
+        self.refused[failure.reason or "other"] += 1
         self._limits_hit.count("authentication_failed")
         self.tell("authentication_failed", request, reason=failure.reason)
 

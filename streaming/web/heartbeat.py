@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -101,6 +101,11 @@ class Heartbeat:
     def open(self) -> int:
         """How many streams are open, or about to be."""
         return self._opening + len(self._streams)
+
+    @property
+    def by_owner(self) -> Mapping[str, int]:
+        """How many streams everybody has, or is about to; see `Principal.owner`."""
+        return self._of
 
     def open_of(self, principal: Principal) -> int:
         """How many streams one principal has, or is about to."""

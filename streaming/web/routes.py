@@ -24,11 +24,13 @@ from streaming.web.docs.page import show_docs
 from streaming.web.events import follow_feed, read_log
 from streaming.web.head import check_length
 from streaming.web.listing import count_tasks, list_tasks, show_history, show_why
+from streaming.web.metrics import show_metrics
 from streaming.web.openapi.document import show_description
 from streaming.web.principal import show_principal
 from streaming.web.reply import Reply, empty_reply
 from streaming.web.reports import change_task, report_events
 from streaming.web.request import Request
+from streaming.web.server import show_server
 from streaming.web.site import Site
 from streaming.web.statistics import show_statistics
 from streaming.web.status import list_types, show_health, show_readiness
@@ -73,7 +75,9 @@ PLACES: Mapping[tuple[str, ...], Methods] = MappingProxyType(
         ("tasks", "cancel"): {"POST": Route(cancel_tasks, CANCEL)},
         ("events",): {"GET": Route(follow_feed, Scope.FEED_READ)},
         ("watch",): {"GET": Route(watch, None, by_query=True)},
-        ("stats",): {"GET": Route(show_statistics, Scope.METRICS_READ)},
+        ("stats",): {"GET": Route(show_statistics, READ)},
+        ("metrics",): {"GET": Route(show_metrics, Scope.METRICS_READ)},
+        ("server",): {"GET": Route(show_server, Scope.METRICS_READ)},
         ("audit",): {"GET": Route(audit, Scope.ADMIN)},
         ("audit", "diary"): {"GET": Route(show_diary, Scope.ADMIN)},
         ("types",): {"GET": Route(list_types, None)},

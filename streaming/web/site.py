@@ -15,6 +15,8 @@ from streaming.config import Settings
 from streaming.engine.coordinator import TaskCoordinator
 from streaming.engine.forecast import Forecast
 from streaming.engine.view import View
+from streaming.observe.metrics import Metrics
+from streaming.observe.overview import Overview
 from streaming.rules.breaker import Circuit
 from streaming.web.door import Door
 from streaming.web.heartbeat import Heartbeat
@@ -35,6 +37,8 @@ class Site:
     circuit: Callable[[], Circuit | None]
     forecast: Forecast
     door: Door
+    metrics: Metrics | None
+    overview: Overview
     descriptions: dict[tuple[str, str], Reply] = field(default_factory=dict)
     docs: dict[tuple[str, bool], Asset] = field(default_factory=dict)
     #: Called when the server ends, for what no task ends.

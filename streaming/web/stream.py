@@ -42,7 +42,7 @@ class Source(Protocol):
     """
 
     on_news: Callable[[], object] | None
-    push: Callable[[Batch], bool] | None
+    push: Callable[[Batch], int] | None
 
     @property
     def finished(self) -> bool:
@@ -50,6 +50,9 @@ class Source(Protocol):
 
     def poll(self) -> Batch | Reading:
         """See `Subscription.poll`."""
+
+    def sent(self, events: int, size: int) -> None:
+        """See `Subscription.sent`."""
 
     def close(self) -> None:
         """Leave. Closing twice is allowed."""
@@ -263,24 +266,33 @@ class Stream:
         except Exception:
             self.fail()
 
-    def push(self, batch: Batch) -> bool:
-        """Write what comes next, unless the connection has enough; the short way for what nearly always happens."""
+    def push(self, batch: Batch) -> int:
+        """Write what comes next, unless the connection has enough; the short way for what nearly always happens.
+
+        Returns:
+            How many bytes were written.
+        """
         if self.sending or not self._opened:
-            return False
+            return 0
         self.wrote_at = self._heartbeat.now
         try:
-            self._write(batch.as_bytes(self._write_batch))
+            data = batch.as_bytes(self._write_batch)
+            self._write(data)
         except Exception:
             self.fail()
-        return True
+            return 0
+        return len(data)
 
     def _send(self, batch: Batch) -> None:
         self.wrote_at = self._heartbeat.now
         if self._opened:
-            self._write(batch.as_bytes(self._write_batch))
+            data = batch.as_bytes(self._write_batch)
+            self._write(data)
         else:
             self._opened = True
-            self._connection.say(self._form.opening + batch.as_bytes(self._form.write))
+            data = self._form.opening + batch.as_bytes(self._form.write)
+            self._connection.say(data)
+        self._subscription.sent(len(batch.events), len(data))
 
     # -- what the heartbeat says ---------------------------------------------------------------------------------------
 

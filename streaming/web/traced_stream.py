@@ -38,7 +38,7 @@ class TracedStream(Stream):
         self._span = span
         super().__init__(request, subscription, form, heartbeat)
 
-    def push(self, batch: Batch) -> bool:
+    def push(self, batch: Batch) -> int:
         """See `Stream.push`."""
         taken = super().push(batch)
         if taken:

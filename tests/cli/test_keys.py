@@ -84,7 +84,7 @@ def test_a_key_stands_alone_on_stdout_and_only_its_hash_is_kept(streaming: Strea
     assert found.principal == Principal("ci", SCOPES_DEFAULT)
     assert (found.id, found.hash, found.expires_at) == (id, hash_of(secret), None)
     assert said(result) == [
-        f"streaming: key {id} of ci: feed:read, metrics:read, tasks:cancel, tasks:read, tasks:write; it has no end",
+        f"streaming: key {id} of ci: feed:read, tasks:cancel, tasks:read, tasks:write; it has no end",
         f"streaming: it is kept in {tmp_path / 'tasks.db'}, and is not shown again",
         "streaming: from now on, a server on this database wants a credential from everybody",
     ]
@@ -95,7 +95,7 @@ def test_a_key_stands_alone_on_stdout_and_only_its_hash_is_kept(streaming: Strea
             "by": f"user:{USER}",
             "key_id": f"key:{id}",
             "holder": "ci",
-            "scopes": "feed:read metrics:read tasks:cancel tasks:read tasks:write",
+            "scopes": "feed:read tasks:cancel tasks:read tasks:write",
         }
     ]
 

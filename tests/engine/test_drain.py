@@ -13,7 +13,7 @@ from streaming import TaskContext, TaskCoordinator, task
 from streaming.config import Settings
 from streaming.engine.runner import Runner
 from streaming.errors import Draining
-from streaming.rules.drain import plan_drain
+from streaming.rules.drain import Phase, plan_drain
 from tests.kit import TestedStore, build, collect, types
 from tests.leftovers import leftovers
 from tests.stage import Gate, deaf, forever, gone, now, rounds, running, ticks, tidy
@@ -505,3 +505,23 @@ async def test_without_a_durable_store_a_task_between_two_attempts_ends() -> Non
         await stopping
 
     assert types(await collect(log)) == ["pending", "running", "retrying", "interrupted"]
+
+
+async def test_the_phase_is_told_and_so_is_when_it_is_over_at_the_latest() -> None:
+    coordinator, store = built()
+    drain = coordinator.parts.drain
+    async with coordinator:
+        await running(coordinator, "deaf")
+        assert (drain.phase, drain.begun) == (Phase.NONE, False)
+        leaving = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        seen = []
+        for at in (0.1, PLAN.finish_s + 0.1, PLAN.finish_s + PLAN.stop_s + 0.1):
+            store.hold()
+            await asyncio.sleep(at - now())
+            seen.append(drain.phase)
+        assert (seen, drain.end_at, drain.begun) == ([Phase.BEGIN, Phase.STOP, Phase.FLUSH], GRACE_S, True)
+        coordinator.hurry(GRACE_S)
+        assert drain.phase is Phase.FLUSH, "asking again does not begin it anew"
+        store.release()
+        await leaving
+        assert str(drain.phase) == "end"

@@ -29,7 +29,7 @@ class Shelf:
     """
 
     def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.pages = Pages(desk.store, desk.hub.now)
+        self.pages = Pages(desk.store, desk.hub.now, desk.hub.observed.deliveries)
         self.asked: list[tuple[str, int]] = []
         self.given_up: list[tuple[str, int]] = []
         self.problem: Exception | None = None

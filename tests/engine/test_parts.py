@@ -43,11 +43,11 @@ async def test_a_task_that_is_about_to_be_stored_is_counted() -> None:
         start = asyncio.create_task(coordinator.start("forever", {}))
         await store.entered.wait()
         await rounds()
-        creating = coordinator._parts.creating()
-        tallies = {tally.name: (tally.says, tally.counted) for tally in coordinator._parts.tallies()}
+        creating = coordinator.parts.creating()
+        tallies = {tally.name: (tally.says, tally.counted) for tally in coordinator.parts.tallies()}
         store.release()
         started, _ = await start
 
         assert creating == {started.id}
         assert tallies["starting"] == tallies["starting, by principal"] == (1, 1)
-        assert coordinator._parts.creating() == frozenset()
+        assert coordinator.parts.creating() == frozenset()

@@ -20,7 +20,7 @@ from streaming.rules.access import (
 
 def test_the_scopes_of_the_contract() -> None:
     assert set(Scope) == {"tasks:read", "tasks:write", "tasks:cancel", "feed:read", "metrics:read", "admin"}
-    assert set(Scope) - SCOPES_DEFAULT == {Scope.ADMIN}
+    assert set(Scope) - SCOPES_DEFAULT == {Scope.METRICS_READ, Scope.ADMIN}
 
 
 @pytest.mark.parametrize("scope", list(Scope))

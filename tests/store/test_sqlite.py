@@ -369,6 +369,27 @@ async def test_a_database_that_is_locked_is_unavailable_until_it_is_not(
     await store.close()
 
 
+async def test_what_the_store_fails_is_counted_and_what_it_does_not_is_not(
+    make_sqlite: MakeStore, database_path: Path
+) -> None:
+    store = make_sqlite(store_wait_s=0.05)
+    await store.open()
+    await store.commit(start(1))
+    assert dict(store.troubles) == {"read": 0, "write": 0}
+    with closing(sqlite3.connect(database_path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for write in (store.commit(start(2)), store.delete("1"), store.acknowledge("1", "2026-01-01T00:00:00Z")):
+            with pytest.raises(StoreUnavailable):
+                await write
+        other.rollback()
+    assert dict(store.troubles) == {"read": 0, "write": 3}
+    await store.close()
+    for read in (store.unfinished(), store.outcome(start(1)), store.records(RecordQuery())):
+        with pytest.raises(StoreUnavailable):
+            await read
+    assert dict(store.troubles) == {"read": 3, "write": 3}
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 async def test_a_file_that_lost_its_name_is_read_on_and_loses_nothing(
     make_sqlite: MakeStore, database_path: Path, replaced: bool

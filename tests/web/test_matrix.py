@@ -43,7 +43,9 @@ NEEDED = {
     ("POST", "/tasks/cancel"): "tasks:cancel",
     ("GET", "/events"): "feed:read",
     ("GET", "/watch"): "feed:read",  # of its feed; for its logs see test_watch
-    ("GET", "/stats"): "metrics:read",
+    ("GET", "/stats"): "tasks:read",
+    ("GET", "/metrics"): "metrics:read",
+    ("GET", "/server"): "metrics:read",
     ("GET", "/audit"): "admin",
     ("GET", "/audit/diary"): "admin",
     ("GET", "/types"): ANY,

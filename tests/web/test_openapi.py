@@ -376,7 +376,10 @@ async def test_each_success_that_is_described_happens_and_looks_so(seen: Seen) -
     await seen.ask("GET", "/beats", params={"count": 1})
     await seen.ask("GET", "/beats", status=204, headers={"Last-Event-ID": "5"})
     await seen.ask("GET", "/stats", params={"by": "hour"})
+    for accept in ("text/plain", "application/openmetrics-text"):
+        await seen.ask("GET", "/metrics", headers={"Accept": accept})
     for path in (
+        "/server",
         "/audit?repair=true",
         "/audit/diary",
         "/types",

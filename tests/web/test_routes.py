@@ -147,7 +147,7 @@ NO_PATHS = [
     "/tasks/" + "%61" * 2_700,
     "/tasks/" + "a/" * 4_000,
     "/tasks/';DROP%20TABLE%20task;--",
-    "/metrics",
+    "/metrics/",
 ]
 
 

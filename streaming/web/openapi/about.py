@@ -7,6 +7,7 @@ Never:  knows a limit, or a handler.
 from __future__ import annotations
 
 from streaming import errors
+from streaming.web.metrics import OPENMETRICS, TEXT
 from streaming.web.openapi.answers import Schema
 from streaming.web.openapi.operation import (
     ASKING,
@@ -44,6 +45,8 @@ _BEAT = sse_item(
     }
 )
 
+_METRICS: Schema = {"type": "string", "description": "One metric after the other."}
+
 SERVER = {
     ("/stats", "get"): Operation(
         "get_statistics",
@@ -54,6 +57,29 @@ SERVER = {
         ("window", "figures_type", "by"),
         description="Counts, throughput, shares of success, and how long tasks waited and ran: of all, of each type, "
         "and of each hour or day.",
+    ),
+    ("/metrics", "get"): Operation(
+        "get_metrics",
+        "Server",
+        "What Prometheus reads",
+        {
+            OK: Answer(
+                "All metrics, in the format that is asked for.",
+                dict.fromkeys((TEXT, OPENMETRICS), _METRICS),
+                examples={TEXT: ("Metrics",), OPENMETRICS: ("Metrics.open",)},
+            )
+        },
+        (*QUERY, errors.NotAcceptable, errors.NotFound),
+        description="As text, or as OpenMetrics where `Accept` says so. 404 where nothing is counted.",
+    ),
+    ("/server", "get"): Operation(
+        "get_server",
+        "Server",
+        "How the server is",
+        {OK: json_answer("Server", "In one look.")},
+        QUERY,
+        description="Live tasks of everybody, open streams, events a second, how long commits take, how late the event "
+        "loop is, the limits that were hit, and how far a drain is.",
     ),
     ("/audit", "get"): Operation(
         "audit",

@@ -19,6 +19,7 @@ from streaming.web.openapi.examples import Example, examples, problem_example
 from streaming.web.openapi.insight import INSIGHT
 from streaming.web.openapi.operation import ALWAYS, GUARDED, Answer, Body, Operation
 from streaming.web.openapi.operations import OPERATIONS
+from streaming.web.openapi.overview import OVERVIEW
 from streaming.web.openapi.parameters import parameters
 from streaming.web.openapi.version import Version, example, media
 from streaming.web.problems import CONTENT_TYPE, TITLES
@@ -123,7 +124,7 @@ def describe(
         "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": {**bodies(settings, types), **ANSWERS, **INSIGHT},
+            "schemas": {**bodies(settings, types), **ANSWERS, **INSIGHT, **OVERVIEW},
             "parameters": parameters(settings),
             "headers": HEADERS,
             "examples": {name: example(version, each.summary, each.value) for name, each in shown.items()},

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from streaming.errors import InvalidParams, StreamingError
 from streaming.web.openapi.insight import why_example
+from streaming.web.openapi.overview import METRICS_EXAMPLE, SERVER_EXAMPLE
 from streaming.web.problems import INTERNAL, STATUSES, TITLES
 
 #: Names of examples that only a server with this task type has.
@@ -306,6 +307,9 @@ _SERVER = {
     ),
     "Diary": Example("Nothing has happened yet", {"time": _NOW, "now": 12.5, "facts_max": 512, "facts": []}),
     "TypePage": Example("One task type", {"types": [_TYPE]}),
+    "Server": Example("It has little to do", SERVER_EXAMPLE),
+    "Metrics": Example("One of them", METRICS_EXAMPLE),
+    "Metrics.open": Example("The same, as OpenMetrics", f"{METRICS_EXAMPLE}# EOF\n"),
     "Principal": Example(
         "Everybody, of a server without credentials",
         {"name": "anonymous", "tenant": None, "anonymous": True, "scopes": ["tasks:read"], "expires_at": None},

@@ -1,0 +1,77 @@
+"""What is live at this moment, looked up when somebody asks.
+
+Owns:   counts of live tasks and of readers that have something left to read.
+Uses:   engine.parts (where everything is).
+Never:  changes anything, or keeps what it has seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streaming.engine.parts import Parts
+from streaming.events import seconds_of
+from streaming.records import CancelOutcome, TaskStatus
+from streaming.rules.lifecycle import LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is live, as it was committed.
+
+    Attributes:
+        tasks: by status and type.
+        cancels: wishes to cancel a task that still goes on, by what has become of them.
+        oldest_waiting_s: for how long the oldest pending task has waited; 0 if none waits.
+    """
+
+    tasks: Counter[tuple[str, str]]
+    cancels: Counter[str]
+    oldest_waiting_s: float
+
+    def of_status(self, status: TaskStatus) -> int:
+        """How many tasks have a status."""
+        return sum(count for (found, _), count in self.tasks.items() if found == status.value)
+
+
+def look(parts: Parts, label: Callable[[str], str]) -> Live:
+    """Look at all live tasks.
+
+    Args:
+        parts: of the instance.
+        label: what a task type is called.
+    """
+    found: Counter[tuple[TaskStatus, str]] = Counter()
+    cancels: Counter[str] = Counter()
+    oldest: str | None = None
+    for task in parts.tasks.values():
+        record = task.log.visible
+        status = record.status
+        found[status, record.type] += 1
+        if record.cancel is not None and status in LIVE:
+            cancels[record.cancel.outcome.value] += 1
+        if status is TaskStatus.PENDING and (oldest is None or record.created_at < oldest):
+            oldest = record.created_at
+    tasks: Counter[tuple[str, str]] = Counter()
+    for (status, type), count in found.items():
+        if status in LIVE:  # one that has ended may be about to be forgotten
+            tasks[status.value, label(type)] += count
+    waited_s = 0.0 if oldest is None else max(0.0, parts.hub.wall() - seconds_of(oldest))
+    return Live(tasks, cancels, waited_s)
+
+
+def readers_behind(parts: Parts) -> int:
+    """How many readers of live tasks and of the feed have not been given all that is committed."""
+    hub = parts.hub
+    behind = sum(reader.cursor < hub.feed.last for reader in hub.feed_readers)
+    for log in hub.logs.values():
+        if log.readers:
+            committed = log.window.committed
+            behind += sum(reader.cursor < committed for reader in log.readers)
+    return behind
+
+
+#: What may have become of a wish to cancel a task that still goes on.
+OPEN_OUTCOMES = (CancelOutcome.REQUESTED.value, CancelOutcome.IGNORED.value)
