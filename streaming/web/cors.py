@@ -17,7 +17,7 @@ from streaming.web.request import Request
 
 #: What a page may send beyond what it always may.
 METHODS = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
-HEADERS = "authorization, content-type, idempotency-key, last-event-id, x-api-key"
+HEADERS = "authorization, content-type, idempotency-key, last-event-id, traceparent, tracestate, x-api-key"
 
 #: What a page may read beyond what it always may.
 EXPOSED = "location, retry-after, ratelimit, ratelimit-policy, www-authenticate"

@@ -98,7 +98,10 @@ def test_every_method_of_every_route_may_be_asked_for() -> None:
     assert methods <= set(METHODS.split(", "))
 
 
-@pytest.mark.parametrize("header", ["authorization", "idempotency-key", "last-event-id", "x-api-key", "content-type"])
+@pytest.mark.parametrize(
+    "header",
+    [*("authorization", "idempotency-key", "last-event-id", "x-api-key", "content-type"), "traceparent", "tracestate"],
+)
 def test_what_a_client_sends_may_be_sent(header: str) -> None:
     assert header in HEADERS.split(", ")
 
