@@ -376,3 +376,22 @@ async def test_an_event_source_does_for_a_connection_as_well(chromium: Chromium,
         items = await page.until(lambda items: len(items) == 5)
         assert of_log(items, task_id) == [1, 2, 3]
         assert of_feed(items) == [3]
+
+
+async def test_a_mistake_of_a_listener_stops_nothing_and_is_seen(chromium: Chromium) -> None:
+    async with live() as here, chromium.tab(url_of(here)) as tab:
+        page = await Page.of(tab)
+        task_id = await here.counted(1)
+        await tab.run(
+            """(id) => {
+                window.seen = [];
+                const onEvent = (item) => {
+                    seen.push(item.kind);
+                    if (seen.length === 1) throw new RangeError("mine");
+                };
+                window.connection = client.connect({logs: [id], onEvent});
+            }""",
+            task_id,
+        )
+        await tab.until("seen.length === 5")
+        assert "mine" in (await page.tab.run("heard.errors"))[0]
