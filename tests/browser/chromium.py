@@ -85,10 +85,11 @@ class Chromium:
     @property
     def version(self) -> str:
         """Of the browser."""
-        return self._running.version
+        return self.browser.version
 
     @property
-    def _running(self) -> Browser:
+    def browser(self) -> Browser:
+        """The running one, which belongs to its thread."""
         assert self._browser is not None
         return self._browser
 
@@ -131,7 +132,7 @@ class Chromium:
         Args:
             options: see Playwright, ``browser.new_context``.
         """
-        context = await self.call(self._running.new_context(**options))
+        context = await self.call(self.browser.new_context(**options))
         try:
             yield context
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, Request
@@ -120,6 +121,10 @@ class Sight:
     async def back(self) -> None:
         """As the button of the browser."""
         await self._call(self.page.go_back())
+
+    async def picture(self, path: Path) -> None:
+        """Take a picture of what is seen."""
+        await self._call(self.page.screenshot(path=path))
 
     async def close(self) -> None:
         """Close the window."""

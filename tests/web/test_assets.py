@@ -111,6 +111,13 @@ async def test_each_encoding_has_a_tag_of_its_own() -> None:
         assert plain.headers["etag"] != packed.headers["etag"]
 
 
+def test_all_modules_of_the_page_are_asked_for_at_once() -> None:
+    """Or a browser finds out about one after the other."""
+    told = set(re.findall(r'<link rel="modulepreload" href="page/([^"]+)">', ASSETS[INDEX].body.decode()))
+
+    assert told == {name for name in ASSETS if name.endswith(".js")} - {"app.js", "docs.js"}
+
+
 def test_nothing_in_it_turns_text_into_markup() -> None:
     for name, asset in ASSETS.items():
         found = re.findall(

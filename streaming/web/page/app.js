@@ -54,7 +54,7 @@ class Api {
 export class App {
   constructor() {
     this._session = new Session();
-    this._client = new Client({ baseUrl: ROOT.href.replace(/\/$/, ""), token: () => this._session.credential });
+    this._client = new Client({ baseUrl: ROOT.href.replace(/\/$/, ""), token: () => this._session.credential, fetch: (...request) => this._fetch(...request) });
     /** Requests. */
     this.api = new Api(this._client, this._session);
     this._listeners = { event: new Map(), log: new Map(), tick: new Map(), open: new Map() };
@@ -74,6 +74,16 @@ export class App {
     await this._who();
     this._connect();
     this._show();
+  }
+
+  /** Requests tell what time it is at the server, to the second; a difference that is less is none. */
+  async _fetch(...request) {
+    const sent = Date.now();
+    const answer = await fetch(...request);
+    const date = Date.parse(answer.headers.get("date") ?? "");
+    const skew = date + 500 - (sent + Date.now()) / 2;
+    if (Number.isFinite(skew)) this._skew = Math.abs(skew) > 2000 ? skew : 0;
+    return answer;
   }
 
   // -- for views -------------------------------------------------------------------------------------------------
@@ -165,8 +175,6 @@ export class App {
 
   _heard({ kind, channel, event }) {
     if (kind !== "event" && kind !== "gap") return;
-    const late = Date.parse(event.time) - Date.now();
-    if (late > this._skew) this._skew = late; // an event cannot come from the future
     this._tell(channel === "feed" ? "event" : "log", event);
     if (channel === "log") this._watchedAfter = event.seq;
   }

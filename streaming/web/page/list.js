@@ -18,6 +18,9 @@ const PAGE = 200;
 const SHOWN_MAX = 5000;
 const IDS_MAX = 100;
 
+/** By so much the clock of the server may have been set back. */
+const BACK_MS = 3000;
+
 const SORTS = [
   ["-created_at", "newest first"],
   ["created_at", "oldest first"],
@@ -49,7 +52,7 @@ export class ListView {
     this.element = h("section.list-view", { "aria-labelledby": "list-title" }, this._head(), this._table());
     app.onEvent(this, (event) => this._heard(event));
     app.onTick(this, () => this._draw());
-    app.onOpen(this, () => this._reload());
+    app.onOpen(this, () => this._catchUp());
   }
 
   close() {
@@ -145,6 +148,21 @@ export class ListView {
     const value = filterOf(this._filters, "type");
     put(this._type, h("option", { value: "" }, "all types"), types.map(({ name }) => h("option", { value: name, selected: name === value }, name)));
     if (value && !types.some(({ name }) => name === value)) this._type.append(h("option", { value, selected: true }, value));
+  }
+
+  /** The feed is there (again): what has changed since the list was asked for may have been missed. */
+  async _catchUp() {
+    const newest = Math.max(...this._rows.list.map((task) => Date.parse(task.updated_at)));
+    if (!Number.isFinite(newest)) return void this._reload();
+    const since = new Date(newest - BACK_MS).toISOString();
+    try {
+      const page = await this._app.api.get("/tasks", [["updated_at[gte]", since], ["limit", IDS_MAX]]);
+      if (page.next_cursor) return void this._reload();
+      for (const { id } of page.tasks) this._doubtful.add(id);
+      if (page.tasks.length) this._check();
+    } catch {
+      void this._reload();
+    }
   }
 
   async _reload() {

@@ -51,7 +51,7 @@ export class ServerView {
   }
 
   _show(server) {
-    const draining = Boolean(server.drain?.phase) && server.drain.phase !== "none";
+    const draining = server.drain.phase !== "none";
     this._state.className = `badge status-${server.ready ? "completed" : draining ? "retrying" : "failed"}`;
     say(this._state, server.ready ? "ready" : draining ? `draining: ${server.drain.phase}` : "not ready");
     put(this._body, (server.warnings ?? []).map((words) => h("p.notice", {}, words)), draining && this._drain(server.drain),
@@ -67,30 +67,31 @@ export class ServerView {
   }
 
   _drain(drain) {
-    const kinds = drain.forecast?.counts ?? drain.forecast ?? {};
-    const words = Object.entries(kinds).filter(([, value]) => typeof value === "number").map(([kind, value]) => `${value} ${kind}`);
-    return h("p.notice", { role: "status" }, h("b", {}, `Shutting down (${drain.phase}). `), drain.ends_in_s === undefined || drain.ends_in_s === null ? "" : `The process ends in ${duration(drain.ends_in_s)} at the latest. `, words.length ? `Of what runs: ${words.join(", ")}.` : "");
+    const left_s = (Date.parse(drain.ends_at) - this._app.now()) / 1000;
+    const words = Object.entries(drain.forecast ?? {}).filter(([, value]) => typeof value === "number").map(([kind, value]) => `${value} ${kind}`);
+    return h("p.notice", { role: "status" }, h("b", {}, `Shutting down (${drain.phase}). `), `The process ends in ${duration(left_s)} at the latest. `, words.length ? `Of what runs: ${words.join(", ")}.` : "");
   }
 
   _details(server) {
-    const lists = [["Limits that were hit", server.limits_hit], ["Open streams by principal", server.streams_by_principal]];
+    const owners = (server.streams.by_principal ?? []).map(({ principal, tenant, open }) => [tenant ? `${principal} (${tenant})` : principal, open]);
+    const lists = [["Limits that were hit", Object.entries(server.limits_hit)], ["Open streams by principal", owners], ["Errors of the store", Object.entries(server.store.errors)]];
     return h("div.plots", {},
-      lists.filter(([, values]) => values && Object.keys(values).length).map(([title, values]) => h("div.card", {}, h("h2", {}, title), h("dl", {}, Object.entries(values).sort(([, one], [, other]) => other - one).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, count(value))))))),
-      h("div.card", {}, h("h2", {}, "About"), h("dl", {}, [["version", server.version], ["started", moment(server.started_at)], ["store", server.store?.kind ?? server.store], ["breaker", server.breaker]].filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))))));
+      lists.filter(([, values]) => values.length).map(([title, values]) => h("div.card", {}, h("h2", {}, title), h("dl", {}, values.sort(([, one], [, other]) => other - one).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, count(value))))))),
+      h("div.card", {}, h("h2", {}, "About"), h("dl", {}, [["version", server.version], ["started", moment(server.started_at)], ["store", server.store.available ? "can be written" : "cannot be written"], ["breaker", server.store.breaker], ["oldest in the queue", server.tasks.oldest_waiting_s && duration(server.tasks.oldest_waiting_s)], ["waits for its commit", bytes(server.backlog_bytes)]].filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))))));
   }
 }
 
 /** Name, value, how it is written, what else there is to say. */
-function tilesOf(server) {
-  const { tasks = {}, streams = {}, events = {}, commits = {}, loop = {}, memory_bytes } = server;
+function tilesOf({ tasks, streams, events_per_s, commit_s, loop_lag_s, memory_bytes }) {
   const ms = (seconds) => (Number.isFinite(seconds) ? `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms` : "–");
+  const [now, lately] = Object.values(events_per_s ?? {});
   return [
-    ["Running", tasks.running, count(tasks.running), `${count(tasks.retrying ?? 0)} in a pause before the next attempt`],
-    ["Waiting", tasks.pending, count(tasks.pending), "for their turn"],
-    ["Open streams", streams.open ?? streams, count(streams.open ?? streams), ""],
-    ["Events per second", events.per_second_1s ?? events.per_second, rate(events.per_second_1s ?? events.per_second), ""],
-    ["Commit", commits.p99_s, ms(commits.p50_s), `99 of 100 within ${ms(commits.p99_s)}`],
-    ["Loop lag", loop.max_s, ms(loop.max_s), `${ms(loop.mean_s)} on average`],
-    ["Memory", memory_bytes, bytes(memory_bytes), "of the process"],
+    ["Running", tasks.running, count(tasks.running), `of ${count(tasks.running_max)}; ${count(tasks.retrying)} pause before the next attempt`],
+    ["Waiting", tasks.pending, count(tasks.pending), `of ${count(tasks.pending_max)} places`],
+    ["Open streams", streams.open, count(streams.open), `of ${count(streams.open_max)}; ${count(streams.behind)} behind`],
+    ["Events per second", now, rate(now ?? NaN), `${rate(lately ?? NaN)} in the last ten seconds`],
+    ["Commit", commit_s?.p50, ms(commit_s?.p50), `99 of 100 within ${ms(commit_s?.p99)}`],
+    ["Loop lag", loop_lag_s?.max, ms(loop_lag_s?.max), `${ms(loop_lag_s?.mean)} on average`],
+    ["Memory", memory_bytes, memory_bytes === null ? "–" : bytes(memory_bytes), "of the process"],
   ];
 }

@@ -20,6 +20,7 @@ import { Replay } from "./replay.js";
 import { changesOf, isDoubtful } from "./rows.js";
 import { places, progressPoints, ratePoints } from "./series.js";
 import { Timeline } from "./timeline.js";
+import { whyView } from "./why.js";
 
 const TABS = [
   ["events", "Events"],
@@ -147,7 +148,7 @@ export class TaskView {
       this._timeline.show(task, this._changes ?? [], now);
       this._replay.setRange(Date.parse(task.created_at), now);
     }
-    this._error.hidden = !task.error || Boolean(this._past);
+    this._error.hidden = !task.error || Boolean(this._past) || task.status === "cancelled"; // the receipt says it
     this._receipt.hidden = !task.cancel || Boolean(this._past);
     const state = JSON.stringify([task.status, task.cancel, task.error, task.acked_at, task.timeout_s, task.attempt, task.last_seq]);
     if (state !== this._drawn) this._redrawRest(task, state);
@@ -204,7 +205,7 @@ export class TaskView {
   _why() {
     const box = h("div.why", {}, h("p.muted", {}, "…"));
     this._app.api.get(`/tasks/${this._id}/why`).then(
-      (why) => put(box, h("p.sentence", {}, why.sentence), h("button.small", { type: "button", onclick: () => this._showTab() }, "Ask again"), jsonView(why, `why-${this._id}`)),
+      (why) => put(box, whyView(why, () => this._showTab())),
       (problem) => put(box, nothing("Nobody can tell", problem.detail ?? problem.message)),
     );
     return box;
