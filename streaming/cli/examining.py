@@ -12,16 +12,17 @@ import http.client
 import json
 import os
 import platform
+import re
 import resource
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from streaming.errors import StoreUnavailable, StoreUnreachable, StreamingError
 from streaming.rules import checkup
@@ -47,6 +48,9 @@ PARTS = ("streaming", "uvicorn", "httptools", *(() if sys.platform == "win32" el
 
 _FILE = "sqlite:///"
 
+#: The line of ``/proc/.../limits``.
+_OPEN_FILES = re.compile(r"^Max open files +(\d+) +(\d+)", re.MULTILINE)
+
 #: The clock of the database, whether it is a copy that only reads, and how large it is.
 _ASKED = (
     "SELECT extract(epoch FROM clock_timestamp())::float8, pg_is_in_recovery(), pg_database_size(current_database())"
@@ -70,18 +74,16 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     if settings is None:
         return
     yield from checkup.judge_limits(settings.max_connections, settings.max_streams, settings.keepalive_s)
-    yield checkup.judge_files(
-        *resource.getrlimit(resource.RLIMIT_NOFILE), settings.max_connections, settings.max_streams
-    )
     port, serving = _port(settings)
     yield port
-    keys: int | None = 0
+    seen = _Seen()
     for part in _store(settings, serving=serving):
         if isinstance(part, Finding):
             yield part
         else:
-            keys = part.count
-    yield from checkup.judge_access(_access(settings, keys, environ))
+            seen = part
+    yield _files(settings, seen.holder)
+    yield from checkup.judge_access(_access(settings, seen.keys, environ))
 
 
 def _version(name: str) -> str | None:
@@ -101,6 +103,23 @@ def _ticking() -> Finding:
         if time.time() - wall > 10 * WATCHED_S:  # a clock that stands would keep us here
             break
     return checkup.judge_ticking(last - began, time.time() - wall, back=back)
+
+
+def _files(settings: Settings, holder: str | None) -> Finding:
+    """Those of the server, if it runs here: a supervisor gives it other limits than a shell gives to us."""
+    limits, whose = resource.getrlimit(resource.RLIMIT_NOFILE), "this process"
+    if holder is not None and (process := re.fullmatch(r"process (\d+)", holder)):
+        theirs = _limits_of(process[1])
+        limits, whose = (limits, whose) if theirs is None else (theirs, holder)
+    return checkup.judge_files(*limits, settings.max_connections, settings.max_streams, whose=whose)
+
+
+def _limits_of(process: str) -> tuple[int, int] | None:
+    """How many files a process may open, and how many at most; None if it is not ours to know (Linux only)."""
+    with suppress(OSError):
+        if found := _OPEN_FILES.search(Path("/proc", process, "limits").read_text()):
+            return int(found[1]), int(found[2])
+    return None
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
@@ -200,14 +219,19 @@ def _answer(host: str, port: int) -> str | None:
 # -- the store ---------------------------------------------------------------------------------------------------------
 
 
-class _Keys:
-    """How many API keys of the store open something; None if it could not be asked."""
+class _Seen(NamedTuple):
+    """What was seen of the store, and matters elsewhere.
 
-    def __init__(self, count: int | None) -> None:
-        self.count = count
+    Attributes:
+        keys: how many API keys in it open something; None if it could not be asked.
+        holder: who uses it, in words.
+    """
+
+    keys: int | None = 0
+    holder: str | None = None
 
 
-def _store(settings: Settings, *, serving: bool) -> Iterator[Finding | _Keys]:
+def _store(settings: Settings, *, serving: bool) -> Iterator[Finding | _Seen]:
     kind = settings.store_url.partition(":")[0].partition("+")[0]
     yield checkup.judge_survival(kind, settings.sqlite_synchronous)
     if kind == "memory":
@@ -226,7 +250,7 @@ def _store(settings: Settings, *, serving: bool) -> Iterator[Finding | _Keys]:
             if away
             else "Look at STREAMING_STORE_URL, at what is there, and at the rights of this user.",
         )
-        yield _Keys(None)
+        yield _Seen(keys=None)
 
 
 def _folder(folder: Path) -> Iterator[Finding]:
@@ -248,7 +272,7 @@ def _folder(folder: Path) -> Iterator[Finding]:
     yield checkup.judge_disk(usage.f_bavail * usage.f_frsize, usage.f_blocks * usage.f_frsize, str(folder))
 
 
-def _database(settings: Settings, *, serving: bool) -> Iterator[Finding | _Keys]:
+def _database(settings: Settings, *, serving: bool) -> Iterator[Finding | _Seen]:
     from streaming.store import open_database
     from streaming.store.revision import is_older
     from streaming.store.schema import REVISION
@@ -261,7 +285,7 @@ def _database(settings: Settings, *, serving: bool) -> Iterator[Finding | _Keys]
         yield checkup.judge_holder(inspection.holder, serving=serving)
         if not settings.store_url.startswith(_FILE):
             yield from _server_of(database, settings.jwt_leeway_s)
-        yield _Keys(_open_keys(database) if revision == REVISION else 0)
+        yield _Seen(_open_keys(database) if revision == REVISION else 0, inspection.holder)
 
 
 def _server_of(database: Database, leeway_s: float) -> Iterator[Finding]:

@@ -100,17 +100,20 @@ def _unguarded(access: Access) -> Finding:
     )
 
 
-def judge_files(soft: int, hard: int, connections: int, streams: int) -> Finding:
+def judge_files(soft: int, hard: int, connections: int, streams: int, *, whose: str = "this process") -> Finding:
     """Whether there may be as many open files as connections.
 
     Args:
-        soft: the limit of this process.
+        soft: the limit of a process.
         hard: as far as it may be raised.
         connections: ``STREAMING_MAX_CONNECTIONS``.
         streams: ``STREAMING_MAX_STREAMS``; each has a connection.
+        whose: the process.
     """
     needed = max(connections, streams) + FILES_BESIDE
-    found = f"{soft} files may be open; {needed} are needed for {max(connections, streams)} connections and the rest."
+    found = (
+        f"{soft} may be open in {whose}; {needed} are needed for {max(connections, streams)} connections and the rest."
+    )
     if soft >= needed:
         return Finding("open files", OK, found)
     how = f"ulimit -n {needed}" if hard >= needed else "LimitNOFILE=65536 (systemd), or ulimits of the container"

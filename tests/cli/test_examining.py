@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -18,6 +20,7 @@ from streaming.cli import examining
 from streaming.config import Settings
 from streaming.rules.finding import Finding, Verdict
 from streaming.store import open_database
+from tests.process.server import running
 from tests.process.test_no_space import NEEDED, mount_small, no_space, unmount
 from tests.store.test_migrate import make_first
 
@@ -76,8 +79,8 @@ def test_a_new_set_up_is_well_and_stays_empty(tmp_path: Path) -> None:
 
     assert {finding.verdict for finding in found} == {OK}
     assert [finding.check for finding in found] == [
-        *("software", "clock", "settings", "open files", "port"),
-        *("durability", "disk", "store", "schema", "lock", "credentials"),
+        *("software", "clock", "settings", "port"),
+        *("durability", "disk", "store", "schema", "lock", "open files", "credentials"),
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -123,6 +126,25 @@ def test_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (64, 64))
     finding = only_bad()
     assert (finding.check, finding.verdict) == ("open files", PROBLEM)
+    assert "64 may be open in this process" in finding.found
+
+
+@pytest.mark.process
+async def test_the_limits_are_those_of_the_server_that_runs(tmp_path: Path, given: Set) -> None:
+    """Whoever asks may have others."""
+    few = ("/bin/sh", "-c", 'ulimit -n 256; exec "$0" "$@"', sys.executable, "-m", "streaming.cli", "serve")
+    async with running(tmp_path, few, port=0) as server:
+        given(port=server.port, store_url=f"sqlite:///{tmp_path}/tasks.db")
+        finding = await asyncio.to_thread(only_bad)
+        assert (finding.check, finding.verdict) == ("open files", PROBLEM)
+        assert f"256 may be open in process {server.process.pid}" in finding.found
+        await server.stop()
+
+
+@pytest.mark.parametrize("holder", ["process 999999999", "process unknown", "process 5 on another machine"])
+def test_the_limits_of_a_process_that_is_not_here_are_not_known(holder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (64, 64))
+    assert "this process" in examining._files(Settings(), holder).found
 
 
 # -- the settings ------------------------------------------------------------------------------------------------------
