@@ -20,7 +20,6 @@ from streaming.cli.tokens import Token
 from streaming.client.patience import Patience
 from streaming.client.wire import Wire
 from streaming.config import Settings
-from streaming.errors import Unauthenticated
 from streaming.rules import reach
 from streaming.rules.arrivals import Passage, judge_beats, judge_clock
 from streaming.rules.finding import Finding
@@ -124,8 +123,6 @@ async def _beats(wire: Wire, token: Token) -> Finding:
                 arrived += [(_seconds(each), now) for each in sent[len(arrived) :]]
     except (httpx.TransportError, httpx.DecodingError):
         whole = False
-    except Unauthenticated as refused:
-        return reach.judge_refusal(httpx.codes.UNAUTHORIZED, refused.code, token=token is not None)
     return judge_beats(Passage(COUNT, INTERVAL_S, arrived, encoding, whole))
 
 

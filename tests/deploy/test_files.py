@@ -20,8 +20,6 @@ from tests.serving import ROOT
 YAMLS = [path for path in FILES if path.suffix in (".yaml", ".yml")]
 COMPOSE = document(DEPLOY / "compose.yaml")
 SETTINGS = {f"STREAMING_{name.upper()}" for name in Settings.model_fields}
-#: What comes with the metrics.
-MONITORING = {"./prometheus/prometheus.yml", "./prometheus/alerts.yml", "./grafana/streaming.json"}
 SECRETS = {f"STREAMING_{name.upper()}" for name in IN_FILES}
 
 
@@ -117,7 +115,7 @@ def test_every_file_of_compose_is_there() -> None:
 
     assert {Path(each["file"]).name for each in secrets.values()} == made
     assert {name for service in services.values() for name in service.get("secrets", [])} == set(secrets)
-    assert {source for source in here if not (DEPLOY / source).exists()} <= MONITORING
+    assert [source for source in here if not (DEPLOY / source).exists()] == []
     assert {source for source, *_ in mounts if not source.startswith(".")} == set(COMPOSE["volumes"])
     assert all(mount[-1] == "ro" for mount in mounts if mount[0].startswith(".")), "nothing of the checkout is written"
     build = services["app"]["build"]
