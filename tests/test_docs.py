@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import typer.main
@@ -39,6 +39,8 @@ from streaming.tasks import built_in
 from streaming.web.listing import GROUPS
 from streaming.web.problems import INTERNAL, STATUSES
 from tests.fuzz.described import all_routes
+from tests.pages import Block
+from tests.pages import blocks as blocks_of
 from tests.serving import ROOT
 
 DOCS = ROOT / "docs"
@@ -358,24 +360,8 @@ def test_the_life_cycle_in_the_design_is_that_of_the_code() -> None:
 # -- pages -------------------------------------------------------------------------------------------------------------
 
 
-class Block(NamedTuple):
-    """One block of code of a page."""
-
-    path: Path
-    line: int
-    language: str
-    code: str
-    runnable: bool
-
-
 def blocks(*languages: str) -> list[Block]:
-    found = []
-    for path in PAGES:
-        text = path.read_text(encoding="utf-8")
-        for match in re.finditer(r"(<!-- runnable -->\n)?^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            line = text.count("\n", 0, match.start(3)) + 1
-            found.append(Block(path, line, match[2], match[3], match[1] is not None))
-    return [block for block in found if block.language in languages]
+    return [block for path in PAGES for block in blocks_of(path, *languages)]
 
 
 def block_id(block: Block) -> str:
@@ -385,7 +371,7 @@ def block_id(block: Block) -> str:
 @pytest.mark.parametrize("block", blocks("python"), ids=block_id)
 def test_python_in_a_page_compiles_and_runs_where_it_says_so(block: Block) -> None:
     code = compile("\n" * (block.line - 1) + block.code, str(block.path), "exec")
-    if block.runnable:
+    if block.note == "runnable":
         exec(code, {"__name__": "example"})  # noqa: S102  # our own pages
 
 

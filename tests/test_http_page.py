@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.pages import blocks
 from tests.serving import ROOT, serving
 
 pytestmark = pytest.mark.process
 
-PAGE = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
-BLOCKS = [block for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) if "curl " in block]
+BLOCKS = [block.code for block in blocks(ROOT / "docs" / "http.md", "sh") if "curl " in block.code]
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,9 @@ def test_a_block_works_as_pasted(block: str, url: str) -> None:
     script = "\n".join(f"{line}; echo" if line.startswith("curl ") else line for line in lines)
     done = subprocess.run([bash, "-ec", script], capture_output=True, text=True, timeout=30, check=True)
 
+    if "curl -sN " in block:
+        assert re.search(r"^id: 1\nevent: \w+\ndata: \{.*\}$", done.stdout, re.MULTILINE)
+        return
     answers = [json.loads(line) for line in done.stdout.splitlines() if line]
     assert len(answers) == sum(line.startswith("curl ") for line in lines)
     for answer in answers:

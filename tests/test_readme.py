@@ -20,9 +20,11 @@ import pytest
 
 from benchmarks.command import RESULTS
 from benchmarks.speed.readme import lines
+from tests.pages import blocks as blocks_of
 from tests.serving import ROOT, serving
 
-README = (ROOT / "README.md").read_text()
+PATH = ROOT / "README.md"
+README = PATH.read_text()
 FIRST_SCREEN_LINES = 25
 COMMANDS = ("python3 dev.py run streaming demo", "python3 dev.py run pytest", "poetry install && poetry run pytest")
 
@@ -31,8 +33,7 @@ pytestmark = pytest.mark.process
 
 def blocks(heading: str, language: str) -> list[str]:
     """The code blocks of one section."""
-    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    return [block.code for block in blocks_of(PATH, language) if block.section == heading]
 
 
 def words_of(block: str) -> list[str]:

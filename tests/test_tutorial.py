@@ -6,7 +6,6 @@ The page shows the lines that matter; what is left out stands in between, in thi
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -16,16 +15,14 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.pages import blocks
 from tests.serving import ROOT
 
-PAGE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+PATH = ROOT / "docs" / "testing.md"
+PAGE = PATH.read_text(encoding="utf-8")
 
-#: A block that is marked, and the output that follows it.
-BLOCK = re.compile(
-    r"^<!-- tutorial: (?P<what>\S+) -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$"
-    r"(?:\n\n```text\n(?P<shown>.*?)^```$)?",
-    re.MULTILINE | re.DOTALL,
-)
+#: What stands in front of a block that is a step, with the file that it is, or run.
+MARK = "tutorial: "
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -39,7 +36,11 @@ class Step(NamedTuple):
 
 
 def steps() -> list[Step]:
-    return [Step(found["what"], found["code"], found["shown"] or "") for found in BLOCK.finditer(PAGE)]
+    return [
+        Step(block.note.removeprefix(MARK), block.code, block.shown)
+        for block in blocks(PATH)
+        if block.note.startswith(MARK)
+    ]
 
 
 def output_of(command: str, folder: Path) -> str:
