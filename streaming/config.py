@@ -141,6 +141,13 @@ class Settings(BaseSettings):
         5.0, description="Seconds a cancelled handler has to clean up before it is cancelled again."
     )
     keepalive_s: Seconds = Field(15.0, description="A silent stream gets a comment at least this often, in seconds.")
+    reconnect_spread_s: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds over which the readers of a server that stops are told to come back; 0: nothing is said.",
+    )
     send_timeout_s: Seconds = Field(30.0, description="Seconds after which a reader that takes no bytes is dropped.")
     wait_max_s: Seconds = Field(60.0, description="The longest wait_s that a request may ask for, in seconds.")
     body_timeout_s: Seconds = Field(15.0, description="Seconds within which a request body must have arrived.")

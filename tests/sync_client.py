@@ -50,6 +50,7 @@ NAMES = {
     "aclosing": "closing",
     "aconnect_sse": "connect_sse",
     "aiter_sse": "iter_sse",
+    "aiter_text": "iter_text",
     "anext": "next",
     "aread": "read",
     "async_auth_flow": "sync_auth_flow",
@@ -76,8 +77,9 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
     },
     # It is a generator, and says less.
     "reading": {
-        "import Generic, TypeVar": "import Generic, TypeVar, cast",
-        "aclosing(source.aiter_sse())": 'aclosing(cast("AsyncGenerator[ServerSentEvent, None]", source.aiter_sse()))',
+        "EventSource(cast(httpx.Response, heard)).aiter_sse()": (
+            'cast("AsyncGenerator[ServerSentEvent, None]", EventSource(cast(httpx.Response, heard)).aiter_sse())'
+        ),
     },
     "client": {
         "a function, perhaps a coroutine function, that": "a function that",

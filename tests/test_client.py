@@ -379,6 +379,52 @@ async def test_the_servers_retry_is_obeyed_within_reason(
     assert time.pauses_s == [pause_s]
 
 
+PARTED = block(1, "pending") + b"retry: 4321\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "pause_s"),
+    [
+        (PARTED, 4.321),
+        (PARTED.replace(b"\n", b"\r\n"), 4.321),
+        (PARTED.replace(b": 4321", b":4321"), 4.321),
+        (block(1, "pending") + b"retry: 0\n", 0.1),
+        (block(1, "pending") + b"retry: 999999999\n", 60.0),
+        (block(1, "pending") + b"retry: 4321", 0.5),  # half a line
+        (block(1, "pending") + b"retry: soon\n", 0.5),
+        (block(1, "pending") + b"retry: 9999999999\n", 0.5),
+        (PARTED + b": keepalive\n", 0.5),
+    ],
+)
+async def test_the_last_word_of_a_server_that_stops_says_exactly_when_to_come_back(
+    body: bytes, pause_s: float, patience: Patience, time: VirtualTime
+) -> None:
+    async with scripted(streamed(body), WHOLE) as server, Client(server.url, patience=patience) as client:
+        events = [event async for event in client.watch(TASK_ID)]
+
+    assert time.pauses_s == [pytest.approx(pause_s)]
+    assert events[0].seq == 1
+
+
+async def test_a_last_word_counts_once(patience: Patience, time: VirtualTime) -> None:
+    async with (
+        scripted(streamed(PARTED), refused(503, "draining", retry_after="7"), WHOLE) as server,
+        Client(server.url, patience=patience) as client,
+    ):
+        [event async for event in client.watch(TASK_ID)]
+
+    assert time.pauses_s[0] == pytest.approx(4.321)
+    assert time.pauses_s[1] >= 7
+
+
+async def test_a_last_word_comes_in_pieces_like_any(patience: Patience, time: VirtualTime) -> None:
+    pieces = [bytes([byte]) for byte in PARTED]
+    async with scripted(streamed(*pieces), WHOLE) as server, Client(server.url, patience=patience) as client:
+        [event async for event in client.watch(TASK_ID)]
+
+    assert time.pauses_s == [pytest.approx(4.321)]
+
+
 @pytest.mark.parametrize(
     ("retry_after", "pause_s"), [("7", 7.5), ("0", 0.5), ("tomorrow", 5.5), ("-3", 5.5), ("9" * 400, 5.5)]
 )

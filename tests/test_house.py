@@ -147,7 +147,7 @@ def test_a_decision_needs_no_loop_clock_chance_or_file(module: Path) -> None:
 
 
 #: What the routes may ask the coordinator past the view of a principal: nothing about a task.
-OF_NO_TASK = {"registry", "draining", "ready", "now", "limits_hit"}
+OF_NO_TASK = {"registry", "draining", "ready", "now", "limits_hit", "drain_outlook"}
 #: And those for admins only.
 OF_THE_SERVER = {"audit", "diary"}
 

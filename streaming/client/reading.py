@@ -12,10 +12,11 @@ Never:  knows what is in a block, or which one comes after which.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, aconnect_sse
@@ -33,6 +34,10 @@ LIVED_S = 1.0
 
 #: What a server may ask for has no end of digits, and a float has.
 _RETRY_MAX_MS = 10**9
+
+#: The last line of a stream that ends although what is read goes on; it has fewer characters than that.
+_PARTING = re.compile(r"(?:\A|[\r\n])retry: ?([0-9]{1,9})(?:\r\n|\r|\n)\Z")
+_PARTING_MAX = 64
 
 
 class StreamReader(ABC, Generic[Item]):
@@ -118,12 +123,15 @@ class StreamReader(ABC, Generic[Item]):
 
     async def _received(self, source: EventSource) -> AsyncGenerator[Item, None]:
         opened_at = self._patience.clock()
+        heard = _Heard(source.response)
         try:
-            async with aclosing(source.aiter_sse()) as blocks:
+            async with aclosing(EventSource(cast(httpx.Response, heard)).aiter_sse()) as blocks:
                 async for block in blocks:
                     item = self._new(block)
                     if item is not None:
                         yield item
+            if (told_ms := heard.parting_ms) is not None:
+                self._attempts.obey_parting(told_ms / 1000)
         finally:
             if self._patience.clock() - opened_at >= LIVED_S:
                 self._attempts.heard()
@@ -138,6 +146,31 @@ class StreamReader(ABC, Generic[Item]):
         if item is not None:
             self._attempts.succeeded()
         return item
+
+
+class _Heard:
+    """The response of a stream, and its last line: the server may say there when to come back, without an event.
+
+    Args:
+        response: of httpx; of it, what httpx-sse takes.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.headers = response.headers
+        self._response = response
+        self._end = ""
+
+    async def aiter_text(self) -> AsyncGenerator[str, None]:
+        """See `httpx.Response`."""
+        async for text in self._response.aiter_text():
+            self._end = (self._end + text)[-_PARTING_MAX:]
+            yield text
+
+    @property
+    def parting_ms(self) -> int | None:
+        """What the last line asks for, if it is a whole one and no event follows."""
+        found = _PARTING.search(self._end)
+        return None if found is None else int(found[1])
 
 
 class _Passing(Exception):

@@ -10,7 +10,8 @@ Never:  writes bytes or rows; reads the wall clock; waits for a reader.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, Unpack
 
 import anyio
@@ -44,6 +45,7 @@ from streaming.engine.why import PAST_WAIT_S, Explainer
 from streaming.engine.workshop import Workshop
 from streaming.errors import TaskActive
 from streaming.records import Record, TaskError, TaskStatus
+from streaming.rules.drain import Outlook
 from streaming.rules.lifecycle import TERMINAL, Transition
 from streaming.rules.outcome import Outcome
 from streaming.rules.trace_context import TraceContext
@@ -99,12 +101,12 @@ class TaskCoordinator(Parents):
         self._starts = Starts(
             self._hub, journal, settings, self._turns, self._outside, self._tasks, new_id, self._take_in, self._replace
         )
-        self._drain = Drain(self._hub, settings.cancel_grace_s)
+        self.forecast = Forecast(self.durations, self.now)
+        self._drain = Drain(self._hub, self.forecast, settings.cancel_grace_s)
         self._looking_back = LookBack(self._hub, self._group)
         self.parts = Parts(
             self._hub, settings, self._tasks, self._turns, self._family, self._starts, self._outside, self._drain
         )
-        self.forecast = Forecast(self.durations, self.now)
         self.stalls = Stalls(self._hub, self._tasks)
         self._explainer = Explainer(self.parts, self.forecast)
         self._auditor = Auditor(self.parts, Mender(self.parts, self._forget, self._go_on))
@@ -363,6 +365,14 @@ class TaskCoordinator(Parents):
             self._outside.vacate(task.id)
             self._forget(task)
         return lost
+
+    def outlooks(self) -> Sequence[tuple[Record, Outlook]]:
+        """What becomes of each running task in the drain, as far as that can be told now."""
+        return list(self._drain.outlooks(self._turns.running))
+
+    def drain_outlook(self) -> tuple[float, Mapping[Outlook, int]]:
+        """Seconds until those that still run are stopped, and of how many tasks what becomes."""
+        return self._drain.stops_in_s, Counter(outlook for _, outlook in self.outlooks())
 
     def hurry(self, grace_s: float) -> None:
         """Shorten a drain that has begun."""

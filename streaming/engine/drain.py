@@ -1,7 +1,7 @@
 """The end of a process, told truthfully: finish, stop, flush.
 
-Owns:   the phases of the drain and their times.
-Uses:   rules.drain (how the grace is spent).
+Owns:   the phases of the drain and their times; what becomes of the running tasks, as far as that can be told.
+Uses:   rules.drain (how the grace is spent), engine.forecast (when tasks may end).
 Never:  knows of signals, sockets or exit statuses.
 """
 
@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
 from streaming.engine.alarm import Alarm
+from streaming.engine.forecast import Forecast
 from streaming.engine.hub import Hub
 from streaming.engine.runner import Runner
-from streaming.rules.drain import Phase, plan_drain
+from streaming.records import Record
+from streaming.rules.drain import Outlook, Phase, outlook, plan_drain
 from streaming.rules.lifecycle import Cause
+
+#: Seconds that the forecast waits for what past runs took; the drain itself waits for nothing of that.
+PAST_WAIT_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -27,6 +33,7 @@ class Drain:
 
     Args:
         hub: what is flushed at the end.
+        forecast: when tasks may end.
         cancel_grace_s: seconds a cancelled handler has to clean up.
 
     Attributes:
@@ -34,9 +41,10 @@ class Drain:
         end_at: loop time at which it is over at the latest.
     """
 
-    def __init__(self, hub: Hub, cancel_grace_s: float) -> None:
+    def __init__(self, hub: Hub, forecast: Forecast, cancel_grace_s: float) -> None:
         self.phase = Phase.NONE
         self._hub = hub
+        self._forecast = forecast
         self._cancel_grace_s = cancel_grace_s
         self._alarm = Alarm()
         self._stop_at = self._abandon_at = self.end_at = math.inf
@@ -76,7 +84,10 @@ class Drain:
 
     async def _run(self, running: Mapping[str, Runner]) -> int:
         _log.info("draining", running=len(running), grace_s=self._seconds_left())
+        looking = asyncio.create_task(self._look_ahead(running), name="streaming-drain-forecast") if running else None
         await self._until_empty(running, lambda: self._stop_at)
+        if looking is not None:
+            looking.cancel()
         self._enter(Phase.STOP)
         for runner in list(running.values()):
             _log.info("stopping a task", task_id=runner.id, task_type=runner.task_type.name, where=runner.where())
@@ -96,6 +107,29 @@ class Drain:
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
         self._hub.diary.tell("drain", "", 0, phase.value)
+
+    @property
+    def stops_in_s(self) -> float:
+        """Seconds until the handlers that still run are stopped."""
+        return max(0.0, self._stop_at - asyncio.get_running_loop().time())
+
+    def outlooks(self, running: Mapping[str, Runner]) -> Iterator[tuple[Record, Outlook]]:
+        """What becomes of each running task, as far as that can be told now."""
+        for runner in list(running.values()):
+            record = runner.log.snapshot()
+            yield record, outlook(self._forecast.span(record), self.stops_in_s)
+
+    async def _look_ahead(self, running: Mapping[str, Runner]) -> None:
+        """Write down how many tasks come to their own end, and which ones will not."""
+        await self._forecast.learn({runner.log.record.type for runner in running.values()}, PAST_WAIT_S)
+        found = list(self.outlooks(running))
+        counts = Counter(each for _, each in found)
+        _log.info("what becomes of the running tasks", **{each.value: counts[each] for each in Outlook})
+        for record, each in found:
+            if each is Outlook.STOP:
+                _log.info(
+                    "a task will be stopped", task_id=record.id, task_type=record.type, in_s=round(self.stops_in_s, 1)
+                )
 
     async def _until_empty(self, running: Mapping[str, Runner], until: Callable[[], float]) -> None:
         loop = asyncio.get_running_loop()

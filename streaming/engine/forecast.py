@@ -69,15 +69,18 @@ class Forecast:
 
     def eta(self, record: Record) -> Eta | None:
         """When a task may end; None unless it runs, and something is known."""
-        if record.status is not TaskStatus.RUNNING or record.started_at is None:
-            return None
-        now_s = seconds_of(self._now())
-        percent = None if record.progress is None else record.progress.percent
-        span = eta(now_s, seconds_of(record.started_at), percent, self._past_of(record.type))
+        span, now_s = self.span(record), seconds_of(self._now())
         if span is None:
             return None
         earliest, latest = (rfc3339(now_s + min(seconds, LATEST_S)) for seconds in span)
         return Eta(earliest, latest)
+
+    def span(self, record: Record) -> tuple[float, float] | None:
+        """The same in seconds from now, at the least and at the most."""
+        if record.status is not TaskStatus.RUNNING or record.started_at is None:
+            return None
+        percent = None if record.progress is None else record.progress.percent
+        return eta(seconds_of(self._now()), seconds_of(record.started_at), percent, self._past_of(record.type))
 
     def past(self, type: str) -> Sequence[float]:
         """Seconds that past runs of a type took, as far as that is known now."""

@@ -28,6 +28,7 @@ from streaming.events import Event
 from streaming.records import CancelReceipt, Change, Record
 from streaming.rules.access import Principal
 from streaming.rules.deadlines import Limit
+from streaming.rules.drain import Outlook
 from streaming.rules.feed import FeedFilter
 from streaming.rules.fields import Operator
 from streaming.rules.filters import Filter, Term
@@ -96,6 +97,11 @@ class View:
         return await self.follow(
             after=after or 0, tail=tail, types=wanted.types, task_types=wanted.task_types, tag=wanted.tag
         )
+
+    def outlooks(self) -> Sequence[tuple[Record, Outlook]]:
+        """What becomes of its running tasks in a drain."""
+        sees = self._principal.sees
+        return [each for each in self._coordinator.outlooks() if sees(each[0].created_by, each[0].tenant)]
 
     def _own(self, filter: Filter) -> Filter:
         return filter if self._principal.admin else filter.narrowed(own_tasks(self._principal))

@@ -1,6 +1,7 @@
-"""How a grace period is spent.
+"""How a grace period is spent, and what becomes of the tasks that run in it.
 
-Owns:   the phases, and the split of the grace into finishing, stopping and flushing.
+Owns:   the phases, and the split of the grace into finishing, stopping and flushing; whether a task comes to its own
+        end.
 Never:  looks at a clock.
 """
 
@@ -53,3 +54,28 @@ def plan_drain(grace_s: float, cancel_grace_s: float) -> DrainPlan:
     flush_s = min(FLUSH_MAX_S, FLUSH_SHARE * grace_s)
     stop_s = min(cancel_grace_s, STOP_SHARE * grace_s)
     return DrainPlan(grace_s - stop_s - flush_s, stop_s, flush_s)
+
+
+class Outlook(StrEnum):
+    """What becomes of a running task in a drain."""
+
+    FINISH = "finish"
+    STOP = "stop"
+    UNKNOWN = "unknown"
+
+
+def outlook(span: tuple[float, float] | None, left_s: float) -> Outlook:
+    """Say whether a task comes to its own end before it is stopped.
+
+    Args:
+        span: seconds until its end at the least and at the most; None when nothing is known.
+        left_s: seconds until those that still run are stopped.
+    """
+    if left_s <= 0:
+        return Outlook.STOP
+    if span is None:
+        return Outlook.UNKNOWN
+    earliest_s, latest_s = span
+    if latest_s <= left_s:
+        return Outlook.FINISH
+    return Outlook.STOP if earliest_s > left_s else Outlook.UNKNOWN

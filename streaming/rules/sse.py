@@ -18,7 +18,15 @@ from streaming.records import TaskStatus
 KEEPALIVE = b": keepalive\n"
 
 #: Goes in front of the first block of a stream, for the same reason never into a block of its own.
-RETRY = b"retry: 2000\n"
+RETRY_MS = 2000
+
+
+def retry_line(milliseconds: int) -> bytes:
+    """When a reader that has lost its stream is to come back."""
+    return f"retry: {milliseconds}\n".encode()
+
+
+RETRY = retry_line(RETRY_MS)
 
 RESERVED_TYPES = BUILT_IN_TYPES | frozenset(status.value for status in TaskStatus) | {"retrying"}
 

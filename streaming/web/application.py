@@ -13,6 +13,7 @@ Never:  answers lifespan scopes: they belong to whoever plugs the server togethe
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 import time
 from collections import Counter
@@ -35,6 +36,7 @@ from streaming.web.cors import cors_headers, preflight
 from streaming.web.door import Door, tell_limit
 from streaming.web.expiry import Expiry
 from streaming.web.heartbeat import Heartbeat
+from streaming.web.parting import Parting
 from streaming.web.problems import INTERNAL, LIMITS, internal_problem, problem, status_of
 from streaming.web.reply import Reply
 from streaming.web.request import Channel, Receive, Request, Scope, Send
@@ -60,6 +62,7 @@ class Application:
         gate: knows credentials; None makes one of what the settings say, without a store.
         circuit: the state of the breaker in front of the store; None where there is no breaker.
         metrics: count already; None makes some if the settings say so.
+        chance: a random number, 0 <= chance < 1, for when readers are to come back.
 
     Attributes:
         heartbeat: the open streams.
@@ -73,6 +76,7 @@ class Application:
         circuit: Callable[[], Circuit | None] = lambda: None,
         gate: Gate | None = None,
         metrics: Metrics | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._answered: Counter[tuple[str, ...]] = Counter()
         self._requests: dict[Request, None] = {}  # in the order of their coming
@@ -85,6 +89,7 @@ class Application:
             keepalive_s=settings.keepalive_s,
             send_timeout_s=settings.send_timeout_s,
             expiry=Expiry(gate, time.time, settings.key_cache_s),
+            parting=Parting(settings.reconnect_spread_s, chance),
             on_last=self._ring,
         )
         self.limits_hit = coordinator.limits_hit

@@ -27,7 +27,7 @@ from streaming.access.proxy import KIND as PROXY
 from streaming.access.proxy import UNIX, bucket
 from streaming.config import Settings
 from streaming.engine.limits import LimitName, LimitsHit
-from streaming.errors import Forbidden, RateLimited, Unauthenticated
+from streaming.errors import Forbidden, RateLimited, StoreUnavailable, Unauthenticated
 from streaming.observe.security import tell
 from streaming.rules.access import Credential, Scope
 from streaming.values import read_rate
@@ -140,6 +140,29 @@ class Door:
         _CALLER.set((None, request.address))
         if self.local_only:
             self._require_local(request)
+
+    async def recognize(self, request: Request) -> bool:
+        """Find out who is calling where nobody is asked, if they say so.
+
+        A wrong credential is told of and held back as anywhere, and is then like none.
+
+        Returns:
+            Whether ``request.credential`` says who it is.
+
+        Raises:
+            Forbidden: it comes from where nobody may, or from a page of somebody else.
+        """
+        try:
+            request.credential = await self.gate.identify(_presented(request))
+        except StoreUnavailable:
+            return False
+        except Unauthenticated as failure:
+            if failure.reason != "nothing":
+                await self._fail(request, failure)
+            return False
+        if request.credential.principal.anonymous and not self._settings.insecure_public:
+            self._require_local(request)  # as in `admit`
+        return True
 
     @property
     def local_only(self) -> bool:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from streaming.errors import TooManyOwnStreams, TooManyStreams
 from streaming.rules.access import ANONYMOUS, Principal
 from streaming.web.expiry import Expiring, Expiry
+from streaming.web.parting import Parting
 
 if TYPE_CHECKING:
     from streaming.observe.streams import StreamSpans
@@ -63,9 +64,11 @@ class Heartbeat:
         keepalive_s: no stream is silent for longer.
         send_timeout_s: seconds for which a write may hang, while the loop goes on.
         expiry: ends the streams whose credential is over.
+        parting: what a stream says that ends although what it reads goes on.
         on_last: called when the last stream has ended.
 
     Attributes:
+        parting: as given.
         now: loop time at the last look; a stream may read it for nothing.
         spans: records the streams; None if nobody does.
     """
@@ -78,10 +81,12 @@ class Heartbeat:
         keepalive_s: float,
         send_timeout_s: float,
         expiry: Expiry,
+        parting: Parting | None = None,
         on_last: Callable[[], object] = lambda: None,
     ) -> None:
         self.now = 0.0
         self.spans: StreamSpans | None = None
+        self.parting = parting or Parting(0.0, lambda: 0.0)
         self._on_last = on_last
         self._streams_max = streams_max
         self._principal_max = principal_max

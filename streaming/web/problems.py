@@ -147,8 +147,12 @@ def status_of(error: errors.StreamingError) -> int | None:
     return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
 
 
-def problem(error: errors.StreamingError) -> Reply:
+def problem(error: errors.StreamingError, **more: object) -> Reply:
     """Answer with what went wrong.
+
+    Args:
+        error: it.
+        more: members beside those of every problem (RFC 9457, 3.2).
 
     Raises:
         ValueError: its `status_of` is `INTERNAL`, so its words must not leave.
@@ -162,6 +166,7 @@ def problem(error: errors.StreamingError) -> Reply:
         error.detail,
         wrong=[dataclasses.asdict(field) for field in error.errors[:WRONG_MAX]],
         headers=_headers(error),
+        more=more,
     )
 
 
@@ -182,6 +187,7 @@ def _reply(
     *,
     wrong: list[dict[str, Any]] | None = None,
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Reply:
     body = {
         "type": "about:blank",
@@ -190,6 +196,7 @@ def _reply(
         "code": code,
         "detail": detail,
         "errors": wrong or [],
+        **(more or {}),
     }
     return json_reply(status, body, content_type=CONTENT_TYPE, headers=headers)
 

@@ -1,11 +1,14 @@
 """The routes about the server itself: task types, alive, ready.
 
 Owns:   what is said about this instance.
-Never:  counts anything (that is for metrics).
+Uses:   rules.drain (what becomes of the tasks of a server that stops).
+Never:  counts what is over (that is for metrics).
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -13,12 +16,18 @@ from streaming.config import Settings
 from streaming.engine.registry import TaskType
 from streaming.errors import Draining, StoreUnavailable
 from streaming.records import retry_json
+from streaming.rules.access import Credential, Scope
 from streaming.rules.breaker import Circuit
+from streaming.rules.drain import Outlook
+from streaming.web.problems import problem
 from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Request
 from streaming.web.site import Site
 
 VERSION = version("streaming")
+
+#: Tasks that a server which stops tells of, at most.
+TASKS_MAX = 1000
 
 
 async def list_types(site: Site, request: Request) -> Reply:
@@ -78,10 +87,34 @@ def _store_json(settings: Settings) -> dict[str, Any]:
 async def show_readiness(site: Site, request: Request) -> Reply:
     """``GET /readyz``: whether a start would be accepted."""
     if site.coordinator.draining:
-        raise Draining
+        return problem(Draining(), drain=await _drain_json(site, request))
     if not site.coordinator.ready:
         raise StoreUnavailable("The store cannot be written at the moment; tasks wait for it.")
     return json_reply(200, {"status": "ready", "warnings": warnings(site.settings, site.door.gate.configured)})
+
+
+async def _drain_json(site: Site, request: Request) -> dict[str, Any]:
+    """What becomes of the running tasks; of which ones, only to who may see them."""
+    stops_in_s, counts = site.coordinator.drain_outlook()
+    found: dict[str, Any] = {"stops_in_s": round(stops_in_s, 3), **_counted(counts)}
+    if not await site.door.recognize(request) or not _may_read(request.credential):
+        return found
+    seen = site.view(request).outlooks()
+    types = sorted({record.type for record, _ in seen})
+    of_type = {type: Counter(outlook for record, outlook in seen if record.type == type) for type in types}
+    found["types"] = {type: _counted(counts) for type, counts in of_type.items()}
+    found["tasks"] = [
+        {"id": record.id, "type": record.type, "outlook": outlook.value} for record, outlook in seen[:TASKS_MAX]
+    ]
+    return found
+
+
+def _counted(counts: Mapping[Outlook, int]) -> dict[str, int]:
+    return {outlook.value: counts.get(outlook, 0) for outlook in Outlook}
+
+
+def _may_read(credential: Credential) -> bool:
+    return credential.task_id is None and credential.principal.may(Scope.TASKS_READ)
 
 
 def warnings(settings: Settings, guarded: bool) -> list[str]:

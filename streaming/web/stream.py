@@ -347,7 +347,11 @@ class Stream:
         self._connection.cut()
 
     def _finish(self) -> None:
+        # A form that says in the beginning when to come back can say so in the end.
+        words = b"" if self._subscription.finished or not self._form.opening else self._heartbeat.parting.words()
         self._leave()
+        if words:
+            self._connection.say(words)
         self._connection.finish()
 
     def _leave(self) -> None:

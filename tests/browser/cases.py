@@ -106,6 +106,9 @@ CASES: Mapping[str, Case] = MappingProxyType(
         "format-field-retry": Case(b"retry:1000\ndata:x\n\n", messages("x"), retry_ms=1000),
         "format-field-retry-bogus": Case(b"retry:1000\nretry:200x\ndata:x\n\n", messages("x"), retry_ms=1000),
         "a retry counts without an empty line": Case(b"retry:300\n", (), retry_ms=300),
+        "a retry in the last line of all counts, and is no event": Case(
+            b"retry: 2000\nid: 1\ndata: x\n\nretry: 300\n", messages("x", id="1"), id="1", retry_ms=300
+        ),
         "a retry may be zero": Case(b"retry:0\n\n", (), retry_ms=0),
         "a retry may have zeros in front": Case(b"retry: 000400\n\n", (), retry_ms=400),
         **{

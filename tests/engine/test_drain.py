@@ -13,7 +13,7 @@ from streaming import TaskContext, TaskCoordinator, task
 from streaming.config import Settings
 from streaming.engine.runner import Runner
 from streaming.errors import Draining
-from streaming.rules.drain import Phase, plan_drain
+from streaming.rules.drain import Outlook, Phase, plan_drain
 from tests.kit import TestedStore, build, collect, types
 from tests.leftovers import leftovers
 from tests.stage import Gate, deaf, forever, gone, now, rounds, running, ticks, tidy
@@ -525,3 +525,86 @@ async def test_the_phase_is_told_and_so_is_when_it_is_over_at_the_latest() -> No
         store.release()
         await leaving
         assert str(drain.phase) == "end"
+
+
+# -- what becomes of those that run ------------------------------------------------------------------------------------
+
+
+@task
+async def lasts(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def with_a_past(coordinator: TaskCoordinator) -> None:
+    """Some runs of a type are over: three that took 3 s, and three that took 60 s."""
+    for seconds in (3, 3, 3, 60, 60, 60):
+        await running(coordinator, "lasts", seconds=seconds)
+    await asyncio.sleep(100)
+
+
+async def test_at_its_beginning_it_is_said_what_becomes_of_the_running_tasks(log_lines: LogLines) -> None:
+    coordinator, _ = built(lasts)
+    async with coordinator:
+        await with_a_past(coordinator)
+        stays = await running(coordinator, "lasts", seconds=60)
+        await asyncio.sleep(10)  # longer than three of the past runs, so it is going to take 60 s
+        unknown = await running(coordinator, "forever")
+        leaving = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await rounds()
+        assert {record.id: outlook for record, outlook in coordinator.outlooks()} == {
+            stays: Outlook.STOP,
+            unknown: Outlook.UNKNOWN,
+        }
+        left_s, counts = coordinator.drain_outlook()
+        assert (left_s, dict(counts)) == (PLAN.finish_s, {Outlook.STOP: 1, Outlook.UNKNOWN: 1})
+        await leaving
+    (line,) = [line for line in log_lines if line["event"] == "what becomes of the running tasks"]
+    assert {name: line[name] for name in Outlook} == {"finish": 0, "stop": 1, "unknown": 1}
+    (stopped,) = [line for line in log_lines if line["event"] == "a task will be stopped"]
+    assert (stopped["task_id"], stopped["task_type"], stopped["in_s"]) == (stays, "lasts", round(PLAN.finish_s, 1))
+
+
+async def test_a_task_that_ends_in_time_is_said_to(log_lines: LogLines) -> None:
+    coordinator, _ = built(lasts)
+    async with coordinator:
+        for _ in range(3):
+            await running(coordinator, "lasts", seconds=3)
+        await asyncio.sleep(10)
+        await running(coordinator, "lasts", seconds=3)
+        await coordinator.shutdown(GRACE_S)
+    (line,) = [line for line in log_lines if line["event"] == "what becomes of the running tasks"]
+    assert (line["finish"], line["stop"], line["unknown"]) == (1, 0, 0)
+
+
+async def test_a_store_that_does_not_answer_holds_no_drain_up(log_lines: LogLines) -> None:
+    class Silent(TestedStore):
+        async def durations(self, type: str, *, limit: int) -> list[float]:
+            await asyncio.sleep(1000)
+            return []
+
+    coordinator, _ = build([*HANDLERS], Silent(Settings()))
+    async with coordinator:
+        await running(coordinator, "ticks", n=1, pause_s=0.5)
+        await coordinator.shutdown(GRACE_S)
+        assert now() == 0.5
+        await rounds()
+    assert [line for line in log_lines if line["event"] == "what becomes of the running tasks"] == []
+    assert leftovers(coordinator) == {}
+
+
+async def test_with_nothing_running_there_is_nothing_to_say(log_lines: LogLines) -> None:
+    coordinator, _ = built()
+    async with coordinator:
+        await coordinator.shutdown(GRACE_S)
+        assert coordinator.outlooks() == []
+    assert [line for line in log_lines if line["event"] == "what becomes of the running tasks"] == []
+
+
+async def test_once_handlers_are_being_stopped_nobody_finishes_any_more() -> None:
+    coordinator, _ = built()
+    async with coordinator:
+        await running(coordinator, "tidy", takes_s=2.0)
+        leaving = asyncio.create_task(coordinator.shutdown(GRACE_S))
+        await asyncio.sleep(PLAN.finish_s + 1)
+        assert coordinator.drain_outlook() == (0.0, {Outlook.STOP: 1})
+        await leaving

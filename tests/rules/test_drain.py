@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.rules.drain import FLUSH_MAX_S, plan_drain
+from streaming.rules.drain import FLUSH_MAX_S, Outlook, outlook, plan_drain
 
 seconds = st.floats(0, 86_400)
 
@@ -37,3 +37,22 @@ def test_no_grace_is_no_time() -> None:
     plan = plan_drain(0.0, 5.0)
 
     assert (plan.finish_s, plan.stop_s, plan.flush_s) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("span", "left_s", "expected"),
+    [
+        ((1.0, 5.0), 5.0, Outlook.FINISH),
+        ((1.0, 5.1), 5.0, Outlook.UNKNOWN),
+        ((5.0, 9.0), 5.0, Outlook.UNKNOWN),
+        ((5.1, 9.0), 5.0, Outlook.STOP),
+        (None, 5.0, Outlook.UNKNOWN),
+        (None, 0.0, Outlook.STOP),
+        ((0.0, 0.0), 0.0, Outlook.STOP),
+        ((0.0, 0.0), 0.1, Outlook.FINISH),
+    ],
+)
+def test_what_becomes_of_a_task_is_said_only_where_its_forecast_leaves_no_doubt(
+    span: tuple[float, float] | None, left_s: float, expected: Outlook
+) -> None:
+    assert outlook(span, left_s) is expected

@@ -32,14 +32,14 @@ ROUTES = {
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
-def check_problem(answer: Any, status: int, code: str) -> dict[str, Any]:
-    """Assert that an answer is a problem of the one shape."""
+def check_problem(answer: Any, status: int, code: str, *more: str) -> dict[str, Any]:
+    """Assert that an answer is a problem of the one shape, and has no more members than those."""
     found = answer.status if isinstance(answer, RawAnswer) else answer.status_code
     assert found == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["cache-control"] == "no-store"
     body: dict[str, Any] = answer.json()
-    assert list(body) == ["type", "title", "status", "code", "detail", "errors"]
+    assert list(body) == ["type", "title", "status", "code", "detail", "errors", *more]
     assert (body["type"], body["status"], body["code"]) == ("about:blank", status, code)
     assert body["detail"]
     assert ("retry-after" in answer.headers) == (status in (429, 503))

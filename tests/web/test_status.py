@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +16,7 @@ from streaming.config import Settings
 from streaming.rules.breaker import Circuit
 from streaming.web.status import _store_json, health
 from tests.kit import TestedStore
-from tests.web.live import live
+from tests.web.live import Live, live
 from tests.web.test_routes import check_problem
 
 
@@ -85,8 +88,83 @@ async def test_a_ready_server_says_so_until_it_drains() -> None:
         ready = await here.http.get("/readyz")
         assert (ready.status_code, ready.json()) == (200, {"status": "ready", "warnings": []})
         await here.coordinator.shutdown(0.01)
-        check_problem(await here.http.get("/readyz"), 503, "draining")
+        problem = check_problem(await here.http.get("/readyz"), 503, "draining", "drain")
+        assert 0 <= problem["drain"].pop("stops_in_s") <= 0.01
+        assert problem["drain"] == {"finish": 0, "stop": 0, "unknown": 0, "types": {}, "tasks": []}
         assert (await here.http.get("/healthz")).status_code == 200
+
+
+@asynccontextmanager
+async def draining(here: Live, grace_s: float = 30.0) -> AsyncIterator[None]:
+    """A drain that goes on."""
+    leaving = asyncio.create_task(here.coordinator.shutdown(grace_s))
+    await here.until(lambda: here.coordinator.draining)
+    yield
+    await here.coordinator.shutdown(0)
+    await leaving
+
+
+async def test_a_server_that_stops_says_what_becomes_of_its_tasks() -> None:
+    async with live() as here:
+        sleeping = await here.start("sleeper")
+        await here.until(lambda: bool(here.coordinator.running()))
+        async with draining(here):
+            drain = check_problem(await here.http.get("/readyz"), 503, "draining", "drain")["drain"]
+        assert 0 < drain.pop("stops_in_s") <= 30
+        counts = {"finish": 0, "stop": 0, "unknown": 1}
+        assert drain == {
+            **counts,
+            "types": {"sleeper": counts},
+            "tasks": [{"id": sleeping, "type": "sleeper", "outlook": "unknown"}],
+        }
+
+
+#: What a caller shows, and whose tasks it is told of; None: nobody's.
+CALLERS = [
+    ({}, None),
+    ({"authorization": "Bearer wrong"}, None),
+    ({"authorization": "Bearer a-key-of-enough-letters", "x-api-key": "a-key-of-enough-letters"}, None),
+    ({"x-api-key": "b-key-that-reads-nothing"}, None),
+    ({"x-api-key": "a-key-of-enough-letters"}, {"anna"}),
+    ({"x-api-key": "c-key-of-enough-letters"}, {"carl"}),
+    ({"x-api-key": "r-key-of-enough-letters"}, {"anna", "carl"}),
+]
+KEYS = (
+    "a-key-of-enough-letters:anna,b-key-that-reads-nothing:anna:tasks:write,"
+    "c-key-of-enough-letters:carl,r-key-of-enough-letters:root:admin"
+)
+
+
+@pytest.mark.parametrize(("headers", "owners"), CALLERS)
+async def test_of_which_tasks_it_is_said_only_to_who_may_see_them(
+    headers: dict[str, str], owners: set[str] | None
+) -> None:
+    async with live(api_keys=KEYS) as here:
+        whose = {}
+        for name in ("anna", "carl"):
+            answer = await here.http.post(
+                "/tasks", json={"type": "sleeper"}, headers={"x-api-key": f"{name[0]}-key-of-enough-letters"}
+            )
+            whose[answer.json()["id"]] = name
+        await here.until(lambda: len(here.coordinator.running()) == 2)
+        async with draining(here):
+            answer = await here.http.get("/readyz", headers=headers)
+        drain = check_problem(answer, 503, "draining", "drain")["drain"]
+        assert drain["unknown"] == 2
+        assert ("tasks" in drain, "types" in drain) == (owners is not None, owners is not None)
+        if owners is not None:
+            assert {whose[task["id"]] for task in drain["tasks"]} == owners
+            assert drain["types"]["sleeper"]["unknown"] == len(owners)
+
+
+async def test_a_stream_token_opens_no_look_at_the_drain() -> None:
+    async with live(api_keys=KEYS) as here:
+        key = {"x-api-key": "a-key-of-enough-letters"}
+        task_id = (await here.http.post("/tasks", json={"type": "sleeper"}, headers=key)).json()["id"]
+        token = (await here.http.post(f"/tasks/{task_id}/stream-token", headers=key)).json()["token"]
+        async with draining(here):
+            drain = (await here.http.get("/readyz", params={"stream_token": token})).json()["drain"]
+        assert "tasks" not in drain
 
 
 async def test_a_server_without_its_store_is_alive_and_not_ready() -> None:

@@ -477,7 +477,7 @@ async def test_a_drain_ends_each_stream_with_its_last_event() -> None:
 
 
 async def test_a_stream_of_a_task_that_will_go_on_just_ends_with_the_drain() -> None:
-    async with live(journal=TestedStore(settings_of()), max_running=1) as here:
+    async with live(journal=TestedStore(settings_of()), max_running=1, reconnect_spread_s=0) as here:
         await here.start("sleeper")
         waiting = await here.start("sleeper")
         async with here.raw() as (reader, writer):

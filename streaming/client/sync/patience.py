@@ -5,7 +5,8 @@ Rules of this file:
 
 - The pause doubles with each failure in a row, and half of it is random, so that a thousand clients do not come back
   in the same moment.
-- A server that names a time (``Retry-After``, ``retry:``) is given at least that time.
+- A server that names a time (``Retry-After``, ``retry:``) is given at least that time; one that names it with its last
+  word, exactly that.
 - What counts for giving up is the time since the last contact, not the number of tries.
 
 Owns:   `Patience`, the settings of one client, and `Attempts`, one series of tries.
@@ -64,6 +65,7 @@ class Attempts:
         self._patience = patience
         self._give_up_s = give_up_s
         self._pause_s = patience.pause_first_s
+        self._told_s: float | None = None
         self._failures = 0
         self._heard_at = patience.clock()
 
@@ -80,6 +82,10 @@ class Attempts:
         """Take the pause after a first failure from the server."""
         self._pause_s = min(max(pause_s, RETRY_MIN_S), RETRY_MAX_S)
 
+    def obey_parting(self, pause_s: float) -> None:
+        """Take the next pause from the server, as it is: a server that stops gives each reader another one."""
+        self._told_s = min(max(pause_s, RETRY_MIN_S), RETRY_MAX_S)
+
     def pause(self, trouble: StreamingError) -> None:
         """Wait until it is time for the next try.
 
@@ -93,6 +99,8 @@ class Attempts:
         longest_s = max(self._patience.pause_max_s, self._pause_s)
         window_s = min(longest_s, self._pause_s * 2 ** min(self._failures - 1, 16))
         delay_s = (trouble.retry_after_s or 0.0) + window_s * (1 + self._patience.chance()) / 2
+        if self._told_s is not None:
+            delay_s, self._told_s = self._told_s, None
         if self._patience.clock() + delay_s > self._heard_at + self._give_up_s:
             raise trouble
         self._patience.sleep(delay_s)

@@ -377,7 +377,9 @@ _PROBLEMS = {
             "code": ref("Code"),
             "detail": {"type": "string", "minLength": 1, "description": "For people; it may change."},
             "errors": {"type": "array", "items": ref("FieldError"), "description": "One for each wrong field."},
+            "drain": _with(ref("DrainOutlook"), "Of `/readyz` of a server that stops."),
         },
+        optional=("drain",),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What the answer of ``GET /tasks/{id}/why`` looks like.
+"""What is said of running tasks: the answer of ``GET /tasks/{id}/why``, and what becomes of them in a drain.
 
 Owns:   its schemas, by name; an example of it.
 Uses:   web.openapi.answers (the parts of a task), the words of rules.why and rules.waits.
@@ -13,6 +13,7 @@ from typing import Any
 
 from streaming.records import Record, TaskStatus
 from streaming.rules.deadlines import Limit
+from streaming.rules.drain import Outlook
 from streaming.rules.lifecycle import TERMINAL, Cause
 from streaming.rules.waits import Frame, Stack, Wait
 from streaming.rules.why import Hindrance, Seen, why
@@ -39,6 +40,12 @@ def _list_of(items: Schema, description: str) -> Schema:
 _REASONS = chain(
     (status for status in TaskStatus if status in TERMINAL), Wait, Hindrance, ("stopping", "protected", "worker")
 )
+
+_COUNTS: dict[str, Schema] = {
+    Outlook.FINISH.value: {**_COUNT, "description": "End by themselves before that, as far as can be told."},
+    Outlook.STOP.value: {**_COUNT, "description": "Are going to be stopped."},
+    Outlook.UNKNOWN.value: {**_COUNT, "description": "Nobody can tell."},
+}
 
 INSIGHT: dict[str, Schema] = {
     "Why": _object(
@@ -108,6 +115,27 @@ INSIGHT: dict[str, Schema] = {
         "A protected section.",
         {"reason": _TEXT, "left_s": {**_SECONDS, "description": "Seconds for which it still holds back a stop."}},
     ),
+    "OutlookCounts": _object("What becomes of how many tasks.", _COUNTS),
+    "DrainOutlook": {
+        "type": "object",
+        "description": "What becomes of the running tasks of a server that stops.",
+        "required": ["stops_in_s", *_COUNTS],
+        "properties": {
+            "stops_in_s": {**_SECONDS, "description": "Seconds until those that still run are stopped."},
+            **_COUNTS,
+            "types": {
+                "type": "object",
+                "additionalProperties": ref("OutlookCounts"),
+                "description": "The same of each type of the caller's tasks; with a credential.",
+            },
+            "tasks": _list_of(
+                _object(
+                    "One of them.", {"id": TASK_ID, "type": _TEXT, "outlook": _words(Outlook, "What becomes of it.")}
+                ),
+                "The caller's; with a credential.",
+            ),
+        },
+    },
     "LiveChild": _object("A task under it.", {"id": TASK_ID, "type": _TEXT, "status": ref(STATUS)}),
     "DeadlineAt": _object("A limit, and when it is reached.", {"limit": _words(Limit, "Its field."), "at": _TIME}),
 }
