@@ -16,7 +16,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Concatenate, ParamSpec, TypeVar
@@ -67,7 +67,7 @@ class SqlStore:
         self._wait_s = settings.store_wait_s
         self._query_s = settings.query_timeout_s
         self._guard = guard
-        self.troubles = dict.fromkeys(TROUBLES, 0)
+        self._troubles = dict.fromkeys(TROUBLES, 0)
         self._last_position: int | None = None  # that the writer has given, if it knows
         self._writer: ThreadPoolExecutor | None = None
         self._readers: ThreadPoolExecutor | None = None
@@ -76,6 +76,11 @@ class SqlStore:
     def circuit(self) -> Circuit | None:
         """Of the breaker in front of the database; None without one."""
         return None if self._guard is None else self._guard.circuit
+
+    @property
+    def troubles(self) -> Mapping[str, int]:
+        """See `Journal.troubles`."""
+        return self._troubles
 
     async def open(self) -> None:
         """Take the lock of the database, and see that its schema is ours; an empty one is set up.
@@ -240,7 +245,7 @@ class SqlStore:
         try:
             yield
         except StoreUnavailable:
-            self.troubles[what] += 1
+            self._troubles[what] += 1
             raise
 
     def _check(self) -> None:
