@@ -70,6 +70,8 @@ class Scale:
     hostile: int = 2_000
     hostile_s: float = 40.0
     fuzz_requests: int = 100_000
+    live_tasks: int = 10_000
+    scrapes: int = 200
 
 
 FULL = Scale()
@@ -86,6 +88,7 @@ QUICK = Scale(
     memory_tasks=20_000,
     hostile_s=15.0,
     fuzz_requests=5_000,
+    scrapes=50,
 )
 
 

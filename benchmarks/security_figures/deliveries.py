@@ -38,12 +38,14 @@ class Watched:
         crowd: its readers.
         header: what each request shows; empty for nothing.
         cpu_us: of one delivery, of each turn.
+        rate: events a second.
     """
 
     server: Server
     crowd: Crowd
     header: str
     cpu_us: list[float] = field(default_factory=list)
+    rate: float = RATE
 
     async def open(self, readers: int) -> None:
         """Start the task, and let everybody in."""
@@ -55,10 +57,10 @@ class Watched:
         """Let everybody read so many events."""
         self.crowd.expect(events)
         start_at = time.time() + LEAD_S
-        await self._start("bench_emit", channels=[CHANNEL], events=events, rate=RATE, start_at=start_at)
+        await self._start("bench_emit", channels=[CHANNEL], events=events, rate=self.rate, start_at=start_at)
         await calm_before(start_at)
         begin_s = self.server.cpu_s
-        if not await self.crowd.reached(within_s=events / RATE + LATE_S):
+        if not await self.crowd.reached(within_s=events / self.rate + LATE_S):
             raise Flaw("not every reader has got every event")
         self.cpu_us.append(1e6 * (self.server.cpu_s - begin_s) / events / len(self.crowd.readers))
 

@@ -90,6 +90,7 @@ _SERVER = {
     ),
     "streaming_loop_lag_seconds": Described(_HISTOGRAM, "How late the event loop calls a timer."),
     "streaming_loop_lag_max_seconds": Described(_GAUGE, "The longest lag of the event loop in the last minute."),
+    "streaming_stalls_total": Described(_COUNTER, "Stalls of the event loop that were named.", ("by",)),
     "streaming_ready": Described(_GAUGE, "1 if a start would be accepted."),
     "streaming_drain_phase": Described(_GAUGE, "1 for the phase of the drain.", ("phase",)),
     "streaming_setting": Described(_GAUGE, "What a setting says that limits how much there may be.", ("name",)),

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from streaming.engine.parts import Parts
 from streaming.events import seconds_of
 from streaming.records import CancelOutcome, TaskStatus
 from streaming.rules.lifecycle import LIVE
+
+_STATUS_AND_TYPE = attrgetter("status", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +46,14 @@ def look(parts: Parts, label: Callable[[str], str]) -> Live:
         parts: of the instance.
         label: what a task type is called.
     """
-    found: Counter[tuple[TaskStatus, str]] = Counter()
-    cancels: Counter[str] = Counter()
-    oldest: str | None = None
-    for task in parts.tasks.values():
-        record = task.log.visible
-        status = record.status
-        found[status, record.type] += 1
-        if record.cancel is not None and status in LIVE:
-            cancels[record.cancel.outcome.value] += 1
-        if status is TaskStatus.PENDING and (oldest is None or record.created_at < oldest):
-            oldest = record.created_at
+    records = [task.log.visible for task in parts.tasks.values()]
     tasks: Counter[tuple[str, str]] = Counter()
-    for (status, type), count in found.items():
+    for (status, type), count in Counter(map(_STATUS_AND_TYPE, records)).items():
         if status in LIVE:  # one that has ended may be about to be forgotten
             tasks[status.value, label(type)] += count
+    wishes = [(record.cancel, record.status) for record in records if record.cancel is not None]
+    cancels = Counter(receipt.outcome.value for receipt, status in wishes if status in LIVE)
+    oldest = min((record.created_at for record in records if record.status is TaskStatus.PENDING), default=None)
     waited_s = 0.0 if oldest is None else max(0.0, parts.hub.wall() - seconds_of(oldest))
     return Live(tasks, cancels, waited_s)
 

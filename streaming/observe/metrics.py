@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 from streaming.config import Settings
 from streaming.engine.parts import Parts
 from streaming.engine.registry import Registry
+from streaming.engine.stalls import Stalls
 from streaming.observe.catalogue import METRICS, Described, Kind
 from streaming.observe.distribution import Distribution
 from streaming.observe.lag import LoopLag
@@ -58,11 +59,13 @@ class Web:
         streams_open: how many streams are open.
         answered: requests by method and status.
         refused: credentials by what was wrong with them.
+        stalls: who has blocked the event loop.
     """
 
     streams_open: Callable[[], int]
     answered: Values
     refused: Mapping[str, int]
+    stalls: Stalls
 
 
 class Metrics:
@@ -83,7 +86,7 @@ class Metrics:
         self.lag = LoopLag(clock)
         self._settings = settings
         self._types = [*(each.name for each in registry), OTHER]
-        self._store = settings.store_url.partition(":")[0]
+        self._store = settings.store_url.partition(":")[0].partition("+")[0]
         self._parts: Parts | None = None
         self._web: Web | None = None
         self._registry = CollectorRegistry(auto_describe=False)
@@ -177,6 +180,9 @@ class Metrics:
             "streaming_authentication_failures_total": {} if web is None else _by(web.refused),
             "streaming_loop_lag_seconds": {(): self.lag.all},
             "streaming_loop_lag_max_seconds": {(): self.lag.max_s},
+            "streaming_stalls_total": {}
+            if web is None
+            else {("handler",): web.stalls.by_handlers, ("other",): web.stalls.by_others},
             "streaming_ready": {(): ready},
             "streaming_drain_phase": _one_of(Phase, parts.drain.phase),
             "streaming_setting": {(name,): getattr(settings, name) for name in SETTINGS},

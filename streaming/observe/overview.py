@@ -72,10 +72,11 @@ class Overview:
         return {name: count for name, count in self._parts.hub.limits_hit.items() if count}
 
     def store(self) -> dict[str, Any]:
-        """Whether it can be written, the state of its breaker, and what has failed."""
+        """What it is, whether it can be written, the state of its breaker, and what has failed."""
         hub = self._parts.hub
         circuit = hub.journal.circuit
         return {
+            "kind": self._parts.settings.store_url.partition(":")[0].partition("+")[0],
             "available": hub.available,
             "breaker": None if circuit is None else circuit.value,
             "errors": dict(hub.journal.troubles),

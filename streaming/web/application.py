@@ -99,7 +99,7 @@ class Application:
             metrics = Metrics(settings, coordinator.registry, time.monotonic)
         if metrics is not None:
             metrics.watch(coordinator.parts)
-            metrics.serve(Web(lambda: self.heartbeat.open, self._answered, door.refused))
+            metrics.serve(Web(lambda: self.heartbeat.open, self._answered, door.refused, coordinator.stalls))
         overview = Overview(coordinator.parts, metrics)
         self._site = Site(coordinator, settings, self.heartbeat, circuit, coordinator.forecast, door, metrics, overview)
         self._asgineer = asgineer.to_asgi(self._answer)

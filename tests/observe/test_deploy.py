@@ -49,6 +49,7 @@ POSSIBLE: dict[str, set[str]] = {
     "operation": {"read", "write"},
     "outcome": {"requested", "ignored", "stopped", "completed"},
     "job": {"streaming"},
+    "by": {"handler", "other"},
 }
 
 

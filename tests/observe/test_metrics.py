@@ -33,7 +33,7 @@ async def measured(**settings: Any) -> AsyncIterator[tuple[Metrics, TaskCoordina
     coordinator, _ = build([forever, instant, deaf], **settings)
     metrics = Metrics(Settings(store_url="memory://"), coordinator.registry, asyncio.get_running_loop().time)
     metrics.watch(coordinator.parts)
-    metrics.serve(Web(lambda: 3, {("GET", "200"): 5}, {"nothing": 2}))
+    metrics.serve(Web(lambda: 3, {("GET", "200"): 5}, {"nothing": 2}, coordinator.stalls))
     async with coordinator:
         yield metrics, coordinator
 
@@ -140,9 +140,11 @@ async def test_each_server_counts_for_itself() -> None:
 
 
 async def test_what_the_floors_above_count_is_there() -> None:
-    async with measured() as (metrics, _):
+    async with measured() as (metrics, coordinator):
         assert values(metrics, "streaming_streams_open") == {(): 3}
         assert values(metrics, "streaming_requests_total") == {("GET", "200"): 5}
+        coordinator.stalls.by_others += 4
+        assert values(metrics, "streaming_stalls_total") == {("handler",): 0, ("other",): 4}
         assert values(metrics, "streaming_authentication_failures_total") == {("nothing",): 2}
 
 

@@ -67,7 +67,12 @@ async def test_limits_and_troubles_of_the_store_are_told(monkeypatch: pytest.Mon
     monkeypatch.setattr(store, "troubles", {"read": 1, "write": 2})
 
     assert overview.limits_hit() == {"too_many_tasks": 1}
-    assert overview.store() == {"available": True, "breaker": "open", "errors": {"read": 1, "write": 2}}
+    assert overview.store() == {
+        "kind": "sqlite",
+        "available": True,
+        "breaker": "open",
+        "errors": {"read": 1, "write": 2},
+    }
     assert overview.memory()["backlog_bytes"] == 0
 
 

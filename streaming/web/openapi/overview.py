@@ -55,6 +55,7 @@ _STREAMS = _object(
 
 _STORE = _object(
     {
+        "kind": {"enum": ["memory", "sqlite", "postgresql"]},
         "available": {**_YES_OR_NO, "description": "The last commit was stored."},
         "breaker": {"enum": [*(circuit.value for circuit in Circuit), None]},
         "errors": _object(dict.fromkeys(TROUBLES, _COUNT)),
@@ -78,7 +79,7 @@ SERVER_EXAMPLE: dict[str, Any] = {
     "backlog_bytes": 0,
     "memory_bytes": 112156672,
     "limits_hit": {"rate_limited": 4},
-    "store": {"available": True, "breaker": None, "errors": {"read": 0, "write": 0}},
+    "store": {"kind": "sqlite", "available": True, "breaker": None, "errors": {"read": 0, "write": 0}},
     "drain": {"phase": "none", "ends_at": None},
 }  # fmt: skip
 METRICS_EXAMPLE = """\
