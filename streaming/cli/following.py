@@ -43,10 +43,14 @@ async def follow(client: Client, task_id: str, *, after: int, output: Output, ti
         The exit status that the end of the task has.
     """
     last: Event | None = None
-    with display(output, title) as show:
-        async with aclosing(client.watch(task_id, after=after, on_gap="yield")) as events:
-            async for last in events:
-                show(last)
+    try:
+        with display(output, title) as show:
+            async with aclosing(client.watch(task_id, after=after, on_gap="yield")) as events:
+                async for last in events:
+                    show(last)
+    except asyncio.CancelledError:
+        hint(f"streaming watch {task_id} --after {last.seq if last else after} goes on here")
+        raise
     if last is not None and last.type in TERMINAL:
         return _ended(task_id, last.type, last.data.get("error"))
     document = (await client.get(task_id)).as_json()

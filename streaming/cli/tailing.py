@@ -26,6 +26,7 @@ from streaming.cli.exits import Exit
 from streaming.cli.feedline import liner
 from streaming.cli.filters import Types
 from streaming.cli.output import Output, say
+from streaming.cli.pipe import on_reader_gone
 from streaming.errors import StreamingError
 from streaming.events import rfc3339
 from streaming.rules.times import earlier, read_length, read_time
@@ -134,16 +135,29 @@ class Tail:
     async def follow(
         self, *, after: int | None, tail: int | None, event: list[str], type: list[str], tag: str | None
     ) -> Exit:
-        """Print what comes, until Ctrl-C; see `Client.feed` for the arguments."""
+        """Print what comes, until Ctrl-C; see `Client.feed` for the arguments.
+
+        Raises:
+            BrokenPipeError: nobody reads it any more.
+        """
         self._position = after
         feed = self._client.feed(
             after=after, tail=tail, event_type=event, task_type=type, tag=tag, on_open=self._connected
         )
         reading = asyncio.ensure_future(self._print(feed))
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, reading.cancel)
+        gone: list[BrokenPipeError] = []
+
+        def leave() -> None:
+            gone.append(BrokenPipeError())
+            reading.cancel()
+
         try:
-            await reading
+            with on_reader_gone(leave):
+                await reading
         except asyncio.CancelledError:
+            if gone:
+                raise gone[0] from None
             self._say_position()
         except StreamingError:
             self._say_position()

@@ -137,6 +137,18 @@ def test_ctrl_c_leaves_with_the_position_and_going_on_misses_and_repeats_nothing
 
 
 @pytest.mark.process
+def test_a_reader_that_leaves_is_noticed_though_nothing_happens(real_url: str, streaming: Streaming) -> None:
+    streaming("start", "countdown", "count=1", "interval=0", url=real_url)
+    with running("tail", "--event", "tick", url=real_url) as process:
+        read_until(process, "tick")
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(20) == 141
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.process
 def test_a_reader_of_the_pipe_that_leaves_is_no_trouble(real_url: str, streaming: Streaming) -> None:
     with (
         running("run", "countdown", "count=1000", "interval=0.01", url=real_url) as runner,

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from typer.testing import Result
 
+from streaming.rules.sse import feed_frame
 from tests.cli.terminal import Terminal, terminal
 from tests.real_server import RealServer
+from tests.scripted_server import TASK_ID, Answer, ScriptedServer, event, record, refused, said_json, streamed
 
 pytestmark = pytest.mark.process
 
 Streaming = Callable[..., Result]
+Script = Callable[..., ScriptedServer]
 
 
 @contextmanager
@@ -117,8 +122,10 @@ def test_a_server_that_dies_and_comes_back_is_told_and_then_shown(own_server: Re
         assert screen.ended() == 0
 
 
-def test_an_error_inside_leaves_the_terminal_as_it_was(own_server: RealServer, streaming: Streaming) -> None:
-    """The store is another one afterwards, with less in its feed: no traceback, and it goes on."""
+def test_a_server_that_comes_back_with_another_store_is_shown_as_it_is(
+    own_server: RealServer, streaming: Streaming
+) -> None:
+    """The position in the feed is none any more."""
     for _ in range(3):
         started(streaming, own_server.url, "countdown", "count=3", "interval=0")
     with top(own_server.url, columns=200) as screen:
@@ -154,3 +161,58 @@ def test_without_a_server_there_is_no_screen() -> None:
         assert screen.ended() == 5
     assert "cannot be reached" in screen.text
     assert "\x1b[?1049h" not in screen.raw
+
+
+# -- a scripted server -------------------------------------------------------------------------------------------------
+
+
+def answers(feed: Answer) -> list[Answer]:
+    """What is asked for the screen of one task."""
+    return [
+        replace(said_json({"count": 1, "groups": [{"status": "running", "count": 1}]}), at="/tasks/count"),
+        replace(said_json({"status": "ok", "warnings": []}), at="/readyz"),
+        replace(feed, at="/events"),
+        said_json({"tasks": [record().as_json()], "next_cursor": None}),
+    ]
+
+
+def test_an_error_inside_leaves_the_terminal_as_it_was_and_is_said_below(script: Script) -> None:
+    server = script(*answers(refused(403, "forbidden", "The feed is not for you.")))
+    with top(server.url) as screen:
+        assert screen.ended() == 4
+    assert "streaming: The feed is not for you." in screen.raw.rpartition("\x1b[?1049l")[2]
+
+
+def test_where_nothing_happens_next_to_nothing_is_asked(script: Script) -> None:
+    server = script(*answers(streamed(then="hold")))
+    with top(server.url) as screen:
+        screen.until(TASK_ID, "ready")
+        for _ in range(30):
+            screen.read(0.1)
+            time.sleep(0.1)
+        screen.type("q")
+    asked = [asked.target.partition("?")[0] for asked in server.asked]
+    assert asked.count("/events") == 1
+    assert asked.count("/tasks") <= 2  # at the beginning, and when the feed stood
+    assert len(asked) <= 7
+
+
+def test_a_storm_of_events_is_no_storm_of_questions(script: Script) -> None:
+    storm = b"".join(feed_frame(event(1, "pending", task_id=f"{number:032x}"), number) for number in range(1, 500))
+    server = script(*answers(streamed(storm, then="hold")))
+    with top(server.url) as screen:
+        screen.until("49.9 events/s")
+        screen.type("q")
+    assert sum(asked.target.startswith("/tasks?") for asked in server.asked) <= 8
+
+
+def test_a_refused_cancel_is_said_until_the_next_key(script: Script) -> None:
+    no = replace(refused(403, "forbidden", "Not your task."), at="/cancel")
+    server = script(no, *answers(streamed(then="hold")))
+    with top(server.url) as screen:
+        screen.until(TASK_ID)
+        screen.type("cy")
+        screen.until("streaming top  Not your task.")
+        screen.type("j")
+        screen.until("streaming top  0.0 events/s")
+        screen.type("q")
