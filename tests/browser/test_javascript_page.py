@@ -10,11 +10,13 @@ from streaming.config import Settings
 from streaming.tasks import built_in
 from tests.browser.chromium import Chromium
 from tests.browser.ear import url_of
+from tests.pages import blocks
 from tests.serving import ROOT
 from tests.web.live import live
 
-PAGE = (ROOT / "docs" / "javascript.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PATH = ROOT / "docs" / "javascript.md"
+PAGE = PATH.read_text(encoding="utf-8")
+EXAMPLES = [block.code for block in blocks(PATH, "js")]
 IMPORT = re.compile(r'^import (\{.*?\}) from "(.*?)";$', re.MULTILINE)
 
 

@@ -118,6 +118,10 @@ def test_no_description_takes_long(text: str) -> None:
         ({"const": "a<b"}, '"a<b"'),
         ({"enum": ["a", 1]}, 'one of "a", 1'),
         ({"type": "array", "items": {"type": "string"}, "uniqueItems": True}, "array of string, none twice"),
+        (
+            {"type": "array", "items": {"type": "string", "minLength": 2}, "maxItems": 1},
+            "array of (string, at least 2 characters), at most 1 item",
+        ),
         ({"type": "array", "items": {}, "uniqueItems": False}, "array"),
         ({"type": "object", "additionalProperties": {"type": "integer"}}, "object of integer"),
         ({"type": "object", "additionalProperties": False}, "object"),
@@ -226,15 +230,24 @@ async def test_it_comes_with_the_policy_of_a_page_and_is_kept_as_long_as_it_is_t
 
 
 async def test_a_server_that_asks_for_credentials_tells_nobody_what_it_has() -> None:
-    async with live(api_keys="secret-key-of-enough-bytes:ada") as here:
+    async with live(built_in(SETTINGS), api_keys="secret-key-of-enough-bytes:ada") as here:
         open_to_all = await here.http.get("/docs")
         own = await here.http.get("/openapi.json", headers={"X-API-Key": "secret-key-of-enough-bytes"})
 
     assert open_to_all.status_code == 200
     assert "puppet" in own.text
     assert "puppet" not in open_to_all.text
+    assert "Start.countdown" in open_to_all.text, "it comes with every server"
     assert f"Version {own.json()['info']['version']}" not in open_to_all.text
     assert "Authorization: Bearer $STREAMING_TOKEN" in open_to_all.text
+
+
+def test_a_request_whose_body_nobody_knows_is_not_shown() -> None:
+    text = docs_page(json.loads(json.dumps(describe(SETTINGS, [])))).body.decode()
+    start = text.partition('<article id="start_task">')[2].partition("</article>")[0]
+
+    assert "curl" not in start
+    assert "Its fields" in start
 
 
 async def test_below_a_path_it_is_another_one() -> None:

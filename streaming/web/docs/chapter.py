@@ -94,10 +94,12 @@ class Chapter(NamedTuple):
             *self._examples(media),
         )
 
-    def _request(self) -> Html:
+    def _request(self) -> Html | None:
         accept = self._accept()
         body = self.operation.get("requestBody", {"content": {}})["content"].get(JSON, {})
         shown = [self._resolved(each) for each in body.get("examples", {}).values()]
+        if self.operation.get("requestBody", {}).get("required") and not shown:
+            return None  # nobody knows what would be taken
         guarded = self.guarded and self.operation.get("security") != []
         command = curl(
             self.method,

@@ -1,7 +1,8 @@
 """``GET /docs``: the whole description as one page.
 
 It is open to everybody, as the page is: a browser cannot show a credential when it opens one. So on a server that asks
-for credentials it says what every such server can do, and not which task types this one has, nor its version.
+for credentials it says what every such server can do, and not which task types of its own this one has, nor its
+version.
 
 Owns:   the frame of the page, its table of contents, its schemas; its route.
 Uses:   web.openapi.document (all that is told), web.docs.chapter (one operation), web.assets (how a page is sent).
@@ -34,7 +35,7 @@ async def show_docs(site: Site, request: Request) -> Reply:
     guarded = site.door.gate.configured
     key = (request.root, guarded)
     if key not in site.docs:
-        types = [] if guarded else list(site.coordinator.registry)
+        types = [each for each in site.coordinator.registry if not guarded or _is_built_in(each)]
         # In a thread, since it takes as long as thousands of events.
         page = await asyncio.to_thread(_made, site.settings, types, request.root, guarded)
         site.docs.clear()  # one server is mounted in one place, and a door that was closed stays closed
@@ -42,6 +43,11 @@ async def show_docs(site: Site, request: Request) -> Reply:
     else:
         page = site.docs[key]
     return answer_with(page, request)
+
+
+def _is_built_in(task_type: TaskType) -> bool:
+    """Whether it comes with every server, so that it is no secret."""
+    return task_type.handler.__module__.startswith("streaming.tasks.")
 
 
 def _made(settings: Settings, types: list[TaskType], root: str, guarded: bool) -> Asset:
@@ -103,7 +109,9 @@ def _about(document: Mapping[str, Any], root: str, guarded: bool) -> Html:
         tag("a", "the page", href=f"{root}/"),
         ".",
     )
-    words = "This server asks for a credential; which task types it has is told to whoever has one, at `/types`."
+    words = (
+        "This server asks for a credential; which task types of its own it has is told to whoever has one, at `/types`."
+    )
     return join(version, prose(document["info"]["description"]), prose(words) if guarded else None, links)
 
 

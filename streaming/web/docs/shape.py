@@ -141,7 +141,10 @@ def _kind(schema: Schema) -> Html:
 def _typed(kind: str, schema: Schema) -> Html:
     of = {"array": "items", "object": "additionalProperties"}.get(kind)
     inside = schema.get(of) if of else None
-    return join(kind, join(" of ", shape(inside)) if isinstance(inside, dict) and inside else None)
+    if not isinstance(inside, dict) or not inside:
+        return join(kind)
+    told, alone = shape(inside), _kind(inside)
+    return join(kind, " of ", told if told == alone else join("(", told, ")"))
 
 
 def _link(reference: str) -> Html:

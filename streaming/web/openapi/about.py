@@ -166,7 +166,7 @@ SERVER = {
             OK: Answer("For people.", {HTML: {"type": "string"}}, examples={HTML: ("Page",)}),
             UNCHANGED: Answer("It is as it was."),
         },
-        description="It asks for no credential. Where others do, it leaves out which task types there are.",
+        description="It asks for no credential. Where others do, it leaves out task types that only this server has.",
         guarded=False,
     ),
     ("/page/{file}", "get"): Operation(
