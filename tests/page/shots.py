@@ -37,19 +37,19 @@ async def begin(server: httpx.AsyncClient) -> dict[str, str]:
     await asyncio.sleep(1)
     for number in range(4):
         await start(
-            server, "render_video", params={"title": f"part-{number}", "frames": 400 + 300 * number}, tags=["film"]
+            server, "render_video", params={"title": f"part-{number}", "frames": 800 + 400 * number}, tags=["film"]
         )
     for site in ("docs", "shop", "blog"):
         await start(server, "crawl", params={"site": f"https://{site}.example.com", "pages": 30}, tags=["nightly"])
     ids["running"] = await start(
         server,
         "answer_question",
-        params={"question": "Why is the sky blue?", "words": 300},
+        params={"question": "Why is the sky blue?", "words": 900},
         tags=["agent", "chat"],
         priority="high",
     )
     for _ in range(3):
-        await start(server, "answer_question", params={"question": "And at night?", "words": 400}, tags=["agent"])
+        await start(server, "answer_question", params={"question": "And at night?", "words": 1200}, tags=["agent"])
     await asyncio.sleep(3)
     return ids
 
@@ -74,12 +74,12 @@ async def take(chromium: Chromium, url: str) -> None:
         ids = await begin(server)
     places = {
         "list": ("?", ".vlist .trow"),
+        "server": ("?view=server", ".spark"),
         "task": (f"?task={ids['running']}", ".event .type"),
         "why": (f"?task={ids['running']}&tab=why", ".sentence"),
         "failed": (f"?task={ids['failed']}", ".error-box"),
         "cancelled": (f"?task={ids['cancelled']}", ".receipt"),
         "start": ("?new=answer_question", ".schema .field"),
-        "server": ("?view=server", ".tile"),
     }
     for scheme, (name, (place, there)) in itertools.product(("light", "dark"), places.items()):
         async with seen(chromium, url, place, color_scheme=scheme, **DESKTOP) as page:

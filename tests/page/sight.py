@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, Request
+from playwright.async_api import BrowserContext, ConsoleMessage, Error, Locator, Page, Request
 
 from tests.browser.chromium import Chromium
 
@@ -45,13 +45,18 @@ class Sight:
     async def open(cls, chromium: Chromium, context: BrowserContext, origin: str, place: str = "?") -> Self:
         """A new window, at a place such as ``?status=running``."""
         sight = cls(chromium.call, await chromium.call(context.new_page()), origin, [])
-        sight.page.on(
-            "pageerror", lambda error: sight.complaints.append(f"{error.name}: {error.message}\n{error.stack}")
-        )
-        sight.page.on("console", sight._hear)
-        sight.page.on("request", sight._asked)
+        await chromium.call(sight._listen())
         await sight.go(place)
         return sight
+
+    async def _listen(self) -> None:
+        """In the thread of the browser: to listen tells it so."""
+        self.page.on("pageerror", self._fail)
+        self.page.on("console", self._hear)
+        self.page.on("request", self._asked)
+
+    def _fail(self, error: Error) -> None:
+        self.complaints.append(f"{error.name}: {error.message}\n{error.stack}")
 
     def _hear(self, said: ConsoleMessage) -> None:
         # A request that is refused is one of the things that happen to a page.
@@ -69,8 +74,8 @@ class Sight:
         await self._call(self.page.goto(f"{self._origin}/{place}"))
 
     def of(self, selector: str, text: str | None = None) -> Locator:
-        """What the selector finds, with this text in it."""
-        found = self.page.locator(selector)
+        """What the selector finds that is to be seen, with this text in it."""
+        found = self.page.locator(selector).filter(visible=True)
         return found if text is None else found.filter(has_text=text)
 
     async def sees(self, selector: str, text: str | None = None) -> None:

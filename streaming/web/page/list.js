@@ -18,6 +18,9 @@ const PAGE = 200;
 const SHOWN_MAX = 5000;
 const IDS_MAX = 100;
 
+/** Seconds after which it is asked anew when the tasks that are seen may end. */
+const ETA_S = 10;
+
 /** By so much the clock of the server may have been set back. */
 const BACK_MS = 3000;
 
@@ -42,7 +45,10 @@ export class ListView {
     this._cursor = null;
     this._filters = [];
     this._list = new VirtualList({ rowHeight: 52, create: () => new Row(this).element, update: (row, index) => row.row.show(this._rows.list[index]), label: "tasks", role: "rowgroup" });
-    this._list.onRange = (_, last) => last > this._rows.list.length - 30 && this._more();
+    this._list.onRange = (first, last) => {
+      this._seen = [first, last];
+      if (last > this._rows.list.length - 30) void this._more();
+    };
     this._list.element.addEventListener("keydown", (event) => this._key(event));
     this._list.element.addEventListener("scroll", () => this._list.atTop && this._showNew());
     this._draw = perFrame(() => this._redraw());
@@ -51,7 +57,7 @@ export class ListView {
     this._typed = spaced(() => this._set("q", this._search.value.trim()), 300);
     this.element = h("section.list-view", { "aria-labelledby": "list-title" }, this._head(), this._table());
     app.onEvent(this, (event) => this._heard(event));
-    app.onTick(this, () => this._draw());
+    app.onTick(this, () => this._tick());
     app.onOpen(this, () => this._catchUp());
   }
 
@@ -227,6 +233,16 @@ export class ListView {
     const chip = (value, words, number) => h(`button.chip${value ? `.status-${value}` : ""}`, { type: "button", "aria-pressed": String(chosen === value), onclick: () => this._set("status", chosen === value ? "" : value) },
       value && h("i.dot"), words, h("b", {}, count(number)));
     put(this._chips, chip("", "all", all), STATUSES.filter((each) => this._counts.get(each) || each === chosen || ["pending", "running", "completed", "failed"].includes(each)).map((each) => chip(each, statusWords(each), this._counts.get(each) ?? 0)));
+  }
+
+  /** When a task may end is no event: it is asked for anew of those that are seen. */
+  _tick() {
+    this._ticks = (this._ticks ?? 0) + 1;
+    if (this._ticks % ETA_S === 0 && this._seen) {
+      for (const task of this._rows.list.slice(this._seen[0], this._seen[1] + 1)) if (task.status === "running") this._doubtful.add(task.id);
+      if (this._doubtful.size) this._check();
+    }
+    this._draw();
   }
 
   // -- what the feed tells ---------------------------------------------------------------------------------------

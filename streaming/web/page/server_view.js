@@ -18,7 +18,7 @@ export class ServerView {
   constructor(app) {
     this._app = app;
     this._past = new Map();
-    this.element = h("section.server-view", { "aria-labelledby": "server-title" }, h("div.title-row", {}, h("h1", { id: "server-title" }, "Server"), (this._state = h("span.badge"))), (this._body = h("div.server-view")));
+    this.element = h("section.server-view", { "aria-labelledby": "server-title" }, h("div.title-row", {}, h("h1", { id: "server-title" }, "Server"), (this._state = h("span.badge"))), (this._body = h("div.stacked")));
     app.onOpen(this, () => this._ask());
   }
 
@@ -74,7 +74,7 @@ export class ServerView {
 
   _details(server) {
     const owners = (server.streams.by_principal ?? []).map(({ principal, tenant, open }) => [tenant ? `${principal} (${tenant})` : principal, open]);
-    const lists = [["Limits that were hit", Object.entries(server.limits_hit)], ["Open streams by principal", owners], ["Errors of the store", Object.entries(server.store.errors)]];
+    const lists = [["Limits that were hit", Object.entries(server.limits_hit)], ["Open streams by principal", owners], ["Errors of the store", Object.entries(server.store.errors).filter(([, number]) => number)]];
     return h("div.plots", {},
       lists.filter(([, values]) => values.length).map(([title, values]) => h("div.card", {}, h("h2", {}, title), h("dl", {}, values.sort(([, one], [, other]) => other - one).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, count(value))))))),
       h("div.card", {}, h("h2", {}, "About"), h("dl", {}, [["version", server.version], ["started", moment(server.started_at)], ["store", server.store.available ? "can be written" : "cannot be written"], ["breaker", server.store.breaker], ["oldest in the queue", server.tasks.oldest_waiting_s && duration(server.tasks.oldest_waiting_s)], ["waits for its commit", bytes(server.backlog_bytes)]].filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))))));
@@ -86,7 +86,7 @@ function tilesOf({ tasks, streams, events_per_s, commit_s, loop_lag_s, memory_by
   const ms = (seconds) => (Number.isFinite(seconds) ? `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms` : "–");
   const [now, lately] = Object.values(events_per_s ?? {});
   return [
-    ["Running", tasks.running, count(tasks.running), `of ${count(tasks.running_max)}; ${count(tasks.retrying)} pause before the next attempt`],
+    ["Running", tasks.running, count(tasks.running), `of ${count(tasks.running_max)}${tasks.retrying ? `; ${count(tasks.retrying)} retry soon` : ""}`],
     ["Waiting", tasks.pending, count(tasks.pending), `of ${count(tasks.pending_max)} places`],
     ["Open streams", streams.open, count(streams.open), `of ${count(streams.open_max)}; ${count(streams.behind)} behind`],
     ["Events per second", now, rate(now ?? NaN), `${rate(lately ?? NaN)} in the last ten seconds`],

@@ -22,6 +22,9 @@ import { places, progressPoints, ratePoints } from "./series.js";
 import { Timeline } from "./timeline.js";
 import { whyView } from "./why.js";
 
+/** Seconds after which it is asked anew when the task may end. */
+const ETA_S = 10;
+
 const TABS = [
   ["events", "Events"],
   ["lines", "Log lines"],
@@ -42,7 +45,7 @@ export class TaskView {
     this._draw = perFrame(() => this._redraw());
     this._refetch = spaced(() => this._fetch(), 1000);
     this._replot = spaced(() => this._plot(), 1000);
-    app.onTick(this, () => this._draw());
+    app.onTick(this, () => this._tick());
     app.onOpen(this, () => this._fetch());
     app.onLog(this, (event) => this._heard(event));
   }
@@ -209,6 +212,13 @@ export class TaskView {
       (problem) => put(box, nothing("Nobody can tell", problem.detail ?? problem.message)),
     );
     return box;
+  }
+
+  /** When it may end is no event: it is asked for anew. */
+  _tick() {
+    this._ticks = (this._ticks ?? 0) + 1;
+    if (this._ticks % ETA_S === 0 && this._task?.status === "running") this._refetch();
+    this._draw();
   }
 
   // -- what is asked for -----------------------------------------------------------------------------------------
