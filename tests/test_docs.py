@@ -29,11 +29,14 @@ from streaming.events import BUILT_IN_TYPES
 from streaming.observe.streams import FAILED
 from streaming.records import CancelReceipt, Record, TaskStatus
 from streaming.rules.deadlines import EXPIRED_CODES
+from streaming.rules.drain import Outlook
 from streaming.rules.fields import FIELDS, Operator
 from streaming.rules.invariants import INVARIANTS
 from streaming.rules.lifecycle import TERMINAL, TRANSITIONS
 from streaming.rules.outcome import STOPPED_CODES
 from streaming.rules.presets import Preset
+from streaming.rules.waits import Wait
+from streaming.rules.why import Hindrance, Seen, why
 from streaming.secret_files import NAMES as SECRETS_IN_FILES
 from streaming.tasks import built_in
 from streaming.web.listing import GROUPS
@@ -216,6 +219,31 @@ def test_everything_that_tasks_can_be_found_by_is_described(name: str) -> None:
 @pytest.mark.parametrize("name", GROUPS)
 def test_everything_that_tasks_are_counted_by_is_described(name: str) -> None:
     assert f"`{name}`" in page("http").split("\n## Counting")[1].split("\n## ")[0]
+
+
+REASONS = [
+    *Wait,
+    *Hindrance,
+    *(status for status in TaskStatus if status in TERMINAL),
+    "stopping",
+    "protected",
+    "worker",
+]
+
+
+@pytest.mark.parametrize("word", REASONS)
+def test_every_reason_why_a_task_is_still_running_is_described(word: str) -> None:
+    assert f"`{word}`" in page("http").split("\n## Why: ")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("field", why(Seen(Record("", "", TaskStatus.PENDING, {}, 1.0, "", ""), "")))
+def test_every_field_of_the_answer_to_why_is_shown(field: str) -> None:
+    assert f'"{field}":' in page("http").split("\n## Why: ")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("word", Outlook)
+def test_everything_that_may_become_of_a_task_is_described(word: str) -> None:
+    assert f"`{word}`" in page("http").split("\n## Ready: ")[1].split("\n## ")[0]
 
 
 @pytest.mark.parametrize("field", CancelReceipt.__dataclass_fields__)
