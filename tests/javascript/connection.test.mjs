@@ -64,6 +64,30 @@ test("what was on its way when the set changed is read again", async () => {
   connection.close();
 });
 
+test("what follows in the same piece is not taken for what was asked for anew", async () => {
+  const rest = [11, 12, 13].map((position) => line(`f=${position}`, "feed", of(A, position)));
+  const server = new Server().answer(
+    stream([QUICK + begin(10, {}) + rest.join("")], { end: false }),
+    stream([begin(10, {}) + rest.join("")], { end: false }),
+  );
+  const positions = [];
+  let connection;
+  const all = new Promise((resolve) => {
+    connection = new Client({ fetch: server.fetch }).connect({
+      feed: true,
+      onEvent: ({ position }) => {
+        positions.push(position);
+        if (positions.length === 2) connection.followFeed(10);
+        if (position === 13) resolve();
+      },
+    });
+  });
+  await all;
+  connection.close();
+  assert.deepEqual(positions, [11, 12, 11, 12, 13]);
+  assert.equal(server.requests[1].cursor, "f=10");
+});
+
 test("what is repeated is dropped, and a hole is read again", async () => {
   const server = new Server().answer(
     stream([QUICK, begin(1, { [A]: 0 }), line(place(1, { [A]: 1 }), "log", of(A, 1)), line(place(1, { [A]: 3 }), "log", of(A, 3))], { end: false }),

@@ -45,7 +45,7 @@ test("after is where it begins, and a 204 is the end", async () => {
 
 test("what comes twice is taken once, and a hole is read again", async () => {
   const server = new Server().answer(
-    stream([QUICK, block(1), block(1), block(3), block(4, "completed")], { end: false }),
+    stream([QUICK + block(1) + block(1) + block(3) + block(4, "completed")], { end: false }), // as one piece
     stream([block(1), block(2), block(3), end], { end: false }),
   );
   assert.deepEqual(await all(new Client({ fetch: server.fetch }).watch(ID)), [1, 2, 3, 4]);

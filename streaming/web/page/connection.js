@@ -291,15 +291,19 @@ export class Connection {
   #take(block) {
     const { feed } = parseVector(block.id);
     const data = JSON.parse(block.data);
+    if (block.event === "feed") {
+      this.#takeOfFeed(data, feed ?? 0);
+      return;
+    }
+    // Before anything is given: whoever gets it may want the feed from elsewhere.
+    if (feed !== null && this.#feedAt !== null) this.#feedAt = Math.max(this.#feedAt, feed);
     if (block.event === "log") this.#takeOfLog(data);
-    else if (block.event === "feed") this.#takeOfFeed(data, feed ?? 0);
     else if (block.event === "end") this.#end(data.task_id);
     else if (block.event === "lost") this.#askLater();
     else if (block.event === "cursor" && this.#options.feed && this.#feedAt === null) {
       this.#feedAt = this.#given = feed;
       call(this.#options.onPlace, feed);
     }
-    if (feed !== null && this.#feedAt !== null) this.#feedAt = Math.max(this.#feedAt, feed);
   }
 
   /** @param {TaskEvent} event */
