@@ -31,6 +31,9 @@ PRINTED = [
     *("13 completed", "stopped"),
 ]
 
+#: A slow machine may see the third line when all is over.
+TRIES = 3
+
 #: How a program is run, by what its page says of it; those of browsers elsewhere.
 ENDINGS = {"bash": ".sh", "python": ".py", "node": ".mjs", "browser": ".js"}
 
@@ -64,8 +67,12 @@ def program(kind: str) -> str:
     return found
 
 
-def printed(kind: str, block: Block, folder: Path, proxy: Proxy, *, cut: bool) -> list[str]:
-    """Run a program; if it is to be cut, its connections are when it has printed three lines."""
+def printed(kind: str, block: Block, folder: Path, proxy: Proxy, *, cut: bool) -> tuple[list[str], int]:
+    """Run a program; if it is to be cut, its connections are when it has printed three lines.
+
+    Returns:
+        What it has printed, and how many connections were cut: none if the machine was so slow that all was over.
+    """
     file = folder / f"client{ENDINGS[kind]}"
     file.write_text(block.code.replace(ADDRESS, f"http://127.0.0.1:{proxy.port}"), encoding="utf-8")
     environment = os.environ | {"no_proxy": "127.0.0.1", "PYTHONPATH": str(ROOT)}
@@ -79,27 +86,38 @@ def printed(kind: str, block: Block, folder: Path, proxy: Proxy, *, cut: bool) -
     ) as process:
         try:
             assert process.stdout is not None
-            lines = list(_lines(process.stdout, proxy if cut else None))
+            lines, cuts = _lines(process.stdout, proxy if cut else None)
             _, errors = process.communicate(timeout=30)
         finally:
             process.kill()
     assert process.returncode == 0, errors
-    return lines
+    return lines, cuts
 
 
-def _lines(stdout: IO[str], proxy: Proxy | None) -> Iterator[str]:
-    for number, line in enumerate(stdout, 1):
-        if number == 3 and proxy is not None:
-            assert proxy.cut() >= 1
-        yield line.rstrip("\n")
+def _lines(stdout: IO[str], proxy: Proxy | None) -> tuple[list[str], int]:
+    lines, cuts = [], 0
+    for line in stdout:
+        lines.append(line.rstrip("\n"))
+        if len(lines) == 3 and proxy is not None:
+            cuts = proxy.cut()
+    return lines, cuts
 
 
-@pytest.mark.parametrize("cut", [False, True], ids=["", "cut"])
 @pytest.mark.parametrize(("kind", "block"), RUN, ids=[f"{kind}-{block.line}" for kind, block in RUN])
-def test_a_program_sees_each_event_once_and_cancels(
-    kind: str, block: Block, cut: bool, proxy: Proxy, tmp_path: Path
+def test_a_program_sees_each_event_and_cancels(kind: str, block: Block, proxy: Proxy, tmp_path: Path) -> None:
+    assert printed(kind, block, tmp_path, proxy, cut=False)[0] == PRINTED
+
+
+@pytest.mark.parametrize(("kind", "block"), RUN, ids=[f"{kind}-{block.line}" for kind, block in RUN])
+def test_a_program_whose_connection_is_cut_sees_each_event_once(
+    kind: str, block: Block, proxy: Proxy, tmp_path: Path
 ) -> None:
-    assert printed(kind, block, tmp_path, proxy, cut=cut) == PRINTED
+    for _ in range(TRIES):
+        lines, cuts = printed(kind, block, tmp_path, proxy, cut=True)
+        assert lines == PRINTED
+        if cuts:
+            return
+    raise AssertionError("nothing was cut")
 
 
 def test_the_page_shows_what_they_print() -> None:
