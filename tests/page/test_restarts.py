@@ -81,3 +81,5 @@ async def test_a_server_that_is_away_is_told_and_the_list_comes_back(chromium: C
             await http.post("/tasks", json={"type": "stubborn"})
             await page.sees(".pill", "Live")
             await page.sees(".vlist .trow", "stubborn")
+            await page.click(".pill")
+            await page.sees("dialog", "lost and connected againonce")

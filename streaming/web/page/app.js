@@ -10,7 +10,7 @@ import { readPlace, writePlace } from "./address.js";
 import { Client, shared } from "./client.js";
 import { ask, tellProblem } from "./dialog.js";
 import { h, mark, put, say } from "./dom.js";
-import { STATUSES, duration } from "./format.js";
+import { STATUSES, count, duration } from "./format.js";
 import { ListView } from "./list.js";
 import { ServerView } from "./server_view.js";
 import { Session } from "./session.js";
@@ -189,23 +189,31 @@ export class App {
     const words = { idle: "Idle", connecting: "Connecting …", open: "Live", closed: "Not connected", waiting: state.seconds === null ? "Offline" : `Again in ${duration(state.seconds)}` };
     say(this._pillWords, words[name]);
     if (name === "waiting" && this._state === "open") this._lost += 1;
-    const { gaps = 0 } = this._live?.stats ?? {};
-    mark(this._pill, "title", [state.attempt && `${state.attempt} tries have failed`, this._lost && `the connection was lost ${this._lost} times, no event was`, gaps && `${gaps} gaps`, this._live?.role === "follower" && "through another tab", state.problem?.detail].filter(Boolean).join(", ") || "events come as they happen");
+    mark(this._pill, "title", state.problem?.detail ?? (this._lost ? `connected again ${this._lost} times, and no event is missing` : "events come as they happen"));
     if (name === "open" && this._state !== "open") this._tell("open");
     if (name === "closed" && state.problem?.status === 401) void this._session.askFor(state.problem.detail);
     this._state = name;
   }
 
+  /** How the connection is, told honestly: how often it was lost, what was missing, through which tab it goes. */
+  _showConnection() {
+    const { events = 0, gaps = 0, takeovers = 0 } = this._live.stats ?? {};
+    const { state, attempt, problem } = this._live.state;
+    const roles = { leader: "this tab has the connection, for all tabs", follower: "another tab has the connection", alone: "this tab has a connection of its own" };
+    const facts = [["state", state], ["tabs", roles[this._live.role]], ["events that came", count(events)], ["lost and connected again", this._lost === 1 ? "once" : `${count(this._lost)} times`], ["tries that failed since", attempt && count(attempt)], ["taken over from a tab that closed", takeovers && count(takeovers)], ["gaps: events that are not kept any more", count(gaps)], ["the server said", problem?.detail]];
+    return ask({ title: "Connection", yes: "Good", no: "Close", body: [h("dl", {}, facts.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))), h("p.muted", {}, "After a lost connection the page goes on behind the last event that it has seen, so none is missing and none comes twice.")] });
+  }
+
   // -- what is seen ----------------------------------------------------------------------------------------------
 
   _build() {
-    this._pillWords = h("span");
-    this._pill = h("span.pill", { role: "status", "data-state": "connecting" }, h("i"), this._pillWords);
+    this._pillWords = h("span", { role: "status" });
+    this._pill = h("button.pill", { type: "button", "data-state": "connecting", onclick: () => void this._showConnection() }, h("i"), this._pillWords);
     this._who_ = h("button.ghost", { type: "button", onclick: () => this._whoDialog() });
     this._theme = h("button.ghost", { type: "button", onclick: () => this._setTheme(THEMES[(THEMES.indexOf(this._themeName) + 1) % 3]) });
     this._nav = h("nav", { "aria-label": "places" }, [["tasks", "Tasks"], ["new", "Start"], ["server", "Server"]].map(([view, words]) => h("a", { href: writePlace({ view }), "data-view": view }, words)));
     const brand = h("a.brand", { href: writePlace({ view: "tasks" }), "aria-label": "streaming, all tasks" }, h("img", { src: new URL("page/icon.svg", ROOT).href, alt: "" }), h("span", {}, "streaming"));
-    this._main = h("main", { id: "main", tabindex: "-1" });
+    this._main = h("main", { id: "main", tabindex: "0" });
     put(document.getElementById("app"), h("header.top", {}, h("a.skip", { href: "#main" }, "To the content"), brand, this._nav, h("div.spacer"), this._pill, this._who_, this._theme), this._main);
     this._setTheme(localStorage.getItem(KEPT_THEME) ?? "system");
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this._setTheme(this._themeName));
