@@ -1,7 +1,7 @@
-"""The JavaScript client without a browser, by the tests that stand beside this one, in Node.js.
+"""The JavaScript of the page and of its client without a browser, by the tests that stand beside this one, in Node.js.
 
 Owns:   running them.
-Never:  touches a server (`tests.browser` does).
+Never:  touches a server of ours (`tests.browser` and `tests.page` do).
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.page.test_modules import MISSING, PAGE
 from tests.serving import ROOT
 
 HERE = Path(__file__).parent
+PAGE = Path("streaming", "web", "page")
+MISSING = "there is no Node.js here: apt-get install nodejs"
 SUITES = sorted(path.name for path in HERE.glob("*.test.mjs"))
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_the_client_holds_in_node(suite: str, tmp_path: Path) -> None:
+def test_a_module_holds_in_node(suite: str, tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip(MISSING)

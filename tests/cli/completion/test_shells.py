@@ -23,7 +23,7 @@ BIN = Path(sys.executable).parent
 def shell(name: str) -> str:
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"there is no {name} here: apt-get install {name}")
     return found
 
 
