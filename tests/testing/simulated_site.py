@@ -105,7 +105,8 @@ class SimulatedSite:
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
-        self.application = Application(self._instance.coordinator, self._settings)
+        # Chance is the world's: the same run says the same bytes.
+        self.application = Application(self._instance.coordinator, self._settings, chance=lambda: 0.5)
         config = uvicorn.Config(
             self.application if self._path == "direct" else self._between,
             interface="asgi3",

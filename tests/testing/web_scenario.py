@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import math
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -84,6 +85,10 @@ async def _work(ctx: TaskContext, pauses: list[float], sizes: list[int]) -> str:
         await ctx.emit("tick", {"n": number, "filling": "x" * size})
         await asyncio.sleep(pause_s)
     return "done"
+
+
+#: The last line of a stream whose log goes on.
+_PARTING = re.compile(rb"retry: [0-9]+\n")
 
 
 class Acting(Protocol):
@@ -313,7 +318,9 @@ class WebReader:
                 self._chance.note("a reader is slow")
                 self._slow = True
                 await asyncio.sleep(self._chance.draw((0.2, 5.0, 30.0)))
-        self._must(not held, f"a stream ends in the middle of a block: {held[:80]!r}")
+        parted = _PARTING.fullmatch(held) is not None and not self._ended
+        self._must(parted or not held, f"a stream ends in the middle of a block: {held[:80]!r}")
+        self._must(parted or self._ended, "a stream whose log goes on ends without a word of when to come back")
         self._must(self._ended or (site and site.draining), "a stream ends before its log, and no server drains")
         return 1
 
