@@ -13,7 +13,7 @@ from streaming.web.query import Query
 from streaming.web.reply import Reply, json_reply
 from streaming.web.request import Request
 from streaming.web.site import Site
-from streaming.web.status import VERSION, warnings
+from streaming.web.status import VERSION, outlook_json, warnings
 
 #: Principals whose streams are shown: those that have most.
 PRINCIPALS_MAX = 100
@@ -36,7 +36,7 @@ async def show_server(site: Site, request: Request) -> Reply:
             **overview.memory(),
             "limits_hit": overview.limits_hit(),
             "store": overview.store(),
-            "drain": overview.drain(),
+            "drain": {**overview.drain(), "outlook": outlook_json(site) if site.coordinator.draining else None},
         },
     )
 

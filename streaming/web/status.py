@@ -95,8 +95,7 @@ async def show_readiness(site: Site, request: Request) -> Reply:
 
 async def _drain_json(site: Site, request: Request) -> dict[str, Any]:
     """What becomes of the running tasks; of which ones, only to who may see them."""
-    stops_in_s, counts = site.coordinator.drain_outlook()
-    found: dict[str, Any] = {"stops_in_s": round(stops_in_s, 3), **_counted(counts)}
+    found: dict[str, Any] = outlook_json(site)
     if not await site.door.recognize(request) or not _may_read(request.credential):
         return found
     seen = site.view(request).outlooks()
@@ -107,6 +106,12 @@ async def _drain_json(site: Site, request: Request) -> dict[str, Any]:
         {"id": record.id, "type": record.type, "outlook": outlook.value} for record, outlook in seen[:TASKS_MAX]
     ]
     return found
+
+
+def outlook_json(site: Site) -> dict[str, Any]:
+    """What becomes of how many running tasks of a server that drains, and in how many seconds the rest is stopped."""
+    stops_in_s, counts = site.coordinator.drain_outlook()
+    return {"stops_in_s": round(stops_in_s, 3), **_counted(counts)}
 
 
 def _counted(counts: Mapping[Outlook, int]) -> dict[str, int]:

@@ -279,3 +279,15 @@ async def test_the_first_sight_is_there_without_a_script(chromium: Chromium, pla
     async with live() as here, seen(chromium, url_of(here), place, java_script_enabled=False) as page:
         await page.sees("header", "streaming")
         await page.sees("noscript, .notice", "JavaScript")
+
+
+async def test_a_server_on_its_way_out_says_what_becomes_of_its_tasks(chromium: Chromium) -> None:
+    async with live(grace_s=30) as here:
+        await here.start("sleeper")
+        async with seen(chromium, url_of(here), "?view=server") as page:
+            await page.sees(".badge", "ready")
+            await page.sees(".tile b", "1")
+            here.coordinator.hurry(30)
+            await page.sees(".notice", "of 1 nobody knows")
+            await page.sees(".badge", "draining: begin")
+            here.coordinator.hurry(0.1)

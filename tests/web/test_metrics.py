@@ -212,3 +212,4 @@ async def test_both_are_answered_while_the_server_drains() -> None:
 
     assert (answer["ready"], answer["drain"]["phase"], phase) == (False, "begin", 1)
     assert answer["drain"]["ends_at"] > answer["time"]
+    assert answer["drain"]["outlook"]["unknown"] == 1

@@ -11,7 +11,7 @@ from typing import Any
 from streaming.engine.journal import TROUBLES
 from streaming.rules.breaker import Circuit
 from streaming.rules.drain import Phase
-from streaming.web.openapi.answers import Schema, or_null
+from streaming.web.openapi.answers import Schema, or_null, ref
 
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _NUMBER: Schema = {"type": "number", "minimum": 0}
@@ -80,7 +80,7 @@ SERVER_EXAMPLE: dict[str, Any] = {
     "memory_bytes": 112156672,
     "limits_hit": {"rate_limited": 4},
     "store": {"kind": "sqlite", "available": True, "breaker": None, "errors": {"read": 0, "write": 0}},
-    "drain": {"phase": "none", "ends_at": None},
+    "drain": {"phase": "none", "ends_at": None, "outlook": None},
 }  # fmt: skip
 METRICS_EXAMPLE = """\
 # HELP streaming_streams_open Open streams, and requests that wait.
@@ -106,7 +106,13 @@ OVERVIEW: dict[str, Schema] = {
             "memory_bytes": or_null(_COUNT),
             "limits_hit": {"type": "object", "additionalProperties": _COUNT},
             "store": _STORE,
-            "drain": _object({"phase": {"enum": [phase.value for phase in Phase]}, "ends_at": or_null(_TIME)}),
+            "drain": _object(
+                {
+                    "phase": {"enum": [phase.value for phase in Phase]},
+                    "ends_at": or_null(_TIME),
+                    "outlook": {"anyOf": [ref("DrainOutlook"), {"type": "null"}]},
+                }
+            ),
         },
         description="How a server is, in one look.",
     )

@@ -68,8 +68,9 @@ export class ServerView {
 
   _drain(drain) {
     const left_s = (Date.parse(drain.ends_at) - this._app.now()) / 1000;
-    const words = Object.entries(drain.forecast ?? {}).filter(([, value]) => typeof value === "number").map(([kind, value]) => `${value} ${kind}`);
-    return h("p.notice", { role: "status" }, h("b", {}, `Shutting down (${drain.phase}). `), `The process ends in ${duration(left_s)} at the latest. `, words.length ? `Of what runs: ${words.join(", ")}.` : "");
+    const { stops_in_s = 0, finish = 0, stop = 0, unknown = 0 } = drain.outlook ?? {};
+    const words = finish + stop + unknown ? `Of what runs, ${finish} will finish, ${stop} will be stopped, of ${unknown} nobody knows; the rest is stopped in ${duration(stops_in_s)}.` : "Nothing runs any more.";
+    return h("p.notice", { role: "status" }, h("b", {}, `Shutting down (${drain.phase}). `), `The process ends in ${duration(left_s)} at the latest. `, words);
   }
 
   _details(server) {
