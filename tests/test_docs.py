@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import typer.main
@@ -397,15 +398,11 @@ def block_id(block: Block) -> str:
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=block_id)
-def test_python_in_a_page_compiles_and_runs_where_it_says_so(block: Block) -> None:
+def test_python_in_a_page_runs(block: Block) -> None:
+    """But for what is not run, and programs that need a server: those are only compiled here."""
     code = compile("\n" * (block.line - 1) + block.code, str(block.path), "exec")
-    if block.note == "runnable":
+    if not block.note.startswith(("not run: ", "client: ", "tutorial: ", "with a server")):
         exec(code, {"__name__": "example"})  # noqa: S102  # our own pages
-
-
-@pytest.mark.parametrize("block", blocks("json"), ids=block_id)
-def test_json_in_a_page_is_json(block: Block) -> None:
-    json.loads(block.code)
 
 
 def slug(heading: str) -> str:
@@ -418,22 +415,109 @@ def anchors(path: Path) -> set[str]:
     return {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
 
 
+def prose(path: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^ *```.*?^ *```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def links(path: Path) -> list[str]:
+    """Where a page leads, pictures included: of links with words, of bare ones, and of those in HTML."""
+    text = re.sub(r"`[^`\n]*`", "", prose(path))
+    return re.findall(r"\]\(([^)\s]+)(?: [^)]*)?\)|<(https?:[^>\s]+)>|\b(?:href|src)=\"([^\"]+)\"", text)
+
+
+def targets(path: Path) -> list[str]:
+    return ["".join(found) for found in links(path)]
+
+
+def is_broken(path: Path, target: str) -> bool:
+    """Whether a link inside the project leads nowhere."""
+    file, _, anchor = target.partition("#")
+    goal = (path.parent / file).resolve() if file else path
+    return not goal.exists() or bool(anchor and anchor not in anchors(goal))
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_every_link_inside_the_project_leads_somewhere(path: Path) -> None:
-    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if re.match(r"[a-z]+:", target):
-            continue
-        file, _, anchor = target.partition("#")
-        goal = (path.parent / file).resolve() if file else path
-        if not goal.exists() or (anchor and anchor not in anchors(goal)):
-            broken.append(target)
+    """To a file or a picture that is there, and to a heading that it has."""
+    assert [each for each in targets(path) if not re.match(r"[a-z]+:", each) and is_broken(path, each)] == []
 
-    assert broken == []
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    here = tmp_path / "here.md"
+    here.write_text("# A heading\n[a](#a-heading) [b](#b) ![p](p.png) [c](http://x.example/) <http://y.example/>\n")
+
+    assert targets(here) == ["#a-heading", "#b", "p.png", "http://x.example/", "http://y.example/"]
+    assert [is_broken(here, each) for each in targets(here)[:3]] == [False, True, True]
+
+
+def test_every_link_to_the_outside_can_be_one() -> None:
+    """Nobody is asked: whether it is a URL of the web, written whole, is all that can be said here."""
+    outside = {each for path in PAGES for each in targets(path) if re.match(r"[a-z]+:", each)}
+
+    assert len(outside) > 10
+    assert [each for each in outside if urlsplit(each).scheme not in ("http", "https", "mailto")] == []
+    assert [each for each in outside if not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[^\s<>\"]*)?", each)] == []
+    local = {each for each in outside if each.startswith("http:")}
+    assert [each for each in local if urlsplit(each).hostname not in ("127.0.0.1", "localhost")] == [], "https"
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:
-    listed = page("README") + page("decisions/README")
+    """Link by link, beginning with the index, and without the way back through the README."""
+    seen: set[Path] = set()
+    waiting = [DOCS / "README.md"]
+    while waiting:
+        path = waiting.pop()
+        if path in seen or path.suffix != ".md" or not path.is_relative_to(DOCS):
+            continue
+        seen.add(path)
+        inside = [each.partition("#")[0] for each in targets(path) if not re.match(r"[a-z]+:", each)]
+        waiting += [(path.parent / each).resolve() for each in inside if each]
 
-    assert {path.name for path in DOCS.rglob("*.md") if path.name != "README.md" and path.name not in listed} == set()
+    assert {name_of(path) for path in set(DOCS.rglob("*.md")) - seen} == set()
+
+
+def test_the_index_names_each_page_itself_but_the_decisions() -> None:
+    named = {each.partition("#")[0] for each in targets(DOCS / "README.md")}
+    pages = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")} - {"README.md"}
+
+    assert {each for each in pages if not each.startswith("decisions/")} - named == set()
+
+
+def test_the_readme_leads_to_the_quick_start_the_page_and_the_index() -> None:
+    assert {"docs/quickstart.md", "docs/page.md", "docs/README.md"} <= set(targets(ROOT / "README.md"))
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+RULED_OUT = sorted({word for cells in rows("glossary") for word in re.findall(r"\*\*(.+?)\*\*", cells[-1])})
+
+#: Where such a word means something else, in a few words of the sentence.
+OTHER_MEANINGS = ("RFC 3339 with any offset",)
+
+
+def ruled_out(text: str) -> list[str]:
+    """The words that are not used for a concept, but stand in a text."""
+    for words in OTHER_MEANINGS:
+        text = text.replace(words, "")
+    text = re.sub(r"`[^`\n]*`", "", text)
+    return [word for word in RULED_OUT if re.search(rf"\b{word}s?\b", text, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.is_relative_to(DOCS)], ids=name_of)
+def test_no_page_uses_a_word_that_the_glossary_rules_out(path: Path) -> None:
+    if path.parent.name != "decisions" and path.name != "glossary.md":
+        assert ruled_out(prose(path)) == []
+
+
+def test_such_a_word_would_be_found() -> None:
+    assert ruled_out("Start the jobs again from this offset.") == ["job", "offset"]
+    assert ruled_out("A time is RFC 3339 with any offset; `job` is a name.") == []
+
+
+def test_the_glossary_is_in_the_words_of_the_design() -> None:
+    """Each status word and each concept once, none twice."""
+    words = [cells[0] for cells in rows("glossary")][1:]
+
+    assert len(words) == len(set(words)) >= 25
+    assert "](glossary.md)" in page("design")

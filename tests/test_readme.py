@@ -22,6 +22,7 @@ from benchmarks.command import RESULTS
 from benchmarks.speed.readme import lines
 from tests.pages import blocks as blocks_of
 from tests.serving import ROOT, serving
+from tests.terminal import Terminal
 
 PATH = ROOT / "README.md"
 README = PATH.read_text()
@@ -134,6 +135,15 @@ def test_the_handler_of_the_readme_runs(tmp_path: Path) -> None:
     assert [event["type"] for event in events].count("greeting") == 3
     assert events[2]["data"] == {"text": "Hello Ada!"}
     assert events[-1]["data"] == {"result": {"greetings": 3}}
+
+
+def test_the_handler_of_the_readme_holds(tmp_path: Path) -> None:
+    (module,) = [block for block in blocks_of(PATH, "python") if block.section == "A handler of your own"]
+    (prove,) = [block for block in blocks_of(PATH, "sh") if block.section == "Does your handler hold?"]
+
+    with Terminal(tmp_path) as terminal:
+        terminal.do(module._replace(note="file: my_tasks.py"))
+        assert "greet holds" in terminal.do(prove)
 
 
 def test_curl_is_here_and_new_enough() -> None:
