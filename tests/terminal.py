@@ -42,7 +42,7 @@ SOON_S = 40.0
 FILE, MEANWHILE, STATUS = "file: ", "meanwhile", "status: "
 
 _MARK = "-----8<-----"
-_SERVE = re.compile(r"^(?:\w+=\S+ )*(?:streaming serve|uvicorn)\b.*$", re.MULTILINE)
+_SERVE = re.compile(r"^(?:\w+=\S+ )*(?:streaming serve|uvicorn)\b(?:.*\\\n)*.*$", re.MULTILINE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PROGRAMS = {
     "streaming": "-m streaming.cli",
@@ -60,12 +60,13 @@ class Terminal:
         folder: where files are saved, commands run, and the server keeps its tasks.
 
     Attributes:
-        port: of the server, wherever the page says 8000.
+        port: of the server, wherever the page says 8000; another one stands for 8077.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, self._reserved = reserve_port()
+        self._ports = {number: reserve_port() for number in (8000, 8077)}
+        self.port = self._ports[8000][0]
         self._server: subprocess.Popen[bytes] | None = None
         self._meanwhile: list[tuple[Block, Path]] = []
         self._screen, self._tty = pty.openpty()
@@ -74,6 +75,7 @@ class Terminal:
     def __enter__(self) -> Self:
         bash = shutil.which("bash")
         assert bash is not None
+        (self.folder / "examples").symlink_to(ROOT / "examples")
         programs = self.folder / ".programs"
         programs.mkdir()
         for name, words in _PROGRAMS.items():
@@ -110,7 +112,8 @@ class Terminal:
             self._shell.communicate()
             os.close(self._screen)
             os.close(self._tty)
-            self._reserved.close()
+            for _, reserved in self._ports.values():
+                reserved.close()
 
     # -- a page ------------------------------------------------------------------------------------------------------
 
@@ -124,14 +127,14 @@ class Terminal:
             self._meanwhile.append((block, file))
             return self.paste(f"(\n{self._here(block.code)}\n) >{file} 2>&1 &\n")
         wanted = int(block.note.removeprefix(STATUS)) if block.note.startswith(STATUS) else 0
-        return "".join(self._piece(piece, wanted) for piece in self._pieces(block.code))
+        return self._there("".join(self._piece(piece, wanted) for piece in self._pieces(block.code)))
 
     def meanwhile(self) -> Iterator[tuple[Block, str]]:
         """What the commands that ran meanwhile have printed, once they have ended."""
         if self._meanwhile:
             self.paste("wait")
         for block, file in self._meanwhile:
-            yield block, file.read_text(encoding="utf-8")
+            yield block, self._there(file.read_text(encoding="utf-8"))
 
     def paste(self, commands: str, status: int = 0) -> str:
         """Paste commands into the shell, and return what they print."""
@@ -145,8 +148,17 @@ class Terminal:
         return printed
 
     def _here(self, text: str) -> str:
+        """What a page says, with the programs and the ports of this terminal."""
         text = re.sub(r"\b(?:python3 dev\.py|poetry) run ", "", text)
-        return text.replace(":8000", f":{self.port}").replace("--port 8000", f"--port {self.port}")
+        for number, (port, _) in self._ports.items():
+            text = re.sub(rf"(?<=[: ]){number}\b", str(port), text)
+        return text
+
+    def _there(self, text: str) -> str:
+        """What was printed, with the ports of the page."""
+        for number, (port, _) in self._ports.items():
+            text = text.replace(f":{port}", f":{number}")
+        return text
 
     def _pieces(self, code: str) -> list[str]:
         """Commands, with each server as a piece of its own."""

@@ -11,6 +11,7 @@ What becomes of a block is said by its language, and by a comment in front of it
     <!-- setting: NAME -->           JSON that is a value of this setting
     <!-- alone -->                   shell, in a folder of its own, without a server
 
+    <!-- from: examples/X.py -->     a part of this program, as it stands there
     <!-- with a server -->           Python, run as a program while there is a server
 
 Shell is pasted into a terminal (tests/terminal.py): a page that starts servers has one of its own, the others share
@@ -54,6 +55,7 @@ OWN_TESTS = {
     "README.md": "tests/test_readme.py",
     "docs/http.md": "tests/test_http_page.py",
     "docs/javascript.md": "tests/browser/test_javascript_page.py",
+    "docs/tutorials/agent.md js": "tests/browser/test_javascript_page.py",
     "docs/quickstart.md": "tests/page/test_quickstart.py",
     "docs/faq.md": "tests/browser/test_pages.py",
 }
@@ -98,7 +100,7 @@ def checked_by(block: Block) -> str:
     page = name_of(block.path)
     if word in ("not run", "checked by"):
         return rest
-    if word == "with a server":
+    if word in ("with a server", "from"):
         return "tests/test_blocks.py"
     if word in OF_NOTE:
         return OF_NOTE[word]
@@ -109,6 +111,8 @@ def checked_by(block: Block) -> str:
         return "" if block.language == "text" else OWN_TESTS[page]
     if block.language in SHELL:
         return "tests/test_blocks.py"
+    if f"{page} {block.language}" in OWN_TESTS:
+        return OWN_TESTS[f"{page} {block.language}"]
     return OF_LANGUAGE.get(block.language, "")
 
 
@@ -202,6 +206,11 @@ def test_settings_are_names_and_values_that_a_server_takes(block: Block) -> None
     values = {name.removeprefix("streaming_"): value for name, value in parser["settings"].items()}
 
     assert values.keys() <= Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize("block", [each for each in BLOCKS if kind_of(each)[0] == "from"], ids=block_id)
+def test_a_part_of_a_program_is_what_the_program_has(block: Block) -> None:
+    assert block.code in (ROOT / kind_of(block)[1]).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.language == "nginx"], ids=block_id)

@@ -401,7 +401,7 @@ def block_id(block: Block) -> str:
 def test_python_in_a_page_runs(block: Block) -> None:
     """But for what is not run, and programs that need a server: those are only compiled here."""
     code = compile("\n" * (block.line - 1) + block.code, str(block.path), "exec")
-    if not block.note.startswith(("not run: ", "client: ", "tutorial: ", "with a server")):
+    if not block.note.startswith(("not run: ", "client: ", "tutorial: ", "from: ", "with a server")):
         exec(code, {"__name__": "example"})  # noqa: S102  # our own pages
 
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from examples.agent import agent
 from streaming.config import Settings
 from streaming.tasks import built_in
 from tests.browser.chromium import Chromium
@@ -38,6 +39,24 @@ async def test_an_example_works_as_pasted(chromium: Chromium, example: str) -> N
         }}""")
         assert said
         assert "undefined" not in " ".join(said)
+
+
+async def test_the_page_of_the_tutorial_works_as_pasted_and_again_after_a_reload(chromium: Chromium) -> None:
+    (block,) = blocks(ROOT / "docs" / "tutorials" / "agent.md", "js")
+    body = IMPORT.sub(r'const \1 = await import("\2");', block.code)
+    script = f"""async () => {{
+        const said = [];
+        const console = {{log: (...words) => said.push(words.join(" "))}};
+        try {{ await (async () => {{ {body} }})(); }} catch (problem) {{ said.push(problem.code ?? String(problem)); }}
+        return said;
+    }}"""
+    async with live([agent]) as here, chromium.tab(url_of(here)) as tab:
+        said = await tab.run(script)
+        assert said[-1] == "You ask: What about cursors? Let me look. Then I do not know. "
+        await tab.go(url_of(here))
+        again = await tab.run(script)
+        assert again[-2:] == ["You ask: What about cursors? Let me look. ", "task_terminal"]
+        assert len((await here.http.get("/tasks")).json()["tasks"]) == 1, "a reload starts nothing"
 
 
 async def test_each_member_that_a_program_may_use_is_named(chromium: Chromium) -> None:
