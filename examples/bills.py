@@ -21,7 +21,7 @@ def bills(
     ctx: ThreadContext,
     month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")],
     customers: Annotated[int, Field(ge=1, le=10_000)] = 40,
-    pause_s: Annotated[float, Field(ge=0, le=10)] = 0.1,
+    pause_s: Annotated[float, Field(ge=0, le=10)] = 0.15,
 ) -> dict[str, int]:
     """Write the bills of a month."""
     path = os.environ.get("BILLS_DB")
