@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.pages import blocks
+from tests.pages import Block, blocks, missing
 from tests.serving import ROOT, serving
 
 pytestmark = pytest.mark.process
 
-BLOCKS = [block.code for block in blocks(ROOT / "docs" / "http.md", "sh") if "curl " in block.code]
+BLOCKS = [block for block in blocks(ROOT / "docs" / "http.md", "sh") if "curl " in block.code]
 
 
 @pytest.fixture(scope="module")
@@ -25,18 +25,19 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_there_are_lines_to_try() -> None:
-    assert sum(block.count("curl ") for block in BLOCKS) >= 12
+    assert sum(block.code.count("curl ") for block in BLOCKS) >= 12
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_works_as_pasted(block: str, url: str) -> None:
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: str(block.line))
+def test_a_block_works_as_pasted(block: Block, url: str) -> None:
     bash = shutil.which("bash")
     assert bash is not None
-    lines = block.replace("http://127.0.0.1:8000", url).splitlines()
+    lines = block.code.replace("http://127.0.0.1:8000", url).splitlines()
     script = "\n".join(f"{line}; echo" if line.startswith("curl ") else line for line in lines)
     done = subprocess.run([bash, "-ec", script], capture_output=True, text=True, timeout=30, check=True)
 
-    if "curl -sN " in block:
+    if "curl -sN " in block.code:
+        assert missing(block.shown, done.stdout) == []
         assert re.search(r"^id: 1\nevent: \w+\ndata: \{.*\}$", done.stdout, re.MULTILINE)
         return
     answers = [json.loads(line) for line in done.stdout.splitlines() if line]
