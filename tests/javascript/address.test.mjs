@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { filterOf, readPlace, withFilter, writePlace } from "../../streaming/web/page/address.js";
+import { filterOf, readPlace, sortOf, toggled, withFilter, writePlace } from "../../streaming/web/page/address.js";
 
 const ID = "0".repeat(31) + "a";
 
@@ -26,4 +26,16 @@ test("a filter is set once, and taken away", () => {
   assert.deepEqual(withFilter(one, "status", ""), [["q", "x"]]);
   assert.equal(filterOf(one, "status"), "failed");
   assert.equal(filterOf(one, "none"), "");
+});
+
+test("the order is the one that is asked for, then that of the preset", () => {
+  assert.equal(sortOf([]), "-created_at");
+  assert.equal(sortOf([["preset", "failed"]]), "-finished_at");
+  assert.equal(sortOf([["preset", "failed"], ["sort", "type"]]), "type");
+  assert.equal(sortOf([["preset", "active"]]), "-created_at");
+});
+
+test("a member of a list is put in and taken out", () => {
+  assert.deepEqual(toggled(["running"], "failed"), ["running", "failed"]);
+  assert.deepEqual(toggled(["running", "failed"], "running"), ["failed"]);
 });

@@ -65,3 +65,9 @@ test("equal tasks have one order", () => {
 test("what may change the answer to a question is doubtful", () => {
   assert.deepEqual(["pending", "running", "completed", "cancel_requested", "progress", "log", "tick"].map((type) => isDoubtful({ type })), [true, true, true, true, false, false, false]);
 });
+
+test("among equal ones the id stands in the direction of the last field, as on the server", () => {
+  const [one, two] = ["1", "2"].map((id) => ({ id, priority: "high", type: "x" }));
+  assert.ok(comparator("-priority,type")(one, two) < 0);
+  assert.ok(comparator("priority,-type")(one, two) > 0);
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { phases, places, progressPoints, ratePoints } from "../../streaming/web/page/series.js";
+import { Samples, phases, places, progressPoints, ratePoints } from "../../streaming/web/page/series.js";
 
 const at = (ms) => new Date(1.6e12 + ms).toISOString();
 const event = (seq, ms, type = "tick", data = {}) => ({ seq, time: at(ms), type, data });
@@ -41,4 +41,27 @@ test("phases fill the time from the start to the end, with the marks of a cancel
   assert.match(found.marks[1].words, /protected section/);
   const running = phases({ created_at: at(0), finished_at: null, cancel: null }, changes.slice(0, 2), 1.6e12 + 700);
   assert.equal(running.bars.at(-1).to - 1.6e12, 700);
+});
+
+test("attempts and the pauses between them are told apart, and what held a cancel back", () => {
+  const names = ["pending", "running", "retrying", "running", "retrying", "running", "cancelled"];
+  const changes = names.map((to, place) => ({ seq: place + 1, to, time: at(place * 100), by: "server", reason: "" }));
+  const cancel = { by: "anna", requested_at: at(520), delivered_at: at(590), stopped_at: at(600) };
+  const found = phases({ created_at: at(0), finished_at: at(600), cancel }, changes, 0, "commit");
+  assert.deepEqual(found.bars.map(({ attempt }) => attempt), [0, 1, 1, 2, 2, 3]);
+  assert.deepEqual([found.held.from - 1.6e12, found.held.to - 1.6e12], [520, 590]);
+  assert.match(found.held.words, /“commit”/);
+  assert.equal(phases({ created_at: at(0), finished_at: null, cancel: null }, changes, 0, "commit").held, null);
+});
+
+test("of a million events a few are kept, evenly, and the newest; in any order, each once", () => {
+  const samples = new Samples(100);
+  for (let seq = 1_000_000; seq > 0; seq -= 10) samples.add(event(seq, seq));
+  samples.add(event(1_000_001, 1));
+  const seqs = samples.list().map(({ seq }) => seq);
+  assert.ok(seqs.length > 40 && seqs.length <= 101, String(seqs.length));
+  assert.equal(seqs.at(-1), 1_000_001);
+  assert.deepEqual(seqs, [...new Set(seqs)].sort((one, other) => one - other));
+  const gaps = seqs.slice(1, -2).map((seq, place) => seq - seqs[place]);
+  assert.ok(Math.max(...gaps) <= 2 * Math.min(...gaps), String(gaps));
 });

@@ -18,6 +18,9 @@ from tests.web.live import Live, live
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
+#: By how much the document and what is in it are wider than there is room.
+WIDER = "[document.documentElement, document.querySelector('main')].map((e) => e.scrollWidth - e.clientWidth)"
+
 #: What is looked at, and how one knows that it is there.
 PLACES = {
     "?": ".vlist .trow",
@@ -76,10 +79,39 @@ async def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(
             await page.go(place.format(**ids))
             await page.sees(there)
             assert await violations(page) == [], place
-            wide = await page.js(
-                "[document.documentElement, document.querySelector('main')].map((e) => e.scrollWidth - e.clientWidth)"
-            )
-            assert wide == [0, 0], place
+            assert await page.js(WIDER) == [0, 0], place
+
+
+async def test_words_of_any_length_stay_in_their_place(chromium: Chromium) -> None:
+    """On the smallest phone, with the longest words, and letters that go the other way."""
+    words = "W" * 300 + " \u202e\u05e9\u05dc\u05d5\u05dd \U0001f469\u200d\U0001f467"
+
+    @task("n" * 60)
+    async def long(ctx: TaskContext, title: str) -> None:
+        await ctx.progress(10, title)
+        await ctx.log(title, field=title)
+        raise ValueError(title)
+
+    options: dict[str, Any] = {"viewport": {"width": 320, "height": 600}}
+    async with live([long]) as here:
+        task_id = await here.start(
+            "n" * 60, params={"title": words}, tags=["t" * 60], key="k" * 120, external_id="e" * 120
+        )
+        await here.ended(task_id)
+        async with seen(chromium, url_of(here), **options) as page:
+            tabs = ("events", "lines", "result", "params", "family", "history", "why")
+            places = {"?": ".vlist .trow", f"?tag={'t' * 60}": ".vlist .trow", f"?new={'n' * 60}": ".schema .field"}
+            places |= {f"?task={task_id}&tab={tab}": ".task-head" for tab in tabs}
+            for place, there in places.items():
+                await page.go(place)
+                await page.sees(there)
+                assert await page.js(WIDER) == [0, 0], place
+                small = await page.js(
+                    "[...document.querySelectorAll('button, a[href], input, select')].filter((e) => e.offsetParent"
+                    " && !e.closest('.skip, p, dd, li') && (e.offsetHeight < 24 || e.offsetWidth < 24)"
+                    " && !e.matches('[type=checkbox], .task-link, .slider')).map((e) => e.outerHTML.slice(0, 80))"
+                )
+                assert small == [], place
 
 
 async def test_axe_finds_nothing_in_a_question(chromium: Chromium) -> None:

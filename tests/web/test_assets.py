@@ -118,6 +118,17 @@ def test_all_modules_of_the_page_are_asked_for_at_once() -> None:
     assert told == {name for name in ASSETS if name.endswith(".js")} - {"app.js", "docs.js"}
 
 
+def test_people_can_read_it() -> None:
+    """No line is longer than a window."""
+    long = [
+        (name, number)
+        for name, asset in ASSETS.items()
+        for number, line in enumerate(asset.body.decode().splitlines(), 1)
+        if len(line) > 140 and not name.endswith(".svg")
+    ]
+    assert long == []
+
+
 def test_nothing_in_it_turns_text_into_markup() -> None:
     for name, asset in ASSETS.items():
         found = re.findall(

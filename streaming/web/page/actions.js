@@ -13,7 +13,10 @@ import { TERMINAL, duration } from "./format.js";
 /** The buttons for a task. @param {import("./app.js").App} app @param {any} task @returns {Array<HTMLElement>} */
 export function actionsOf(app, task) {
   const over = TERMINAL.has(task.status);
-  const button = (words, work, kind = "") => h(`button${kind}`, { type: "button", onclick: (event) => run(event.currentTarget, () => work(app, task)) }, words);
+  const button = (words, work, kind = "") => {
+    const onclick = (event) => run(event.currentTarget, () => work(app, task));
+    return h(`button${kind}`, { type: "button", onclick }, words);
+  };
   return [
     !over && !task.cancel && app.may("tasks:cancel") && button("Cancel …", cancel, ".danger"),
     !over && app.may("tasks:write") && button("More time …", extend),
@@ -38,7 +41,8 @@ async function run(button, work) {
 async function cancel(app, task) {
   const answer = await ask({
     title: `Cancel this ${task.type}?`,
-    body: h("p", {}, "Its handler is stopped as soon as it lets itself be stopped, and its children with it. The receipt shows what became of the wish. This cannot be taken back."),
+    body: h("p", {}, "Its handler is stopped as soon as it lets itself be stopped, and its children with it. ",
+      "The receipt shows what became of the wish. This cannot be taken back."),
     yes: "Cancel the task", no: "Let it run", danger: true,
     fields: [{ name: "reason", label: "Reason, shown to every reader", hint: "optional" }],
   });
@@ -52,7 +56,9 @@ async function extend(app, task) {
     title: "More time",
     body: h("p", {}, `One run may take ${duration(task.timeout_s)}. It counts from the beginning of the run, not from now.`),
     yes: "Set it", no: "Leave it",
-    fields: [{ name: "timeout_s", label: "Seconds that a run may take", type: "number", value: String(task.timeout_s * 2), required: true }],
+    fields: [{
+      name: "timeout_s", label: "Seconds that a run may take", type: "number", value: String(task.timeout_s * 2), required: true,
+    }],
   });
   if (!answer) return;
   await app.api.post(`/tasks/${task.id}/extend`, { timeout_s: Number(answer.timeout_s) });
@@ -80,7 +86,8 @@ function jsonOrText(words) {
 
 async function retry(app, task) {
   const again = await app.api.post(`/tasks/${task.id}/retry`);
-  app.go({ view: "task", task: again.id });
+  if (app.looksAt(task.id)) app.go({ view: "task", task: again.id });
+  else tell("Started once more.", { action: taskLink(again.id) });
 }
 
 async function acknowledge(app, task) {
@@ -97,7 +104,7 @@ async function remove(app, task) {
   if (!answer) return;
   await app.api.call("DELETE", `/tasks/${task.id}`);
   tell("Deleted.");
-  app.go({ view: "tasks", filters: [] });
+  if (app.looksAt(task.id)) app.go({ view: "tasks", filters: [] });
 }
 
 /** A link to a task. */

@@ -8,6 +8,11 @@
 /** Parameters that are the page's own; all others are filters of `GET /tasks`, passed on as they are. */
 const OWN = ["task", "tab", "view", "new"];
 
+/** Orders of the presets of `GET /tasks` that are not that of all tasks. */
+const PRESET_SORTS = {
+  failed: "-finished_at", completed_today: "-finished_at", high_priority: "-priority,-created_at", stale: "heartbeat_at",
+};
+
 /**
  * @typedef {Object} Place
  * @property {"tasks"|"task"|"server"|"new"} view
@@ -48,4 +53,14 @@ export function filterOf(filters, name) {
 export function withFilter(filters, name, value) {
   const others = filters.filter(([known]) => known !== name);
   return value ? [...others, [name, value]] : others;
+}
+
+/** The order in which the server answers: the one that is asked for, or that of a preset. */
+export function sortOf(filters) {
+  return filterOf(filters, "sort") || PRESET_SORTS[filterOf(filters, "preset")] || "-created_at";
+}
+
+/** A list with this member, or without it where it was there. */
+export function toggled(list, member) {
+  return list.includes(member) ? list.filter((each) => each !== member) : [...list, member];
 }

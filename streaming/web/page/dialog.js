@@ -12,6 +12,17 @@
 
 import { h } from "./dom.js";
 
+let asked = 0;
+
+/** Whoever goes somewhere else has not said yes. */
+export function closeQuestions() {
+  for (const dialog of document.querySelectorAll("dialog[open]:not([data-keep])")) dialog.close();
+}
+
+/**
+ * @typedef {{name: string, label: string, type?: string, value?: string, hint?: string, required?: boolean, max?: number}} Field
+ */
+
 /**
  * Ask the person.
  * @param {Object} question
@@ -20,25 +31,30 @@ import { h } from "./dom.js";
  * @param {string} question.yes the button that does it.
  * @param {string} [question.no] the button that does not.
  * @param {boolean} [question.danger] it cannot be taken back.
- * @param {Array<{name: string, label: string, type?: string, value?: string, hint?: string, required?: boolean, max?: number}>} [question.fields]
+ * @param {Array<Field>} [question.fields]
  * @param {string} [question.type] what has to be typed first, so that nobody does it by accident.
+ * @param {boolean} [question.keep] it is asked wherever one goes meanwhile.
  * @returns {Promise<?Object<string, string>>} what was filled in; null for "no".
  */
-export function ask({ title, body, yes, no = "Keep it", danger = false, fields = [], type = "" }) {
+export function ask({ title, body, yes, no = "Keep it", danger = false, fields = [], type = "", keep = false }) {
   return new Promise((resolve) => {
     const go = h(`button.${danger ? "danger" : "primary"}`, { type: "submit", disabled: Boolean(type) }, yes);
     const back = h("button", { type: "button", onclick: () => dialog.close() }, no);
     const inputs = fields.map((field) => input(field));
     if (type) inputs.push(proof(type, go));
-    const form = h("form", { method: "dialog", novalidate: false }, h("h2", { id: "ask" }, title), body && h("div.ask-body", {}, body),
+    const id = `ask-${(asked += 1)}`;
+    const form = h("form", { method: "dialog" }, h("h2", { id }, title), body && h("div.ask-body", {}, body),
       inputs, h("div.buttons", {}, back, go));
-    const dialog = h("dialog", { "aria-labelledby": "ask" }, form);
+    const dialog = h("dialog", { "aria-labelledby": id, "data-keep": keep }, form);
     let answer = null;
-    if (danger) form.addEventListener("keydown", (event) => event.key === "Enter" && event.target.matches("input") && event.preventDefault());
+    const isEnter = (event) => event.key === "Enter" && event.target.matches("input");
+    if (danger) form.addEventListener("keydown", (event) => isEnter(event) && event.preventDefault());
     form.addEventListener("submit", () => {
       answer = Object.fromEntries(new FormData(form));
     });
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+    let beside = false; // a text that is marked from inside to outside is no click beside it
+    dialog.addEventListener("pointerdown", (event) => (beside = event.target === dialog));
+    dialog.addEventListener("click", (event) => beside && event.target === dialog && dialog.close());
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(answer);
@@ -57,7 +73,8 @@ function input({ name, label, type = "text", value = "", hint, required = false,
 
 /** A field in which the words must be typed before the button works. */
 function proof(words, button) {
-  const typed = h("input", { "aria-label": `type ${words}`, autocomplete: "off", oninput: () => (button.disabled = typed.value.trim() !== words) });
+  const check = () => (button.disabled = typed.value.trim() !== words);
+  const typed = h("input", { "aria-label": `type ${words}`, autocomplete: "off", oninput: check });
   return h("label.field", {}, h("span", {}, "Type ", h("b", {}, words), " to go on"), typed);
 }
 
@@ -67,6 +84,7 @@ const shelf = h("div.toasts", { role: "status", "aria-live": "polite" });
 export function tell(words, { wrong = false, action = null } = {}) {
   if (!shelf.isConnected) document.body.append(shelf);
   const close = h("button.ghost", { type: "button", "aria-label": "close", onclick: () => toast.remove() }, "×");
+  if (shelf.lastChild?.firstChild.textContent === words) shelf.lastChild.remove(); // said once is enough
   const toast = h(`div.toast${wrong ? ".wrong" : ""}`, {}, h("span", {}, words), action, close);
   shelf.append(toast);
   while (shelf.children.length > 4) shelf.firstChild.remove();
@@ -83,13 +101,3 @@ export function tellProblem(problem) {
 export function nothing(title, words, ...more) {
   return h("div.nothing", {}, h("h2", {}, title), h("p", {}, words), more);
 }
-
-/** A menu under a button. */
-export function menu(label, entries) {
-  const list = h("div.menu", {}, entries);
-  const details = h("details.dropdown", {}, h("summary.button", {}, label), list);
-  list.addEventListener("click", () => (details.open = false));
-  document.addEventListener("click", (event) => details.contains(event.target) || (details.open = false));
-  return details;
-}
-

@@ -28,7 +28,7 @@ export function s(tag, props, ...children) {
 function fill(element, classes, props, children) {
   if (classes.length) element.classList.add(...classes);
   for (const [key, value] of Object.entries(props ?? {})) set(element, key, value);
-  element.append(...children.flat(2).filter(shown));
+  put(element, ...children);
   return element;
 }
 
@@ -65,12 +65,17 @@ export function mark(element, name, value) {
 /** Call `work` with the next frame, once, however often it is asked for meanwhile. */
 export function perFrame(work) {
   let due = 0;
-  return () => {
+  const call = () => {
     due ||= requestAnimationFrame(() => {
       due = 0;
       work();
     });
   };
+  call.stop = () => {
+    cancelAnimationFrame(due);
+    due = 0;
+  };
+  return call;
 }
 
 /** Call `work` at most once in so many milliseconds; the last call is never lost. */

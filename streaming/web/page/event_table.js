@@ -3,10 +3,10 @@
  *
  * Owns:   which events are shown: all, or those of one type; up to which.
  * Uses:   events.js (the log), virtual.js (the list).
+ * Never:  asks for more after it was closed.
  */
 
 import { h, mark, put, say } from "./dom.js";
-import { PAGE } from "./events.js";
 import { clock, count, gist } from "./format.js";
 import { jsonView } from "./json_tree.js";
 import { VirtualList } from "./virtual.js";
@@ -20,20 +20,25 @@ export class EventTable {
     this._log = log;
     this._type = type;
     this._numbers = [];
-    this._looked = 0;
-    this._list = new VirtualList({ rowHeight: 28, create: () => this._row(), update: (row, index) => this._fill(row, index), label: type ? "log lines" : "events", follow: true });
+    this._list = new VirtualList({
+      rowHeight: 28, create: () => this._row(), update: (row, index) => this._fill(row, index),
+      keyOf: (index) => this._numberAt(index), label: type ? "log lines" : "events", follow: true,
+    });
     this._list.onRange = (first, last) => type || log.want(first + 1, last + 1);
     this._list.onFollow = (following) => (this._end.hidden = following);
     this._end = h("button.news.to-end", { type: "button", hidden: true, onclick: () => this._list.toEnd() }, "To the end ↓");
-    this._detail = h("div.event-detail", { hidden: true });
+    this._detail = h("div.event-detail", { hidden: true, onkeydown: (event) => event.key === "Escape" && this._close() });
     this._words = h("span.muted");
-    this._jump = h("input", { type: "number", min: 1, "aria-label": "go to event", placeholder: "go to …", onchange: () => this._goTo(Number(this._jump.value)) });
+    this._jump = h("input", {
+      type: "number", min: 1, "aria-label": "go to event", placeholder: "go to …", onchange: () => this._goTo(Number(this._jump.value)),
+    });
     const tools = h("div.event-tools", {}, this._words, h("div.spacer"), type ? null : this._jump);
     this.element = h("div.events", {}, tools, h("div.events-box", {}, this._list.element, this._end), this._detail);
     this.grew();
   }
 
   close() {
+    this._closed = true;
     this._list.close();
   }
 
@@ -51,39 +56,54 @@ export class EventTable {
   /** There are more events, or fewer are to be shown. */
   grew() {
     const last = this._limit ?? this._log.last;
-    if (this._type) this._look();
+    if (this._from !== undefined) this._look();
     const shown = this._type ? upTo(this._numbers, last) : last;
     this._list.setCount(shown);
-    say(this._words, this._type ? `${count(shown)} log lines${this._looked > 1 ? ` (of the last ${count(this._log.last - this._looked + 1)} events)` : ""}` : `${count(shown)}${this._limit === undefined ? "" : ` of ${count(this._log.last)}`} events`);
+    say(this._words, this._type ? this._linesWords(shown) : this._eventsWords(shown));
   }
 
-  /** Look through the log for events of the type, from its end. */
+  _linesWords(shown) {
+    const looked = this._first > 1 ? ` (of the last ${count(this._log.last - this._first + 1)} events)` : "";
+    return this._problem ? `Not all can be shown: ${this._problem}` : `${count(shown)} ${shown === 1 ? "log line" : "log lines"}${looked}`;
+  }
+
+  _eventsWords(shown) {
+    const all = this._limit === undefined ? "" : ` of ${count(this._log.last)}`;
+    return `${count(shown)}${all} ${shown === 1 && !all ? "event" : "events"}`;
+  }
+
+  /** Look through the log for events of the type, the newest ones; go on where it could not go on before. */
   async loadAll() {
-    const first = Math.max(1, this._log.last - LOOKED_AT + 1);
-    if (this._busy || this._looked === first) return;
+    if (this._from === undefined) {
+      this._first = Math.max(1, this._log.last - LOOKED_AT + 1);
+      this._from = this._first;
+    }
+    this.grew();
+    if (this._busy) return;
     this._busy = true;
     try {
-      for (let seq = first; seq <= this._log.last; seq += PAGE) {
-        await this._log.at(seq);
-        this._looked = first;
-        this._numbers = [];
-        this._from = first;
+      this._problem = "";
+      while (!this._closed && this._from <= this._log.last) {
+        const missing = this._from;
+        await this._log.at(missing);
         this.grew();
+        if (this._from === missing) break; // the server does not have it (yet)
       }
     } catch (problem) {
-      say(this._words, problem.detail ?? problem.message);
+      this._problem = problem.detail ?? problem.message;
+      this.grew();
     } finally {
       this._busy = false;
     }
   }
 
-  /** Take what has come since the last look. */
+  /** Take what has come since the last look, up to the first event that is not here yet. */
   _look() {
-    for (let seq = this._from ?? 1; seq <= this._log.last; seq += 1) {
-      const event = this._log.get(seq);
-      if (event?.type === this._type && event.seq === seq) this._numbers.push(seq);
+    for (; this._from <= this._log.last; this._from += 1) {
+      const event = this._log.get(this._from);
+      if (!event) return;
+      if (event.type === this._type) this._numbers.push(this._from);
     }
-    this._from = this._log.last + 1;
   }
 
   _numberAt(index) {
@@ -92,7 +112,7 @@ export class EventTable {
 
   _row() {
     const parts = { seq: h("span.seq"), time: h("time.time"), type: h("span.type"), text: h("span.text") };
-    const button = h("button.event", { type: "button", onclick: () => this._open(row.seq) }, Object.values(parts));
+    const button = h("button.event", { type: "button", tabindex: "-1", onclick: () => this._open(row) }, Object.values(parts));
     const row = h("div.event-row", { role: "listitem" }, button);
     Object.assign(row, { parts, button });
     return row;
@@ -114,18 +134,28 @@ export class EventTable {
 
   _goTo(seq) {
     if (!(seq >= 1)) return;
+    const last = this._limit ?? this._log.last;
     this._list.following = false;
     this._end.hidden = false;
-    this._list.scrollTo(Math.min(seq, this._log.last) - 1);
+    this._list.scrollTo(Math.min(Math.floor(seq), last) - 1);
   }
 
-  async _open(seq) {
-    const event = this._log.get(seq);
+  _open({ seq, event }) {
     if (!event) return;
+    this._opened = seq;
     this._detail.hidden = false;
-    const close = h("button.ghost", { type: "button", "aria-label": "close", onclick: () => (this._detail.hidden = true) }, "×");
-    put(this._detail, h("div.title-row", {}, h("h2", {}, `Event ${seq}: ${event.type}`), h("div.spacer"), close), jsonView(event, `event-${event.task_id}-${seq}`));
+    const close = h("button.ghost", { type: "button", "aria-label": "close", onclick: () => this._close() }, "×");
+    const title = event.type === "gap" ? `Events ${event.data.from} to ${event.data.to} are gone` : `Event ${event.seq}: ${event.type}`;
+    put(this._detail, h("div.title-row", {}, h("h2", {}, title), h("div.spacer"), close), jsonView(event, `event-${event.task_id}-${seq}`));
     close.focus();
+  }
+
+  /** Back to the event whose details were shown. */
+  _close() {
+    this._detail.hidden = true;
+    const index = this._type ? this._numbers.indexOf(this._opened) : this._opened - 1;
+    if (index >= 0 && index < this._list.count) this._list.focusOn(index);
+    else this._list.element.focus();
   }
 }
 

@@ -2,10 +2,10 @@
  * The log of one task, page by page, however long it is.
  *
  * The numbers of events have no holes, so the place of each in the list is its number. Pages are fetched where one looks,
- * and the oldest are forgotten; what comes live is put behind them.
+ * and those that were looked at longest ago are forgotten; what comes live is put behind them.
  *
  * Owns:   which events are known.
- * Never:  holds more than `PAGES` pages.
+ * Never:  holds more than `PAGES` pages, however fast events come.
  */
 
 /** Events of one page, and pages that are kept. */
@@ -18,6 +18,7 @@ export class EventLog {
     this._fetch = fetchPage;
     this._pages = new Map();
     this._loading = new Map();
+    this._looks = 0;
     /** The number of the last event that there is. */
     this.last = 0;
     this.failed = false;
@@ -27,15 +28,13 @@ export class EventLog {
 
   /** An event by its number; undefined as long as it is not here. */
   get(seq) {
-    return this._pages.get(pageOf(seq))?.get(seq);
+    const page = this._pages.get(pageOf(seq));
+    if (!page) return undefined;
+    page.looked = this._looks += 1;
+    return page.get(seq);
   }
 
-  /** The newest event. */
-  get head() {
-    return this.last ? this.get(this.last) : undefined;
-  }
-
-  /** An event that has come live. */
+  /** An event that has come live, or the gap that stands for some of them. */
   add(event) {
     this._keep(event);
     this.last = Math.max(this.last, event.seq);
@@ -81,7 +80,6 @@ export class EventLog {
       this.failed = true;
       throw error;
     } finally {
-      this._forget(page);
       this.onNews();
     }
   }
@@ -102,13 +100,22 @@ export class EventLog {
   _pageFor(seq) {
     const number = pageOf(seq);
     let page = this._pages.get(number);
-    if (!page) this._pages.set(number, (page = new Map()));
+    if (!page) {
+      this._forget();
+      page = new Map();
+      page.looked = this._looks += 1;
+      this._pages.set(number, page);
+    }
     return page;
   }
 
-  _forget(near) {
-    const far = [...this._pages.keys()].sort((one, other) => Math.abs(other - near) - Math.abs(one - near));
-    while (this._pages.size > PAGES) this._pages.delete(far.shift());
+  /** Make room for one page. */
+  _forget() {
+    while (this._pages.size >= PAGES) {
+      let oldest;
+      for (const [number, { looked }] of this._pages) if (!oldest || looked < oldest[1]) oldest = [number, looked];
+      this._pages.delete(oldest[0]);
+    }
   }
 
   /** An event, fetched if need be. @returns {Promise<any>} */
@@ -117,13 +124,16 @@ export class EventLog {
     return this.get(seq);
   }
 
-  /** The number of the last event that happened until then; 0 before the first. Found by halving, so by few pages. */
+  /**
+   * The number of the last event that happened until then; 0 before the first. Found by halving, so by few pages.
+   * What is gone was before all that is there: the time of a gap is that of the question.
+   */
   async lastUntil(time_ms) {
     let [low, high] = [0, this.last];
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
       const event = await this.at(middle);
-      if (!event || Date.parse(event.time) <= time_ms) low = middle;
+      if (!event || event.type === "gap" || Date.parse(event.time) <= time_ms) low = middle;
       else high = middle - 1;
     }
     return low;

@@ -1,16 +1,20 @@
 /**
  * A form out of a JSON Schema: for the parameters of a task type.
  *
- * What a form cannot show - a choice of objects, patterns of names - is a field for JSON, so that everything can be started.
+ * Rules of this file:
+ *
+ * - Whatever has no field of its own - a choice of objects, a list, names that the schema does not know, a value of another type
+ *   than the schema's - is a field for JSON or is kept as it is: going from form to JSON and back loses nothing.
+ * - What is left empty is not sent, so that the default of the handler holds; where nothing is a value, null is sent.
+ * - An object that need not be there is filled in only after one has said that it shall be, so its own fields ask for nothing before.
  *
  * Owns:   the form, reading it, and showing the server's refusals at their fields.
+ * Uses:   control.js (one field).
  * Never:  decides whether a value is right: the server does.
  */
 
+import { controlOf, emptyOf, hintOf, isPlain, parseJson, textOf } from "./control.js";
 import { h, mark, put } from "./dom.js";
-
-/** Levels of objects within objects that get fields of their own. */
-const LEVELS = 4;
 
 export class SchemaForm {
   /** @param {any} schema JSON Schema of an object. @param {any} [values] to begin with. */
@@ -19,6 +23,7 @@ export class SchemaForm {
     this._schema = this._resolve(schema);
     this._fields = new Map();
     this._raw = h("textarea.code", { rows: 10, spellcheck: "false", "aria-label": "parameters as JSON" });
+    this._raw.addEventListener("input", () => this._raw.setCustomValidity(""));
     this._form = h("fieldset.schema.bare");
     this._asJson = false;
     this.element = h("div", {}, this._tabs(), this._form, this._raw);
@@ -28,21 +33,42 @@ export class SchemaForm {
 
   /** The parameters. @returns {any} @throws {Error} a field holds no JSON; the message says which. */
   read() {
-    if (this._asJson) return parse(this._raw.value || "{}", "parameters");
-    return this._group.read() ?? {};
+    if (this._asJson) return parseJson(this._raw.value.trim() || "{}", "parameters");
+    return this._group.read();
   }
 
-  /** Show what the server has refused. @param {Array<{field: string, message: string}>} errors @returns {Array<any>} those without a field here. */
+  /**
+   * Show what the server has refused, and go to the first of it.
+   * @param {Array<{field: string, message: string}>} errors @returns {Array<any>} those without a field here.
+   */
   refuse(errors) {
-    for (const { note } of this._fields.values()) put(note);
-    return errors.filter(({ field, message }) => {
-      const path = field.replace(/^params\.?/, "");
-      const found = this._fields.get(path) ?? this._fields.get(path.replace(/\.\d+$/, ""));
-      if (!found || this._asJson) return true;
-      put(found.note, message);
-      mark(found.input, "aria-invalid", "true");
+    for (const field of this._fields.values()) this._say(field, []);
+    const said = new Map();
+    const left = errors.filter(({ field: name, message }) => {
+      const found = !this._asJson && this._fieldOf(name.replace(/^params\.?/, ""));
+      if (!found) return true;
+      const words = found.rest ? `${found.rest}: ${message}` : message;
+      said.set(found.field, [...(said.get(found.field) ?? []), words]);
       return false;
     });
+    for (const [field, words] of said) this._say(field, words);
+    [...said.keys()][0]?.input.focus();
+    return left;
+  }
+
+  /** The field at a path, or the one that holds it: `items.0.name` is in `items`. */
+  _fieldOf(path) {
+    const names = path.split(".");
+    for (let many = names.length; many > 0; many -= 1) {
+      const field = this._fields.get(names.slice(0, many).join("."));
+      if (field?.input.isConnected) return { field, rest: names.slice(many).join(".") };
+    }
+    return null;
+  }
+
+  _say({ note, input }, words) {
+    put(note, words.join("; "));
+    mark(input, "aria-invalid", words.length ? "true" : null);
   }
 
   _tabs() {
@@ -52,18 +78,19 @@ export class SchemaForm {
   }
 
   _switch(asJson) {
+    if (asJson === this._asJson) return;
     try {
-      if (asJson === this._asJson) return;
       const values = this.read();
-      this._asJson = asJson;
-      if (asJson) this._raw.value = JSON.stringify(values, null, 2);
+      if (!asJson && !isPlain(values)) throw new Error("Only an object has fields: { … }");
+      if (asJson) this._raw.value = textOf(values, 2);
       else this._build(values);
-      this._raw.setCustomValidity("");
+      this._asJson = asJson;
+      this._show();
     } catch (error) {
-      this._raw.setCustomValidity(error.message);
-      this._raw.reportValidity();
+      const input = this._asJson ? this._raw : error.input ?? this._jsonTab;
+      input.setCustomValidity?.(error.message);
+      input.reportValidity?.();
     }
-    this._show();
   }
 
   _show() {
@@ -76,112 +103,90 @@ export class SchemaForm {
 
   _build(values) {
     this._fields.clear();
-    this._group = this._object(this._schema, values, "", 0);
+    this._group = this._object(this._schema, values, "");
     put(this._form, this._group.element.childElementCount ? this._group.element : h("p.muted", {}, "This type takes no parameters."));
   }
 
+  /** Follow references; what may also be null is its other half, and says so. */
   _resolve(schema) {
     let found = schema ?? {};
     for (let step = 0; found.$ref && step < 20; step += 1) {
-      const path = found.$ref.replace(/^#\//, "").split("/");
+      const path = found.$ref.replace(/^#\//, "").split("/").map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
       found = { ...path.reduce((at, name) => at?.[name], this._root), ...without(found, "$ref") };
     }
+    if (found.allOf?.length === 1) return this._resolve({ ...this._resolve(found.allOf[0]), ...without(found, "allOf") });
     const choices = found.anyOf ?? found.oneOf;
-    const some = choices?.filter((each) => this._resolve(each).type !== "null");
-    if (some?.length === 1) return { ...this._resolve(some[0]), ...without(found, "anyOf", "oneOf"), nullable: choices.length > 1 };
-    return found;
+    const some = choices?.map((each) => this._resolve(each)).filter(({ type }) => type !== "null");
+    if (some?.length === 1) return { ...some[0], ...without(found, "anyOf", "oneOf"), nullable: choices.length > 1 };
+    return some ? { ...found, choices: some, nullable: choices.length > some.length } : found;
   }
 
-  _object(schema, values, path, level) {
+  _object(schema, values, path) {
     const required = new Set(schema.required ?? []);
+    const given = isPlain(values) ? values : {};
     const parts = Object.entries(schema.properties ?? {}).map(([name, each]) => {
       const at = path ? `${path}.${name}` : name;
-      return [name, this._field(name, this._resolve(each), values?.[name], at, required.has(name), level)];
+      const value = Object.hasOwn(given, name) ? given[name] : undefined;
+      return [name, this._field(name, this._resolve(each), value, at, required.has(name))];
     });
-    return {
-      element: h("div.schema-object", {}, parts.map(([, part]) => part.element)),
-      read: () => {
-        const found = Object.fromEntries(parts.map(([name, part]) => [name, part.read()]).filter(([, value]) => value !== undefined));
-        return path && !Object.keys(found).length ? undefined : found;
-      },
+    const known = new Set(parts.map(([name]) => name));
+    const others = Object.entries(given).filter(([name]) => !known.has(name));
+    const read = () => {
+      const all = [...parts.map(([name, part]) => [name, part.read()]), ...others];
+      return Object.fromEntries(all.filter(([, value]) => value !== undefined));
     };
+    return { element: h("div.schema-object", {}, parts.map(([, part]) => part.element)), read };
   }
 
-  _field(name, schema, value, path, required, level) {
-    if (schema.type === "object" && schema.properties && level < LEVELS) {
-      const group = this._object(schema, value ?? schema.default, path, level + 1);
-      return { element: h("fieldset", {}, h("legend", {}, schema.title ?? name), described(schema), group.element), read: group.read };
-    }
-    const part = control(schema, value, path);
-    const note = h("small.wrong", { role: "alert" });
-    this._fields.set(path, { note, input: part.input });
+  _field(name, schema, value, path, required) {
+    const start = value === undefined ? schema.default : value;
+    const fits = start === undefined || start === null || isPlain(start);
+    if (schema.type === "object" && schema.properties && fits) return this._nested(name, schema, value, path, required);
+    const part = controlOf(schema, value, { path, required });
+    const note = h("small.wrong", { id: `wrong-${path}`, role: "alert" });
+    const field = { note, input: part.input };
+    this._fields.set(path, field);
     part.input.id = `param-${path}`;
-    if (required) part.input.required = true;
+    mark(part.input, "aria-describedby", note.id);
     part.input.addEventListener("input", () => {
-      put(note);
-      mark(part.input, "aria-invalid", null);
+      this._say(field, []);
+      part.input.setCustomValidity("");
     });
     const element = h("div.field", {},
-      h("label", { for: part.input.id }, name, required && h("abbr", { title: "required" }, " *"), h("span.muted", {}, ` ${hint(schema)}`)),
+      h("label", { for: part.input.id },
+        name, required && h("abbr", { title: "required" }, " *"), h("span.muted", {}, ` ${hintOf(schema)}`)),
       part.input, described(schema), note);
     return { element, read: part.read };
   }
+
+  /** An object in an object. */
+  _nested(name, schema, value, path, required) {
+    const start = value === undefined ? schema.default : value;
+    const inside = h("fieldset.bare");
+    let group = null;
+    const fill = () => {
+      group ??= this._object(schema, start, path);
+      put(inside, group.element);
+    };
+    const title = schema.title ?? name;
+    if (required && !schema.nullable) {
+      fill();
+      return { element: h("fieldset", {}, h("legend", {}, title), described(schema), inside), read: () => group.read() };
+    }
+    const there = h("input", { type: "checkbox", checked: isPlain(start), onchange: () => show() });
+    const show = () => {
+      if (there.checked) fill();
+      inside.hidden = inside.disabled = !there.checked;
+    };
+    show();
+    const nothing = emptyOf(schema, value, required);
+    return {
+      element: h("fieldset", {}, h("legend", {}, h("label.there", {}, there, title)), described(schema), inside),
+      read: () => (there.checked ? group.read() : nothing),
+    };
+  }
 }
 
-const described = (schema) => schema.description && h("small", {}, schema.description);
+const described = (schema) => schema.description && h("small.described", {}, schema.description);
 
 const without = (value, ...names) => Object.fromEntries(Object.entries(value).filter(([name]) => !names.includes(name)));
-
-/** What a value may be, in a few words. */
-function hint(schema) {
-  const words = [schema.format ?? schema.type ?? "JSON"];
-  if (schema.minimum !== undefined) words.push(`≥ ${schema.minimum}`);
-  if (schema.exclusiveMinimum !== undefined) words.push(`> ${schema.exclusiveMinimum}`);
-  if (schema.maximum !== undefined) words.push(`≤ ${schema.maximum}`);
-  if (schema.exclusiveMaximum !== undefined) words.push(`< ${schema.exclusiveMaximum}`);
-  if (schema.maxLength !== undefined) words.push(`at most ${schema.maxLength} characters`);
-  if (schema.nullable) words.push("or nothing");
-  return words.join(" ");
-}
-
-function control(schema, value, path) {
-  const given = value ?? schema.default;
-  if (schema.enum ?? schema.const !== undefined) return choice(schema.enum ?? [schema.const], given);
-  if (schema.type === "boolean") {
-    const input = h("input", { type: "checkbox", checked: given === true });
-    return { input, read: () => (input.checked === (schema.default ?? false) && value === undefined ? undefined : input.checked) };
-  }
-  if (schema.type === "integer" || schema.type === "number") return number(schema, given);
-  if (schema.type === "string") return text(schema, given);
-  return json(given, path);
-}
-
-function choice(values, given) {
-  const input = h("select", {}, h("option", { value: "" }, "–"),
-    values.map((each, place) => h("option", { value: String(place), selected: each === given }, String(each))));
-  return { input, read: () => (input.value === "" ? undefined : values[Number(input.value)]) };
-}
-
-function number(schema, given) {
-  const input = h("input", { type: "number", step: schema.type === "integer" ? "1" : "any", min: schema.minimum, max: schema.maximum, value: given ?? "" });
-  return { input, read: () => (input.value === "" ? undefined : Number(input.value)) };
-}
-
-function text(schema, given) {
-  const long = (schema.maxLength ?? 0) > 500;
-  const input = h(long ? "textarea" : "input", { maxlength: schema.maxLength, value: given ?? "", spellcheck: "false" });
-  return { input, read: () => (input.value === "" && given === undefined ? undefined : input.value) };
-}
-
-function json(given, path) {
-  const input = h("textarea.code", { rows: 3, spellcheck: "false", value: given === undefined ? "" : JSON.stringify(given) });
-  return { input, read: () => (input.value.trim() === "" ? undefined : parse(input.value, path)) };
-}
-
-function parse(words, path) {
-  try {
-    return JSON.parse(words);
-  } catch (error) {
-    throw new Error(`${path} is no JSON: ${error.message}`);
-  }
-}

@@ -10,15 +10,16 @@ import { tell } from "./dialog.js";
 
 /** Members of one list or object that are drawn at once, and levels that are open. */
 const PAGE = 100;
+const CHARACTERS = 4000;
 const OPEN_LEVELS = 2;
 
 /** @param {any} value @param {string} name of the file it can be saved as. @returns {HTMLElement} */
 export function jsonView(value, name) {
-  const text = JSON.stringify(value, null, 2) ?? "null";
+  const text = () => JSON.stringify(value, null, 2) ?? "null"; // may be long: made when it is asked for
   return h("div.json", {},
     h("div.json-tools", {},
-      h("button.small", { type: "button", onclick: () => copy(text) }, "Copy"),
-      h("button.small", { type: "button", onclick: () => download(`${name}.json`, text) }, "Download")),
+      h("button.small", { type: "button", onclick: () => copy(text()) }, "Copy"),
+      h("button.small", { type: "button", onclick: () => download(`${name}.json`, text()) }, "Download")),
     node(value, 0));
 }
 
@@ -60,5 +61,13 @@ function more(inside, entries, level, from) {
 }
 
 function leaf(value) {
-  return h(`span.json-${value === null ? "null" : typeof value}`, {}, typeof value === "string" ? JSON.stringify(value) : String(value));
+  const words = typeof value === "string" ? JSON.stringify(value) : String(value);
+  const element = h(`span.json-${value === null ? "null" : typeof value}`, {}, words.slice(0, CHARACTERS));
+  if (words.length <= CHARACTERS) return element;
+  const more = h("button.small", { type: "button" }, `${words.length - CHARACTERS} more characters`);
+  more.addEventListener("click", () => {
+    element.textContent = words;
+    more.remove();
+  });
+  return [element, more];
 }

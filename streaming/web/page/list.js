@@ -6,7 +6,7 @@
  * Never:  decides which task belongs into the list: it asks the server.
  */
 
-import { filterOf, withFilter, writePlace } from "./address.js";
+import { filterOf, sortOf, toggled, withFilter, writePlace } from "./address.js";
 import { ask, nothing, tell, tellProblem } from "./dialog.js";
 import { h, mark, perFrame, put, say, spaced } from "./dom.js";
 import { STATUSES, TERMINAL, ago, brief, count, duration, etaRange, lifetime, statusWords } from "./format.js";
@@ -18,11 +18,16 @@ const PAGE = 200;
 const SHOWN_MAX = 5000;
 const IDS_MAX = 100;
 
-/** Seconds after which it is asked anew when the tasks that are seen may end. */
-const ETA_S = 10;
+/** Seconds after which it is asked anew when the tasks that are seen may end, and whether they are still there. */
+const SEEN_S = 10;
 
 /** By so much the clock of the server may have been set back. */
 const BACK_MS = 3000;
+
+const FIELDS = [["tag", "Tag"], ["created_by", "Who"], ["created_at[gte]", "Created since", "datetime-local"]];
+
+/** These chips are there also where their number is 0. */
+const ALWAYS = ["pending", "running", "completed", "failed"];
 
 const SORTS = [
   ["-created_at", "newest first"],
@@ -41,15 +46,19 @@ export class ListView {
     this._rows = new Rows();
     this._doubtful = new Set();
     this._new = new Set();
+    this._left = new Set();
+    this._counts = new Map();
     this._paused = false;
     this._cursor = null;
     this._filters = [];
-    this._list = new VirtualList({ rowHeight: 52, create: () => new Row(this).element, update: (row, index) => row.row.show(this._rows.list[index]), label: "tasks", role: "rowgroup" });
+    this._list = new VirtualList({
+      rowHeight: 52, create: () => new Row(this).element, update: (row, index) => row.row.show(this._rows.list[index]),
+      keyOf: (index) => this._rows.list[index]?.id ?? index, label: "tasks", role: "rowgroup",
+    });
     this._list.onRange = (first, last) => {
       this._seen = [first, last];
-      if (last > this._rows.list.length - 30) void this._more();
+      if (last > this._rows.list.length - 30) void this._fetchMore();
     };
-    this._list.element.addEventListener("keydown", (event) => this._key(event));
     this._list.element.addEventListener("scroll", () => this._list.atTop && this._showNew());
     this._draw = perFrame(() => this._redraw());
     this._check = spaced(() => this._settle(), 700);
@@ -64,59 +73,84 @@ export class ListView {
   close() {
     this._app.forget(this);
     this._list.close();
-    for (const timer of [this._check, this._recount, this._typed]) timer.stop();
+    for (const timer of [this._check, this._recount, this._typed, this._draw]) timer.stop();
     this._asked?.abort();
+  }
+
+  /** One comes back from a task: its row gets the focus, if it is among the first. */
+  returnTo(id) {
+    this._returnTo = id;
   }
 
   // -- what is seen ----------------------------------------------------------------------------------------------
 
   _head() {
     this._chips = h("div.chips", { role: "group", "aria-label": "status" });
-    this._search = h("input.search", { type: "search", placeholder: "Search: words in type, tags, parameters, errors", "aria-label": "search", id: "search", oninput: () => this._typed() });
+    this._search = h("input.search", {
+      type: "search", placeholder: "Search: words in type, tags, parameters, errors", "aria-label": "search", id: "search",
+      oninput: () => this._typed(),
+    });
     this._type = this._select("type", "all types", []);
     this._sort = this._select("sort", null, SORTS);
-    this._more_ = h("div.more-filters", {}, this._field("tag", "tag"), this._field("created_by", "who"), this._field("created_at[gte]", "since", "datetime-local"));
+    this._fields = FIELDS.map(([name, label, type]) => this._field(name, label, type));
     this._pause = h("button", { type: "button", "aria-pressed": "false", onclick: () => this._setPaused(!this._paused) }, "Pause");
     this._bulk = h("button", { type: "button", hidden: true, onclick: () => this._cancelAll() }, "Cancel these …");
     const start = this._app.may("tasks:write") && h("a.button.primary", { href: writePlace({ view: "new" }) }, "Start a task");
+    this._more = h("details.filter-details", {},
+      h("summary.button", {}, "Filters"), h("div.more-filters", {}, this._fields.map(({ element }) => element)));
+    this._more.addEventListener("keydown", (event) => event.key === "Escape" && this._closeMore());
+    this._active = h("div.active-filters");
     return h("header.list-head", {},
       h("div.title-row", {}, h("h1", { id: "list-title" }, "Tasks"), h("div.spacer"), this._bulk, this._pause, start),
-      this._chips,
-      h("div.filters", {}, this._search, this._type, this._sort, h("details.filter-details", {}, h("summary.button", {}, "Filters"), this._more_)),
-      (this._active = h("div.active-filters")));
+      this._chips, h("div.filters", {}, this._search, this._type, this._sort, this._more), this._active);
+  }
+
+  _closeMore() {
+    this._more.open = false;
+    this._more.querySelector("summary").focus();
   }
 
   _select(name, all, options) {
-    const select = h("select", { "aria-label": name, onchange: () => this._set(name, select.value) }, all && h("option", { value: "" }, all),
-      options.map(([value, words]) => h("option", { value }, words)));
+    const select = h("select", { "aria-label": name, onchange: () => this._set(name, select.value) },
+      all && h("option", { value: "" }, all), options.map(([value, words]) => h("option", { value }, words)));
     return select;
   }
 
+  /** A field for one filter; a time is typed on the reader's clock, and asked for in UTC. */
   _field(name, label, type = "text") {
-    const input = h("input", { type, onchange: () => this._set(name, type === "datetime-local" && input.value ? new Date(input.value).toISOString() : input.value.trim()) });
-    return h("label.field", {}, h("span", {}, label), input);
+    const isTime = type === "datetime-local";
+    const read = () => (isTime && input.value ? new Date(input.value).toISOString() : input.value.trim());
+    const input = h("input", { type, onchange: () => this._set(name, read()) });
+    const show = (value) => (input.value = isTime ? localTime(value) : value);
+    return { name, show, element: h("label.field", {}, h("span", {}, label), input) };
   }
 
   _table() {
     const columns = ["Task", "Status", "Progress", "Left", "Age", "Attempt", "Who"];
     this._news = h("button.news", { type: "button", hidden: true, onclick: () => this._toNew() });
     this._empty = h("div.empty", { hidden: true });
-    const head = h("div.thead", { role: "rowgroup" }, h("div.trow", { role: "row" }, columns.map((name) => h("span", { role: "columnheader" }, name))));
+    this._rest = h("p.muted.rest", { hidden: true },
+      `Only the first ${count(SHOWN_MAX)} are shown: filters, or another order, bring the others.`);
+    const head = h("div.thead", { role: "rowgroup" },
+      h("div.trow", { role: "row", "aria-rowindex": 1 }, columns.map((name) => h("span", { role: "columnheader" }, name))));
     this._frame = h("div.table", { role: "table", "aria-label": "tasks" }, head, this._list.element);
-    return h("div.table-box", {}, this._news, this._frame, this._empty);
+    return h("div.table-box", {}, this._news, this._frame, this._rest, this._empty);
   }
 
   _redraw() {
+    const rows = this._rows.list.length;
     this._list.setRowHeight(matchMedia("(max-width: 720px)").matches ? 84 : 52);
-    if (this._list.count === this._rows.list.length) this._list.draw();
-    else this._list.setCount(this._rows.list.length);
-    mark(this._frame, "aria-rowcount", this._rows.list.length + 1);
+    if (this._list.count === rows) this._list.draw();
+    else this._list.setCount(rows);
+    mark(this._frame, "aria-rowcount", this._cursor ? -1 : rows + 1); // -1: nobody knows how many there are
+    mark(this._frame, "aria-busy", this._loaded ? null : "true");
     const hidden = this._new.size;
     this._news.hidden = !hidden;
-    say(this._news, `${hidden > 999 ? "999+" : hidden} new`);
-    const empty = this._loaded && !this._rows.list.length;
+    say(this._news, `${hidden > 999 ? "999+" : hidden} new ↑`);
+    const empty = this._loaded && !rows;
     this._empty.hidden = !empty;
     this._frame.hidden = empty;
+    this._rest.hidden = !((this._cursor || this._trimmed) && rows >= SHOWN_MAX);
   }
 
   // -- what is asked for -----------------------------------------------------------------------------------------
@@ -124,10 +158,10 @@ export class ListView {
   /** @param {import("./address.js").Place} place */
   show(place) {
     this._filters = place.filters;
-    this._rows = new Rows(filterOf(place.filters, "sort") || "-created_at");
-    this._new.clear();
-    this._doubtful.clear();
+    this._rows = new Rows(sortOf(place.filters));
+    for (const ids of [this._new, this._left, this._doubtful]) ids.clear();
     this._loaded = false;
+    this._failed = this._trimmed = false;
     this._cursor = null;
     this._list.element.scrollTop = 0;
     this._showFilters();
@@ -142,106 +176,160 @@ export class ListView {
   _showFilters() {
     const known = (name) => filterOf(this._filters, name);
     if (document.activeElement !== this._search) this._search.value = known("q");
-    this._sort.value = known("sort") || "-created_at";
+    this._showSort();
     this._type.value = known("type");
+    for (const { name, show } of this._fields) show(known(name));
     const others = this._filters.filter(([name]) => !["q", "sort", "status", "type"].includes(name));
-    put(this._active, others.map(([name, value]) => h("button.chip", { type: "button", onclick: () => this._set(name, "") }, `${name} ${brief(value, 40)} ×`)));
+    put(this._active, others.map(([name, value]) => h("button.chip", {
+      type: "button", "aria-label": `without ${name} ${brief(value, 40)}`, onclick: () => this._without(name),
+    }, h("span.cut", {}, `${name} ${brief(value, 40)}`), h("span", { "aria-hidden": "true" }, "×"))));
     this._bulk.hidden = !(this._app.may("tasks:cancel") && this._filters.some(([name]) => name !== "sort"));
+    this._showChips();
+  }
+
+  /** The order that is chosen, also one that only the URL can ask for. */
+  _showSort() {
+    const sort = sortOf(this._filters);
+    const known = SORTS.some(([value]) => value === sort);
+    this._sort.querySelector("[data-own]")?.remove();
+    if (!known) this._sort.append(h("option", { value: sort, "data-own": true }, `by ${brief(sort, 40)}`));
+    this._sort.value = sort;
+  }
+
+  /** Its button is gone then: the focus goes to the search. */
+  _without(name) {
+    this._set(name, "");
+    this._search.focus();
   }
 
   async _showTypes() {
     const types = await this._app.types();
     const value = filterOf(this._filters, "type");
-    put(this._type, h("option", { value: "" }, "all types"), types.map(({ name }) => h("option", { value: name, selected: name === value }, name)));
-    if (value && !types.some(({ name }) => name === value)) this._type.append(h("option", { value, selected: true }, value));
+    const names = types.map(({ name }) => name);
+    if (value && !names.includes(value)) names.push(value);
+    put(this._type, h("option", { value: "" }, "all types"), names.map((name) => h("option", { value: name }, brief(name, 60))));
+    this._type.value = value;
   }
 
   /** The feed is there (again): what has changed since the list was asked for may have been missed. */
   async _catchUp() {
-    const newest = Math.max(...this._rows.list.map((task) => Date.parse(task.updated_at)));
-    if (!Number.isFinite(newest)) return void this._reload();
+    const rows = this._rows;
+    const newest = Math.max(...rows.list.map((task) => Date.parse(task.updated_at)));
+    if (!Number.isFinite(newest) || this._failed) return void this._reload();
     const since = new Date(newest - BACK_MS).toISOString();
     try {
       const page = await this._app.api.get("/tasks", [["updated_at[gte]", since], ["limit", IDS_MAX]]);
+      if (rows !== this._rows) return;
       if (page.next_cursor) return void this._reload();
       for (const { id } of page.tasks) this._doubtful.add(id);
       if (page.tasks.length) this._check();
     } catch {
-      void this._reload();
+      if (rows === this._rows) void this._reload();
     }
   }
 
   async _reload() {
     this._asked?.abort();
-    this._asked = new AbortController();
+    const asked = new AbortController();
+    this._asked = asked;
     this._recount();
     try {
-      const page = await this._app.api.get("/tasks", [...this._filters, ["limit", PAGE]], this._asked.signal);
-      if (!this._loaded) this._rows = new Rows(filterOf(this._filters, "sort") || "-created_at");
+      const page = await this._app.api.get("/tasks", [...this._filters, ["limit", PAGE]], asked.signal);
+      if (asked.signal.aborted) return;
+      this._rows = new Rows(sortOf(this._filters)); // what was deleted meanwhile is not in it
       this._rows.add(page.tasks);
       this._cursor = page.next_cursor;
       this._loaded = true;
+      this._failed = false;
       put(this._empty, this._nothing());
+      if (this._doubtful.size) this._check(); // what was heard while nobody knew the tasks
+      this._focusReturned();
     } catch (problem) {
-      if (problem.name === "AbortError") return;
+      if (asked.signal.aborted) return;
       this._loaded = true;
+      this._failed = true;
       put(this._empty, nothing("This list cannot be shown", problem.detail ?? problem.message,
-        h("a.button", { href: writePlace({ view: "tasks" }) }, "All tasks"), h("button", { type: "button", onclick: () => this._reload() }, "Try again")));
+        h("a.button", { href: writePlace({ view: "tasks" }) }, "All tasks"),
+        h("button", { type: "button", onclick: () => this._reload() }, "Try again")));
     }
     this._draw();
   }
 
+  _focusReturned() {
+    const index = this._rows.list.findIndex(({ id }) => id === this._returnTo);
+    this._returnTo = null;
+    if (index < 0) return;
+    this._redraw();
+    this._list.focusOn(index);
+  }
+
   _nothing() {
-    if (this._filters.length) return nothing("No task matches", "Nothing that you may see passes these filters.", h("a.button", { href: writePlace({ view: "tasks" }) }, "All tasks"));
+    if (this._filters.some(([name]) => name !== "sort")) {
+      return nothing("No task matches", "Nothing that you may see passes these filters.",
+        h("a.button", { href: writePlace({ view: "tasks" }) }, "All tasks"));
+    }
     const start = this._app.may("tasks:write") && h("a.button.primary", { href: writePlace({ view: "new" }) }, "Start a task");
     return nothing("No tasks yet", "Whatever is started appears here at once, whoever starts it.", start);
   }
 
   /** The next page, where one scrolls there. */
-  async _more() {
+  async _fetchMore() {
     if (!this._cursor || this._fetching || this._rows.list.length >= SHOWN_MAX) return;
     this._fetching = true;
     const rows = this._rows;
     try {
-      const page = await this._app.api.get("/tasks", [...this._filters, ["limit", PAGE], ["cursor", this._cursor]], this._asked?.signal);
+      const query = [...this._filters, ["limit", PAGE], ["cursor", this._cursor]];
+      const page = await this._app.api.get("/tasks", query, this._asked?.signal);
       if (rows !== this._rows) return;
       rows.add(page.tasks);
       this._cursor = page.next_cursor;
       this._draw();
     } catch (problem) {
-      if (problem.name !== "AbortError") tellProblem(problem);
+      if (rows === this._rows && problem.name !== "AbortError") tellProblem(problem);
     } finally {
       this._fetching = false;
     }
   }
 
   async _count() {
-    const filters = this._filters.filter(([name]) => name !== "status" && name !== "sort");
+    const asked = this._filters;
     try {
+      const filters = asked.filter(([name]) => name !== "status" && name !== "sort");
       const { groups } = await this._app.api.get("/tasks/count", [...filters, ["group_by", "status"]]);
-      this._counts = new Map(groups.map(({ status, count }) => [status, count]));
+      if (asked === this._filters) this._counts = new Map(groups.map(({ status, count }) => [status, count]));
     } catch (problem) {
-      if (problem.code !== "bad_filter") return;
+      if (problem.code !== "bad_filter" || asked !== this._filters) return;
       this._counts = new Map();
     }
     this._showChips();
   }
 
+  /** The same buttons each time: the focus stays on them. */
   _showChips() {
-    const chosen = filterOf(this._filters, "status");
+    const chosen = statusesOf(this._filters);
     const all = [...this._counts.values()].reduce((sum, each) => sum + each, 0);
-    const chip = (value, words, number) => h(`button.chip${value ? `.status-${value}` : ""}`, { type: "button", "aria-pressed": String(chosen === value), onclick: () => this._set("status", chosen === value ? "" : value) },
-      value && h("i.dot"), words, h("b", {}, count(number)));
-    put(this._chips, chip("", "all", all), STATUSES.filter((each) => this._counts.get(each) || each === chosen || ["pending", "running", "completed", "failed"].includes(each)).map((each) => chip(each, statusWords(each), this._counts.get(each) ?? 0)));
+    if (!this._chips.childElementCount) put(this._chips, ["", ...STATUSES].map((status) => this._chip(status)));
+    for (const chip of this._chips.children) {
+      const { status } = chip.dataset;
+      const number = status ? this._counts.get(status) ?? 0 : all;
+      chip.hidden = Boolean(status) && !number && !chosen.includes(status) && !ALWAYS.includes(status);
+      mark(chip, "aria-pressed", String(status ? chosen.includes(status) : !chosen.length));
+      say(chip.lastChild, count(number));
+    }
   }
 
-  /** When a task may end is no event: it is asked for anew of those that are seen. */
+  _chip(status) {
+    const choose = () => this._set("status", status && toggled(statusesOf(this._filters), status).join(","));
+    return h(`button.chip${status ? `.status-${status}` : ""}`, { type: "button", "data-status": status, onclick: choose },
+      status && h("i.dot"), status ? statusWords(status) : "all", h("b"));
+  }
+
+  /** When a task may end, and that it was deleted, is no event: it is asked for anew of those that are seen. */
   _tick() {
     this._ticks = (this._ticks ?? 0) + 1;
-    if (this._ticks % ETA_S === 0 && this._seen) {
-      for (const task of this._rows.list.slice(this._seen[0], this._seen[1] + 1)) if (task.status === "running") this._doubtful.add(task.id);
-      if (this._doubtful.size) this._check();
-    }
+    const seen = this._seen && this._ticks % SEEN_S === 0 ? this._rows.list.slice(this._seen[0], this._seen[1] + 1) : [];
+    for (const task of seen) this._doubtful.add(task.id);
+    if (this._doubtful.size) this._check();
     this._draw();
   }
 
@@ -262,10 +350,13 @@ export class ListView {
     for (const id of ids) this._doubtful.delete(id);
     const rows = this._rows;
     try {
-      const { tasks } = await this._app.api.get("/tasks", [...this._filters, ["id[in]", ids.join(",")], ["limit", IDS_MAX]]);
+      const query = [...this._filters, ["id[in]", ids.join(",")], ["limit", IDS_MAX]];
+      const { tasks } = await this._app.api.get("/tasks", query);
       if (rows === this._rows) this._take(ids, tasks);
     } catch (problem) {
-      if (problem.status >= 500 || !problem.status) for (const id of ids) this._doubtful.add(id);
+      if (rows !== this._rows) return;
+      if (problem.temporary) for (const id of ids) this._doubtful.add(id); // asked again with the next second
+      return;
     }
     if (this._doubtful.size) this._check();
   }
@@ -274,12 +365,14 @@ export class ListView {
     const found = new Set(tasks.map(({ id }) => id));
     const known = tasks.filter(({ id }) => this._rows.get(id));
     const fresh = tasks.filter(({ id }) => !this._rows.get(id));
+    const gone = ids.filter((id) => !found.has(id));
     this._rows.add(known);
-    if (!this._paused) this._rows.remove(ids.filter((id) => !found.has(id)));
+    for (const id of gone) this._new.delete(id);
+    if (this._paused) for (const id of gone) this._left.add(id);
+    else this._rows.remove(gone);
     if (this._paused || !this._list.atTop) for (const { id } of fresh) this._new.add(id);
     else this._rows.add(fresh);
-    this._rows.trim(SHOWN_MAX);
-    if (this._rows.list.length) this._loaded = true;
+    if (this._rows.trim(SHOWN_MAX)) this._trimmed = true;
     this._draw();
   }
 
@@ -287,7 +380,11 @@ export class ListView {
     this._paused = paused;
     mark(this._pause, "aria-pressed", String(paused));
     say(this._pause, paused ? "Go on" : "Pause");
-    if (!paused) this._showNew();
+    if (paused) return;
+    for (const id of this._left) this._doubtful.add(id);
+    this._left.clear();
+    if (this._doubtful.size) this._check();
+    this._showNew();
   }
 
   _toNew() {
@@ -306,17 +403,6 @@ export class ListView {
 
   // -- what is done ----------------------------------------------------------------------------------------------
 
-  _key(event) {
-    const links = [...this._list.element.querySelectorAll("a.task-link")].filter((link) => link.offsetParent);
-    links.sort((one, other) => one.getBoundingClientRect().top - other.getBoundingClientRect().top);
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step || !links.length) return;
-    const at = links.indexOf(document.activeElement);
-    const next = links[at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + step))];
-    next.focus();
-    event.preventDefault();
-  }
-
   async _cancelAll() {
     const filters = this._filters.filter(([name]) => name !== "sort");
     const path = "/tasks/cancel";
@@ -325,13 +411,18 @@ export class ListView {
       if (!matched) return void tell("None of these tasks can be cancelled: all have ended, or are being cancelled.");
       const answer = await ask({
         title: `Cancel ${count(matched)} ${matched === 1 ? "task" : "tasks"}?`,
-        body: [h("p", {}, "All tasks that match these filters and have not ended are cancelled, also those that you do not see. This cannot be taken back."), h("p", {}, filters.map(([name, value]) => h("code.chip", {}, `${name} = ${brief(value, 60)}`)))],
+        body: [
+          h("p", {}, "All tasks that match these filters and have not ended are cancelled, also those that you do not see. ",
+            "This cannot be taken back."),
+          h("p", {}, filters.map(([name, value]) => h("code.chip", {}, `${name} = ${brief(value, 60)}`))),
+        ],
         yes: "Cancel them", no: "Keep them", danger: true, type: String(matched),
         fields: [{ name: "reason", label: "Reason, shown to every reader", hint: "optional" }],
       });
       if (!answer) return;
       const done = await this._app.api.post(path, { reason: answer.reason }, filters);
-      tell(`${count(done.cancelled)} cancelled${done.refused.length ? `, ${done.refused.length} refused` : ""}${done.more ? "; there are more" : ""}.`);
+      const refused = done.refused.length ? `, ${done.refused.length} refused` : "";
+      tell(`${count(done.cancelled)} cancelled${refused}${done.more ? "; there are more" : ""}.`);
     } catch (problem) {
       tellProblem(problem);
     }
@@ -348,21 +439,23 @@ class Row {
     this._app = view.app;
     this._name = h("b");
     this._id = h("code.muted");
-    this._link = h("a.task-link", {}, this._name, this._id);
+    this._link = h("a.task-link", { tabindex: "-1" }, this._name, this._id);
     this._status = h("span.badge");
     this._bar = h("i");
     this._percent = h("span.percent");
     this._message = h("span.message.muted");
-    this._meter = h("span.meter", { role: "progressbar", "aria-label": "progress", "aria-valuemin": "0", "aria-valuemax": "100" }, this._bar);
+    this._meter = h("span.meter",
+      { role: "progressbar", "aria-label": "progress", "aria-valuemin": "0", "aria-valuemax": "100" }, this._bar);
     this._left = h("span.left", { role: "cell" });
     this._took = h("span");
     this._ago = h("small");
     this._age = h("span.age", { role: "cell" }, this._took, this._ago);
     this._attempt = h("span.attempt", { role: "cell" });
     this._who = h("span.who", { role: "cell" });
-    this.element = h("div.trow", { role: "row", onclick: (event) => event.target.closest("a") || this._link.click() },
+    this.element = h("div.trow", { role: "row" },
       h("span.name", { role: "cell" }, this._link), h("span.status", { role: "cell" }, this._status),
-      h("span.progress", { role: "cell" }, h("span.progress-line", {}, this._meter, this._percent), this._message), this._left, this._age, this._attempt, this._who);
+      h("span.progress", { role: "cell" }, h("span.progress-line", {}, this._meter, this._percent), this._message),
+      this._left, this._age, this._attempt, this._who);
     this.element.row = this;
   }
 
@@ -378,13 +471,24 @@ class Row {
     }
     showStatus(this._status, task);
     showProgress(this._meter, this._bar, this._percent, task);
-    const said = task.error && TERMINAL.has(task.status) ? task.error.message : task.progress?.message ?? task.steps?.current ?? "";
+    const over = TERMINAL.has(task.status);
+    const said = task.error && over ? task.error.message : task.progress?.message ?? task.steps?.current ?? "";
     say(this._message, brief(said, 80));
     say(this._left, leftWords(task, now));
     say(this._took, duration(lifetime(task, now)));
-    say(this._ago, TERMINAL.has(task.status) ? ago(task.finished_at, now) : "so far");
+    say(this._ago, over ? ago(task.finished_at, now) : "so far");
     say(this._attempt, task.attempt > 1 ? `× ${task.attempt}` : "1");
   }
+}
+
+/** The statuses that are asked for. */
+const statusesOf = (filters) => filterOf(filters, "status").split(",").filter(Boolean);
+
+/** A time as a field for it has it, on the reader's clock; nothing where it is none. */
+function localTime(text) {
+  const at = new Date(text);
+  if (Number.isNaN(at.getTime())) return "";
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
 
 /** A status as a badge. */

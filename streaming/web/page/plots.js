@@ -28,7 +28,8 @@ export class Plot {
     this._value = h("span.plot-value");
     this._scale = h("span.plot-scale");
     this._cursor = h("div.plot-cursor", { hidden: true });
-    const area = h("div.plot-area", { onpointermove: (event) => this._point(event), onpointerleave: () => this._leave() }, this._svg, this._cursor);
+    const area = h("div.plot-area", { onpointermove: (event) => this._point(event), onpointerleave: () => this._leave() },
+      this._svg, this._cursor);
     this.element = h("figure.plot", {}, h("figcaption", {}, h("span", {}, title), this._scale, this._value), area);
   }
 
@@ -77,18 +78,25 @@ function line(spots) {
   if (!spots.length) return [];
   const path = spots.map(([x, y], place) => `${place ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
   const [first, last] = [spots[0][0].toFixed(1), spots.at(-1)[0].toFixed(1)];
-  return [s("path.plot-fill", { d: `${path}L${last} ${HEIGHT}L${first} ${HEIGHT}Z` }), s("path.plot-line", { d: path, "vector-effect": "non-scaling-stroke" })];
+  return [
+    s("path.plot-fill", { d: `${path}L${last} ${HEIGHT}L${first} ${HEIGHT}Z` }),
+    s("path.plot-line", { d: path, "vector-effect": "non-scaling-stroke" }),
+  ];
 }
 
 function bars(spots) {
   const width = WIDTH / Math.max(1, spots.length);
-  return spots.filter(([, y]) => y < HEIGHT).map(([x, y]) => s("rect.plot-bar", { x: (x - width / 2 + 0.5).toFixed(1), y: y.toFixed(1), width: Math.max(0.5, width - 1).toFixed(1), height: (HEIGHT - y).toFixed(1), rx: 1 }));
+  return spots.filter(([, y]) => y < HEIGHT).map(([x, y]) => s("rect.plot-bar", {
+    x: (x - width / 2 + 0.5).toFixed(1), y: y.toFixed(1),
+    width: Math.max(0.5, width - 1).toFixed(1), height: (HEIGHT - y).toFixed(1), rx: 1,
+  }));
 }
 
 /** A small line without words around it. @param {Array<number>} values */
 export function sparkline(values, label) {
   const top = Math.max(...values, 0) || 1;
-  const points = values.map((value, place) => `${((place / Math.max(1, values.length - 1)) * 100).toFixed(1)},${(24 - (value / top) * 22).toFixed(1)}`);
+  const x = (place) => ((place / Math.max(1, values.length - 1)) * 100).toFixed(1);
+  const points = values.map((value, place) => `${x(place)},${(24 - (value / top) * 22).toFixed(1)}`);
   return s("svg.spark", { viewBox: "0 0 100 25", preserveAspectRatio: "none", role: "img", "aria-label": label },
     s("polyline", { points: points.join(" "), "vector-effect": "non-scaling-stroke" }));
 }

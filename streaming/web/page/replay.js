@@ -16,11 +16,14 @@ export class Replay {
     this._onMove = onMove;
     this._speed = 1;
     this._play = h("button.round", { type: "button", "aria-label": "play", onclick: () => this.toggle() }, "▶");
-    this._slider = h("input.slider", { type: "range", min: 0, max: 1000, step: 1, value: 1000, "aria-label": "time", oninput: () => this._drag() });
+    this._slider = h("input.slider", {
+      type: "range", min: 0, max: 1000, step: 1, value: 1000, "aria-label": "time", oninput: () => this._drag(),
+    });
     this._words = h("output.replay-words");
     this._speeds = SPEEDS.map((speed) => h("button.small", { type: "button", onclick: () => this._setSpeed(speed) }, `${speed}×`));
     this._all = h("button.small", { type: "button", onclick: () => this.leave() }, "Whole log");
-    this.element = h("div.replay", { role: "group", "aria-label": "replay" }, this._play, this._slider, this._words, h("div.segmented", { role: "group", "aria-label": "speed" }, this._speeds), this._all);
+    this.element = h("div.replay", { role: "group", "aria-label": "replay" }, this._play, this._slider, this._words, this._all,
+      h("div.segmented", { role: "group", "aria-label": "speed" }, this._speeds));
     this._setSpeed(1);
   }
 
@@ -28,6 +31,7 @@ export class Replay {
   setRange(from_ms, to_ms) {
     [this._from, this._to] = [from_ms, Math.max(to_ms, from_ms + 1)];
     if (this._at === undefined) this.leave();
+    else this._show();
   }
 
   toggle() {
@@ -51,6 +55,7 @@ export class Replay {
 
   close() {
     this._stop();
+    this._onMove = () => {};
   }
 
   _stop() {
@@ -86,7 +91,8 @@ export class Replay {
     mark(this._play, "aria-label", this._playing ? "pause" : "play");
     this._slider.value = String(Math.round(((at - this._from) / (this._to - this._from)) * 1000));
     mark(this._slider, "aria-valuetext", `${duration((at - this._from) / 1000)} after the start`);
-    say(this._words, this._at === null ? `${duration((this._to - this._from) / 1000)}` : `${duration((at - this._from) / 1000)} · ${clock(new Date(at).toISOString())}`);
+    const past = duration((at - this._from) / 1000);
+    say(this._words, this._at === null ? past : `${past} · ${clock(new Date(at).toISOString())}`);
     this._all.hidden = this._at === null;
   }
 }

@@ -56,7 +56,7 @@ export function comparator(sort) {
       if (order) return down ? -order : order;
     }
     const order = compare(one.id, other.id);
-    return keys[0].down ? -order : order;
+    return keys.at(-1).down ? -order : order;
   };
 }
 
@@ -113,8 +113,10 @@ export class Rows {
     return true;
   }
 
-  /** Keep no more than so many, the first ones. */
+  /** Keep no more than so many, the first ones. @returns {number} how many are not kept. */
   trim(most) {
-    for (const record of this.list.splice(most)) this._byId.delete(record.id);
+    const rest = this.list.splice(most);
+    for (const record of rest) this._byId.delete(record.id);
+    return rest.length;
   }
 }

@@ -17,6 +17,34 @@ export function places(last, most = PLACES) {
   return Array.from({ length: most }, (_, place) => Math.round(1 + (place * (last - 1)) / (most - 1)));
 }
 
+/** Events that are kept of all that come, evenly, so that a plot of a task that never ends stays small. */
+export class Samples {
+  constructor(most = 240) {
+    this._most = most;
+    this._kept = [];
+    this._step = 1;
+    this._seen = 0;
+    this._newest = null;
+  }
+
+  /** One more, in any order. */
+  add(event) {
+    if (event.seq > (this._newest?.seq ?? 0)) this._newest = event;
+    this._seen += 1;
+    if (this._seen % this._step) return;
+    this._kept.push(event);
+    if (this._kept.length <= this._most) return;
+    this._kept = this._kept.filter((_, place) => place % 2 === 0);
+    this._step *= 2;
+  }
+
+  /** Those that are kept, and the newest one, ascending, each once. @returns {Array<any>} */
+  list() {
+    const bySeq = new Map([...this._kept, ...(this._newest ? [this._newest] : [])].map((event) => [event.seq, event]));
+    return [...bySeq.values()].sort((one, other) => one.seq - other.seq);
+  }
+}
+
 /** Points of the progress. @param {Array<any>} events ascending @returns {Array<[number, number]>} time in ms, percent */
 export function progressPoints(events) {
   return events.filter((event) => event.type === "progress").map((event) => [Date.parse(event.time), event.data.percent]);
@@ -55,30 +83,55 @@ function spread(found, begin, end, number, span) {
 }
 
 /**
+ * @typedef {Object} Phases
+ * @property {number} from @property {number} to in milliseconds
+ * @property {Array<{status: string, attempt: number, from: number, to: number, by: string, reason: string}>} bars
+ * @property {?{from: number, to: number, words: string}} held while a protected section held a cancel back
+ * @property {Array<{at: number, words: string, kind: string}>} marks
+ */
+
+/**
  * The phases of a task: a bar for each status, with what happened in between.
  * @param {any} task @param {Array<any>} changes of `GET /tasks/{id}/history` @param {number} now
- * @returns {{from: number, to: number, bars: Array<{status: string, from: number, to: number, by: string, reason: string}>, marks: Array<{at: number, words: string, kind: string}>}}
+ * @param {?string} [section] the protected section in which the handler was when its cancel was asked for.
+ * @returns {Phases}
  */
-export function phases(task, changes, now) {
+export function phases(task, changes, now, section = null) {
   const from = Date.parse(task.created_at);
   const to = Math.max(from + 1, Date.parse(task.finished_at ?? "") || now);
+  let attempt = 0;
   const bars = changes.map((change, place) => ({
     status: change.to,
+    attempt: change.to === "running" ? (attempt += 1) : attempt,
     from: Date.parse(change.time),
     to: changes[place + 1] ? Date.parse(changes[place + 1].time) : to,
     by: change.by,
     reason: change.reason,
   }));
-  return { from, to, bars: bars.filter((bar, place) => place < bars.length - 1 || bar.to > bar.from), marks: marksOf(task) };
+  const lasting = bars.filter((bar, place) => place < bars.length - 1 || bar.to > bar.from);
+  return { from, to, bars: lasting, held: heldOf(task, to, section), marks: marksOf(task, section) };
 }
 
-function marksOf(task) {
+/** By so many milliseconds a cancel is delivered later, if a section holds it back. */
+const HELD_MS = 50;
+
+/** Whether a cancel was not delivered at once. */
+export const isHeld = ({ cancel }) =>
+  Boolean(cancel && (!cancel.delivered_at || Date.parse(cancel.delivered_at) - Date.parse(cancel.requested_at) > HELD_MS));
+
+function heldOf(task, to, section) {
+  if (!section || !task.cancel) return null;
+  const end = Date.parse(task.cancel.delivered_at ?? task.cancel.stopped_at ?? "") || to;
+  return { from: Date.parse(task.cancel.requested_at), to: end, words: `held back by the protected section “${section}”` };
+}
+
+function marksOf(task, section) {
   const { cancel } = task;
   if (!cancel) return [];
-  const held = cancel.delivered_at && Date.parse(cancel.delivered_at) - Date.parse(cancel.requested_at) > 50;
+  const after = section ? `, after the protected section “${section}”` : isHeld(task) ? ", after a protected section" : "";
   return [
     { at: cancel.requested_at, kind: "requested", words: `cancel requested by ${cancel.by}` },
-    { at: cancel.delivered_at, kind: "delivered", words: held ? "cancel delivered, after a protected section" : "cancel delivered" },
+    { at: cancel.delivered_at, kind: "delivered", words: `cancel delivered${after}` },
     { at: cancel.stopped_at, kind: "stopped", words: "stopped" },
   ]
     .filter((each) => each.at)

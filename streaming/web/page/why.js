@@ -17,7 +17,7 @@ export function whyView(why, again) {
     h("p", {}, h("span.chip", {}, why.reason.replaceAll("_", " ")), h("button.small", { type: "button", onclick: again }, "Ask again")),
     facts(why),
     why.stack && [h("h2", {}, "Where it stands"), h("ul.stack", {}, coroutine(why.stack))],
-    why.children?.length ? [h("h2", {}, "Children"), h("ul.stack", {}, why.children.map((child) => h("li", {}, taskLink(child.id ?? child.task_id ?? child), ` ${child.type ?? ""} ${child.status ?? ""}`)))] : null,
+    why.children?.length ? [h("h2", {}, "Children"), h("ul.stack", {}, why.children.map(childOf))] : null,
     h("details", {}, h("summary", {}, "All of it"), jsonView(why, `why-${why.task_id}`)),
   ];
 }
@@ -28,11 +28,17 @@ function facts(why) {
     ["runs for", why.elapsed_s !== null && why.elapsed_s !== undefined && duration(why.elapsed_s)],
     ["silent for", why.silent_s !== null && why.silent_s !== undefined && duration(why.silent_s)],
     ["in this wait since", why.unmoved_since && clock(why.unmoved_since)],
-    ["past runs", past?.runs ? `half within ${duration(past.p50_s)}, 99 of 100 within ${duration(past.p99_s)}; ${past.shorter} of ${past.runs} took less` : null],
+    ["past runs", past?.runs ? pastWords(past) : null],
     ["deadlines", why.deadlines?.length ? why.deadlines.map(({ limit, at }) => `${limit} at ${clock(at)}`).join(", ") : null],
   ].filter(([, value]) => value);
   return h("dl.inline", {}, pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
+
+const childOf = (child) =>
+  h("li", {}, taskLink(child.id ?? child.task_id ?? child), ` ${child.type ?? ""} ${child.status ?? ""}`);
+
+const pastWords = ({ p50_s, p99_s, shorter, runs }) =>
+  `half within ${duration(p50_s)}, 99 of 100 within ${duration(p99_s)}; ${shorter} of ${runs} took less`;
 
 /** A coroutine, its lines, and the asyncio tasks that it waits for. */
 function coroutine(stack) {
