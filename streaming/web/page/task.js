@@ -34,7 +34,10 @@ import { whyView } from "./why.js";
 const ETA_S = 10;
 
 /** A log that is no longer is looked at whole for its plots, all others in some places. */
-const WHOLE = 1000;
+const WHOLE = 5000;
+
+/** Events that are looked at in one place: there may be a report of progress among them. */
+const IN_PLACE = 10;
 
 /** Events before a moment among which its progress is looked for. */
 const PROGRESS_WITHIN = 500;
@@ -349,9 +352,9 @@ export class TaskView {
     const [visit, { last }] = [this._visit, this._log];
     try {
       for (const seq of places(last, last <= WHOLE ? WHOLE : undefined)) {
-        const known = last <= WHOLE ? await this._log.at(seq) : this._log.get(seq) ?? (await this._page(seq - 1, 1))[0];
+        const known = last <= WHOLE ? [await this._log.at(seq)] : await this._page(seq - 1, IN_PLACE);
         if (visit !== this._visit) return;
-        if (known) this._take(known);
+        for (const event of known) if (event) this._take(event);
       }
     } catch (problem) {
       if (visit === this._visit && problem.status && problem.status !== 404 && !problem.temporary) tellProblem(problem);
