@@ -54,8 +54,8 @@ async def test_only_what_one_may_do_is_there(chromium: Chromium) -> None:
         answer = await here.http.post("/tasks", json={"type": "sleeper"}, headers=bearer(writer))
         task_id = answer.json()["id"]
         for credential, actions, places in (
-            (reader, [], ["Tasks"]),
-            (writer, ["Cancel …", "More time …", "Send …"], ["Tasks", "Start"]),
+            (reader, [], ["Tasks", "API"]),
+            (writer, ["Cancel …", "More time …", "Send …"], ["Tasks", "Start", "API"]),
         ):
             async with seen(chromium, url_of(here), f"?task={task_id}") as page:
                 await sign_in(page, credential)

@@ -252,7 +252,8 @@ export class App {
     const next = () => this._setTheme(THEMES[(THEMES.indexOf(this._themeName) + 1) % THEMES.length]);
     this._theme = h("button.ghost", { type: "button", onclick: next });
     this._nav = h("nav", { "aria-label": "places" },
-      PLACES.map(([view, words]) => h("a", { href: writePlace({ view }), "data-view": view }, words)));
+      PLACES.map(([view, words]) => h("a", { href: writePlace({ view }), "data-view": view }, words)),
+      h("a", { href: new URL("docs", ROOT).href }, "API"));
     const brand = h("a.brand", { href: writePlace({ view: "tasks" }), "aria-label": "streaming, all tasks" },
       h("img", { src: new URL("page/icon.svg", ROOT).href, alt: "" }), h("span", {}, "streaming"));
     this._main = h("main", { id: "main", tabindex: "0" });
